@@ -1,0 +1,163 @@
+"""The action space: what a person may change, and how far.
+
+One rule covers every kind of feature. Around a factual `x`, column j may move within `bounds(space, x)`, which always
+holds `x` itself and shrinks to it for an immutable column; an ordered column moves in whole steps from `x`; the columns
+of a one-hot group hold one 1. A two-level category is one ordered column with step 1. `project` finds the nearest such
+point, and `allows` asks whether a point is its own projection, so the two can't disagree.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from hare_jax.base import require
+
+_GRID_TOLERANCE = 1e-3  # in steps: float32 can't hold a step such as 1/15 exactly
+
+
+class ActionSpace(NamedTuple):
+    """What may change, in encoded units. Build it with `action_space`, which checks its arguments."""
+
+    mutable: Array  # (d,) bool
+    lower: Array  # (d,)
+    upper: Array  # (d,)
+    direction: Array  # (d,) int8: +1 may only rise, -1 may only fall, 0 free
+    group: Array  # (d,) int32: one-hot group id, -1 where the column is its own feature
+    step: Array  # (d,) grid step of an ordered feature, 0 = continuous, 1 in a one-hot group
+
+
+def action_space(
+    mutable: ArrayLike,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    direction: ArrayLike | None = None,
+    group: ArrayLike | None = None,
+    step: ArrayLike | None = None,
+) -> ActionSpace:
+    """Check the columns of an action space, each (d,), and put them together.
+
+    `direction` is 0, `group` -1 and `step` 0 where left out; bounds may be infinite. One-hot columns get step 1, and an
+    upper bound of 0 closes a level to everyone who is not in it already.
+
+    Raises:
+        ValueError: a column has the wrong width, a bound is NaN or crossed, a direction is not -1, 0 or +1, a step is
+            negative, or a one-hot group has one column, a direction, mixed mutability or bounds outside {0, 1}.
+
+    >>> space = action_space(mutable=[True, False], lower=[0, 0], upper=[1, 1], step=[0.25, 0])
+    >>> project(space, jnp.array([0.5, 0.125]), jnp.array([0.9, 0.8])).tolist()
+    [1.0, 0.125]
+    """
+    raw_mutable = np.asarray(mutable)
+    require(raw_mutable.ndim == 1, "mutable", "must have shape (d,)", raw_mutable.shape)
+    require(raw_mutable.dtype == bool, "mutable", "must be boolean", raw_mutable.dtype.name)
+    width = raw_mutable.shape[0]
+    given = {
+        "lower": lower,
+        "upper": upper,
+        "direction": np.zeros(width) if direction is None else direction,
+        "group": np.full(width, -1) if group is None else group,
+        "step": np.zeros(width) if step is None else step,
+    }
+    columns = {name: np.asarray(value, dtype=float) for name, value in given.items()}
+    for name, column in columns.items():
+        require(column.shape == (width,), name, f"must have shape ({width},), as mutable has", column.shape)
+        require(not np.isnan(column).any(), name, "must not be NaN", column.tolist())
+    low, high = columns["lower"], columns["upper"]
+    require(bool((low <= high).all()), "lower", "must not exceed upper", (low.tolist(), high.tolist()))
+    require(
+        bool(np.isin(columns["direction"], (-1, 0, 1)).all()),
+        "direction",
+        "must be -1, 0 or +1",
+        columns["direction"].tolist(),
+    )
+    finite_step = np.isfinite(columns["step"]) & (columns["step"] >= 0)
+    require(bool(finite_step.all()), "step", "must be finite and not negative", columns["step"].tolist())
+    ids = columns["group"]
+    require(bool((ids == np.round(ids)).all()), "group", "must hold whole numbers", ids.tolist())
+    for one in np.unique(ids[ids >= 0]):
+        inside = ids == one
+        label = f"group {int(one)}"
+        require(int(inside.sum()) > 1, label, "must have at least two columns (a two-level category is one column with step 1)", 1)
+        require(len(set(raw_mutable[inside])) == 1, label, "must be mutable in all its columns or in none", raw_mutable[inside].tolist())
+        require(not columns["direction"][inside].any(), label, "must have direction 0", columns["direction"][inside].tolist())
+        require(bool((low[inside] == 0).all()), label, "must have lower bounds of 0", low[inside].tolist())
+        require(bool(np.isin(high[inside], (0, 1)).all()), label, "must have upper bounds of 0 or 1", high[inside].tolist())
+    return ActionSpace(
+        mutable=jnp.asarray(raw_mutable),
+        lower=jnp.asarray(low, dtype=float),
+        upper=jnp.asarray(high, dtype=float),
+        direction=jnp.asarray(columns["direction"], jnp.int8),
+        group=jnp.asarray(ids, jnp.int32),
+        step=jnp.asarray(np.where(ids >= 0, 1.0, columns["step"]), dtype=float),
+    )
+
+
+def bounds(space: ActionSpace, x: Array) -> tuple[Array, Array]:
+    """Lowest and highest value (d,), (d,) of each column for someone at `x` (d,); `x` itself is always inside."""
+    lower = jnp.minimum(space.lower.astype(x.dtype), x)
+    upper = jnp.maximum(space.upper.astype(x.dtype), x)
+    falls, rises = space.mutable & (space.direction <= 0), space.mutable & (space.direction >= 0)
+    return jnp.where(falls, lower, x), jnp.where(rises, upper, x)
+
+
+def relax(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """Nearest point (d,) to `x_cf` inside the bounds, with categories and steps left fractional; NaN becomes `x`."""
+    lower, upper = bounds(space, x)
+    return jnp.clip(jnp.where(jnp.isnan(x_cf), x, x_cf), lower, upper)
+
+
+def project(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """Nearest allowed point (d,) to `x_cf` (d,) for someone at `x` (d,). Idempotent."""
+    score = jnp.where(jnp.isnan(x_cf), x, x_cf)
+    one_hot = _to_one_hot(space.group, score, bounds(space, x)[1])
+    return jnp.where(space.mutable & (space.group >= 0), one_hot, settle(space, x, x_cf))
+
+
+def settle(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """`project` for an `x_cf` (d,) whose one-hot groups are intact, which is much cheaper."""
+    lower, upper = bounds(space, x)
+    point = jnp.clip(jnp.where(jnp.isnan(x_cf), x, x_cf), lower, upper)
+    return jnp.where(space.step > 0, _to_grid(space.step.astype(x.dtype), x, point, lower, upper), point)
+
+
+def snap(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """`project`, with the gradient of `relax` (straight-through), for descent over categories and steps."""
+    relaxed = relax(space, x, x_cf)
+    return relaxed + jax.lax.stop_gradient(project(space, x, x_cf) - relaxed)
+
+
+def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """Whether someone at `x` (d,) may move to `x_cf` (d,): () bool. Immutables must be equal to the last bit."""
+    near = jnp.abs(x_cf - project(space, x, x_cf)) <= 1e-6 * (1 + jnp.abs(x))
+    return jnp.all(jnp.where(space.mutable, near, x_cf == x))
+
+
+def along(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
+    """The point (d,) at `fraction` () of the way from `x` to an allowed `x_cf`, itself allowed.
+
+    Continuous columns move in proportion, ordered ones by whole steps, and a category switches half-way.
+    """
+    change = fraction * (x_cf - x)
+    step = jnp.where(space.step > 0, space.step, 1).astype(x.dtype)
+    change = jnp.where(space.step > 0, jnp.round(change / step) * step, change)
+    return jnp.clip(x + change, jnp.minimum(x, x_cf), jnp.maximum(x, x_cf))
+
+
+def _to_grid(step: Array, x: Array, point: Array, lower: Array, upper: Array) -> Array:
+    step = jnp.where(step > 0, step, 1)
+    fewest = jnp.ceil((lower - x) / step - _GRID_TOLERANCE)
+    most = jnp.floor((upper - x) / step + _GRID_TOLERANCE)
+    steps = jnp.clip(jnp.round((point - x) / step), fewest, most)
+    return x + steps * step
+
+
+def _to_one_hot(group: Array, score: Array, upper: Array) -> Array:
+    score = jnp.where(upper > 0.5, score, -jnp.inf)  # levels that are closed can't win
+    order = jnp.arange(score.shape[0])
+    ahead = (score[:, None] > score[None, :]) | ((score[:, None] == score[None, :]) & (order[:, None] < order[None, :]))
+    beaten = jnp.any(ahead & (group[:, None] == group[None, :]), axis=0)
+    return jnp.where(beaten, 0, 1).astype(score.dtype)
