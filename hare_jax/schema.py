@@ -1,0 +1,140 @@
+"""What a feature is and how it may change: the schema of a data set. It knows no rows; `data` fits it to them.
+
+A schema is a dict, or a TOML file of the same shape. What is left out takes the value in parentheses:
+
+    target = "approved"          # the column to predict
+    positive = 1                 # its wanted value, which becomes class 1 (1)
+    audit = ["sex"]              # kept beside the test rows, not an input (none)
+    [features.income]            # one table a feature
+    type = "ordered"             # "continuous", "ordered" (moves in steps) or "categorical"
+    mutable = true               # (true)
+    direction = "up"             # "up", "down" or "free"; or 1, -1 or 0 ("free")
+    range = [10, 90]             # numbers: where it may move to, in original units (the scaling's bounds)
+    step = 1                     # ordered only, in original units (1)
+    categories = ["no", "yes"]   # categorical only (those of the training rows, sorted)
+    unit = "thousand $"          # for people ("")
+    label = "yearly income"      # for people (the feature's name)
+
+Encoded columns: first the continuous and ordered features, scaled to [0, 1] by their lowest and highest value, then the
+categorical ones, both in the schema's order. Two categories are one column, 0 for the first and 1 for the second, which
+counts as up; more are a one-hot group.
+"""
+
+import copy
+import math
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hare_jax.base import choose, require
+from hare_jax.space import ActionSpace, action_space
+
+DIRECTIONS = {"up": 1, "down": -1, "free": 0, "1": 1, "-1": -1, "0": 0}
+
+
+class Feature(NamedTuple):
+    """A feature in original units, fitted to rows."""
+
+    name: str
+    type: str  # "continuous", "ordered" or "categorical"
+    mutable: bool
+    direction: int  # +1 may only rise, -1 may only fall, 0 free
+    unit: str
+    label: str
+    low: float = 0.0  # encoded as 0
+    high: float = 1.0  # encoded as 1
+    range: tuple[float, float] = (0.0, 1.0)  # where it may move to
+    step: float = 0.0  # 0 = not ordered
+    whole: bool = False  # step and values are whole numbers
+    categories: tuple[Any, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the encoded columns: `age`; `sex=Male` for the second of two; `job=a`, `job=b`, `job=c`."""
+        shown = self.categories[1:] if len(self.categories) == 2 else self.categories
+        return tuple(f"{self.name}={category}" for category in shown) or (self.name,)
+
+
+def features_space(features: Sequence[Feature]) -> ActionSpace:
+    """Lay out the action space of the encoded columns of `features`."""
+    rows, num_groups = [], 0
+    for feature in features:
+        span = feature.high - feature.low
+        lower, upper = ((bound - feature.low) / span for bound in feature.range)
+        step = 1.0 if feature.categories else feature.step / span
+        one_hot = len(feature.columns) > 1
+        group = num_groups if one_hot else -1
+        num_groups += one_hot
+        rows += [(feature.mutable, lower, upper, feature.direction, group, step)] * len(feature.columns)
+    mutable, *rest = zip(*rows, strict=True)
+    return action_space(np.array(mutable, bool), *map(np.array, rest))
+
+
+def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
+    """Read `schema` if it is the path of a TOML file, check it, and return it as a dict.
+
+    Raises:
+        ValueError: a key is unknown or missing, a value breaks its rule, or a feature is the target or an audit column.
+    """
+    if isinstance(schema, str | Path):
+        schema = tomllib.loads(Path(schema).read_text("utf-8"))
+    require(isinstance(schema, Mapping), "schema", "must be a dict or the path of a TOML file", type(schema).__name__)
+    _check_keys("schema", schema, {"target", "positive", "audit", "features"})
+    features, target, audit = schema.get("features", {}), schema.get("target"), schema.get("audit", ())
+    require(isinstance(target, str), "schema target", "must name the column to predict", target)
+    require(_is_list(audit, _is_text), "schema audit", "must be a list of column names", audit)
+    require(isinstance(features, Mapping) and len(features) > 0, "schema features", "must hold a table", features)
+    shared = [name for name in (target, *audit) if name in features]
+    require(not shared, "schema features", "must hold neither the target nor an audit column", shared)
+    for name, spec in features.items():
+        _check_feature(f"schema features.{name}", spec)
+    return copy.deepcopy(dict(schema))  # a change made to a table's schema stays there
+
+
+def _check_feature(argument: str, spec: Any) -> None:
+    require(isinstance(spec, Mapping), argument, 'must be a table such as { type = "continuous" }', spec)
+    choose(f"{argument}.type", spec.get("type"), _KEYS)
+    _check_keys(f"{argument}, {spec['type']}", spec, _KEYS[spec["type"]])
+    for key in spec.keys() - {"type"}:
+        rule, ok = _RULES[key]
+        require(ok(spec[key]), f"{argument}.{key}", rule, spec[key])
+
+
+def _check_keys(argument: str, table: Mapping[str, Any], known: set[str]) -> None:
+    unknown = [key for key in table if key not in known]
+    require(not unknown, argument, f"unknown key; may hold {', '.join(sorted(known))}", unknown)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_list(value: Any, ok: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list | tuple) and all(map(ok, value))
+
+
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "mutable": ("must be true or false", lambda value: isinstance(value, bool)),
+    "direction": ("must be up, down or free, or 1, -1 or 0", lambda value: str(value) in DIRECTIONS),
+    "range": ("must be [lo, hi], lo below hi", lambda v: _is_list(v, _is_number) and len(v) == 2 and v[0] < v[1]),
+    "step": ("must be a number above 0", lambda value: _is_number(value) and value > 0),
+    "categories": (
+        "must list two or more categories, each once",
+        lambda v: _is_list(v, lambda _: True) and 2 <= len(set(map(str, v))) == len(v),
+    ),
+    "unit": ("must be text", _is_text),
+    "label": ("must be text", _is_text),
+}
+_COMMON = {"type", "mutable", "direction", "unit", "label"}
+_KEYS = {
+    "continuous": _COMMON | {"range"},
+    "ordered": _COMMON | {"range", "step"},
+    "categorical": _COMMON | {"categories"},
+}
