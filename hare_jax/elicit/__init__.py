@@ -1,0 +1,12 @@
+"""Elicitors, one file each: ask a person a few questions, recommend the recourse that suits them."""
+
+from hare_jax.elicit.base import CANNOT_TELL as CANNOT_TELL
+from hare_jax.elicit.base import PREFERS_A as PREFERS_A
+from hare_jax.elicit.base import PREFERS_B as PREFERS_B
+from hare_jax.elicit.base import Elicitor as Elicitor
+from hare_jax.elicit.base import Question as Question
+from hare_jax.elicit.base import Trace as Trace
+from hare_jax.elicit.base import run as run
+from hare_jax.elicit.hare import Hare as Hare
+from hare_jax.elicit.hare import hare as hare
+from hare_jax.elicit.random import random_choice as random_choice

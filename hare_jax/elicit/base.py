@@ -1,0 +1,80 @@
+"""Ask and tell: the shape that every elicitor has, and the loop that runs one against a simulated user.
+
+`start` opens a session, `propose` fills the next batch of questions, `ask` shows one, `tell` takes its answer, and
+`recommend` gives the best recourse so far. A person's session is the same five functions in a Python loop. The state is
+a pytree of arrays, so it can be saved between two answers.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from hare_jax.base import LogitFn, Prefers, Recourse, as_partial, hyperparams
+from hare_jax.space import ActionSpace
+
+PREFERS_A, PREFERS_B, CANNOT_TELL = 0, 1, 2  # what an answer can be
+
+
+class Question(NamedTuple):
+    """A pair of recourses to compare. With `asked=False` there is nothing left to compare, and nothing to show."""
+
+    a: Array  # (d,)
+    b: Array  # (d,)
+    asked: Array  # () bool
+
+
+class Trace(NamedTuple):
+    """What was recommended after each question; T = num_proposals * questions_per_proposal."""
+
+    x: Array  # (T, d)
+    valid: Array  # (T,) bool
+    asked: Array  # (T,) bool: the question was shown; the sum is what the user was asked
+
+
+@hyperparams
+class Elicitor:
+    """An elicitation method, its functions bound to their own parameters."""
+
+    start: Partial  # key, logit_fn, x, recourse, space -> state
+    propose: Partial  # state, key -> state; dear
+    ask: Partial  # state -> Question; cheap
+    tell: Partial  # state, answer () int -> state; cheap
+    recommend: Partial  # state -> Recourse
+    questions_per_proposal: int
+
+
+def run(
+    elicitor: Elicitor,
+    prefers: Prefers,
+    key: Array,
+    logit_fn: LogitFn,
+    x: Array,
+    recourse: Recourse,
+    space: ActionSpace,
+    *,
+    num_proposals: int,
+) -> tuple[Recourse, Trace]:
+    """Run a whole session for the user at `x` (d,), from a base `recourse`: the last recommendation, and the trace.
+
+    One scan over proposals around one over questions; `vmap` it over keys, users, rows and recourses.
+    """
+    key_start, key_proposals = jax.random.split(key)
+
+    def question(state: Any, key: Array) -> tuple[Any, Trace]:
+        shown = elicitor.ask(state)
+        answer = jnp.where(prefers(key, x, shown.a, shown.b), PREFERS_A, PREFERS_B)
+        state = elicitor.tell(state, answer)
+        best = elicitor.recommend(state)
+        return state, Trace(best.x, best.valid, shown.asked)
+
+    def proposal(state: Any, key: Array) -> tuple[Any, Trace]:
+        key_propose, key_answers = jax.random.split(key)
+        state = elicitor.propose(state, key_propose)
+        return jax.lax.scan(question, state, jax.random.split(key_answers, elicitor.questions_per_proposal))
+
+    state = elicitor.start(key_start, as_partial(logit_fn), x, recourse, space)
+    state, trace = jax.lax.scan(proposal, state, jax.random.split(key_proposals, num_proposals))
+    return elicitor.recommend(state), Trace(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in trace))

@@ -1,0 +1,94 @@
+"""HARE: a tournament between spread recourses on the decision boundary, in one round or in many.
+
+Each proposal draws candidates around the best recourse so far, brings each to the boundary, and lets them challenge the
+best one after the other. One round asks all of its questions about one proposal of K candidates; many rounds draw few
+candidates each and start again from the winner. HARE (TMLR 2025), algorithms 3 and 4.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.boundary import MARGIN, boundary
+from hare_jax.candidates import Sampling, sample
+from hare_jax.elicit.base import PREFERS_B, Elicitor, Question
+from hare_jax.space import ActionSpace
+
+
+@hyperparams
+class Hare:
+    """How HARE proposes."""
+
+    sampling: Sampling = Sampling()
+    margin: float = MARGIN  # the least logit of a recourse
+
+
+class State(NamedTuple):
+    """A session: the problem, the best recourse so far, and the challengers of this round."""
+
+    logit_fn: LogitFn
+    x: Array  # (d,)
+    space: ActionSpace
+    best: Recourse
+    challengers: Array  # (n, d) on the boundary, the valid ones first
+    waiting: Array  # (n,) bool: a valid challenger; none waits if the base recourse was invalid
+    position: Array  # () int: the next challenger
+
+
+def hare(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicitor:
+    """HARE with `hp.sampling.num_directions` candidates and as many questions, at most, for each proposal.
+
+    `Sampling(num_directions=30)` with one proposal is the paper's single round with K = 30; `num_directions=5` with six
+    proposals is its many rounds. `sample_fn: (key, logit_fn, x, centre, space) -> (n, d)` replaces the sampling.
+    """
+    hp = Hare() if hp is None else hp
+    sample_fn = Partial(sample, hp.sampling) if sample_fn is None else sample_fn
+    return Elicitor(
+        start=Partial(_start, hp),
+        propose=Partial(_propose, hp, sample_fn),
+        ask=Partial(_ask),
+        tell=Partial(_tell),
+        recommend=Partial(_recommend),
+        questions_per_proposal=hp.sampling.num_directions,
+    )
+
+
+def _start(
+    hp: Hare, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace
+) -> State:
+    found = boundary(logit_fn, x, recourse.x, space, margin=hp.margin)
+    best = jnp.where(recourse.valid & found.valid, found.x, recourse.x)
+    num = hp.sampling.num_directions
+    challengers = jnp.broadcast_to(best[None, :], (num, x.shape[0]))
+    position = jnp.zeros((), jnp.int32)
+    return State(logit_fn, x, space, Recourse(best, recourse.valid), challengers, jnp.zeros(num, bool), position)
+
+
+def _propose(hp: Hare, sample_fn: Partial, state: State, key: Array) -> State:
+    candidates = sample_fn(key, state.logit_fn, state.x, state.best.x, state.space)
+    found = jax.vmap(lambda x_cf: boundary(state.logit_fn, state.x, x_cf, state.space, margin=hp.margin))(candidates)
+    order = jnp.argsort(~found.valid, stable=True)
+    return state._replace(
+        challengers=found.x[order],
+        waiting=found.valid[order] & state.best.valid,
+        position=jnp.zeros((), jnp.int32),
+    )
+
+
+def _ask(state: State) -> Question:
+    return Question(state.best.x, state.challengers[state.position], state.waiting[state.position])
+
+
+def _tell(state: State, answer: Array) -> State:
+    shown = _ask(state)
+    won = shown.asked & (answer == PREFERS_B)
+    best = Recourse(jnp.where(won, shown.b, shown.a), state.best.valid)
+    return state._replace(best=best, position=state.position + 1)
+
+
+def _recommend(state: State) -> Recourse:
+    return state.best

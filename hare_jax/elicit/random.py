@@ -1,0 +1,31 @@
+"""The random control: HARE's candidates, and a winner that is drawn, not asked for."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from hare_jax.base import Recourse
+from hare_jax.elicit.base import Elicitor
+from hare_jax.elicit.hare import Hare, State, hare
+
+
+def random_choice(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicitor:
+    """As `hare` with the same arguments, but each proposal's winner is drawn with equal chances; it asks nothing."""
+    control = hare(hp, sample_fn)
+    return Elicitor(
+        start=control.start,
+        propose=Partial(_propose, control.propose),
+        ask=control.ask,
+        tell=control.tell,
+        recommend=control.recommend,
+        questions_per_proposal=0,
+    )
+
+
+def _propose(propose: Partial, state: State, key: Array) -> State:
+    key_propose, key_winner = jax.random.split(key)
+    state = propose(state, key_propose)
+    winner = jax.random.randint(key_winner, (), 0, jnp.sum(state.waiting) + 1)  # 0 is the best so far
+    drawn = jnp.where(winner == 0, state.best.x, state.challengers[winner - 1])
+    return state._replace(best=Recourse(drawn, state.best.valid), waiting=jnp.zeros_like(state.waiting))

@@ -1,0 +1,56 @@
+"""Recourse methods, one file each. To add one, write its file and add its line to `METHODS`."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from jax import Array
+from jax.tree_util import Partial
+
+from hare_jax.base import LogitFn, Recourse, as_partial, choose, require
+from hare_jax.recourse import growing_spheres, wachter
+from hare_jax.space import ActionSpace
+
+
+class Method(NamedTuple):
+    """A recourse method: its hyperparameters, what it prepares once, and what it does for one row."""
+
+    hyperparams: type
+    fit: Callable[..., Any]  # hp, key, logit_fn, rows (n, d), space -> a pytree, the first argument of generate
+    generate: Callable[..., Recourse]  # fitted, key, logit_fn, x (d,), space -> Recourse
+
+
+def nothing_to_fit(hp: Any, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Any:
+    """The `fit` of a method that neither trains nor keeps data: its hyperparameters, unchanged."""
+    return hp
+
+
+METHODS: dict[str, Method] = {
+    "growing_spheres": Method(growing_spheres.GrowingSpheres, nothing_to_fit, growing_spheres.generate),
+    "wachter": Method(wachter.Wachter, nothing_to_fit, wachter.generate),
+}
+
+
+def bind(name: str, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace, **hyperparameters: Any) -> Partial:
+    """Fit a method by its name; what comes back is a `Generate`: `(key, logit_fn, x, space) -> Recourse`.
+
+    `rows` (n, d) are the training rows, for the methods that learn from them.
+
+    Raises:
+        ValueError: no such method, or no such hyperparameter of it.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from hare_jax.space import action_space
+    >>> space = action_space(mutable=[True], lower=[0.0], upper=[1.0])
+    >>> logit_fn = Partial(lambda x: x[0] - 0.5)
+    >>> generate = bind("wachter", jax.random.key(0), logit_fn, jnp.zeros((1, 1)), space)
+    >>> bool(generate(jax.random.key(1), logit_fn, jnp.array([0.0]), space).valid)
+    True
+    """
+    choose("method", name, METHODS)
+    method = METHODS[name]
+    known = [field.name for field in fields(method.hyperparams)]
+    for argument in hyperparameters:
+        require(argument in known, f"{name} hyperparameter", f"must be one of {', '.join(known)}", argument)
+    fitted = method.fit(method.hyperparams(**hyperparameters), key, as_partial(logit_fn), rows, space)
+    return Partial(method.generate, fitted)

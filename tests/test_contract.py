@@ -1,0 +1,262 @@
+"""What every recourse method promises, checked for each row of `METHODS`."""
+
+from dataclasses import fields
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+from spaces import (
+    CHANGEABLE,
+    WIDTH,
+    Problems,
+    array,
+    column,
+    concatenate,
+    counting,
+    full_space,
+    jit,
+    jit_fast,
+    one_unit,
+    random_problems,
+    random_rows,
+    row,
+    split,
+    stack,
+)
+
+from hare_jax import metrics, models
+from hare_jax.base import Recourse
+from hare_jax.recourse import METHODS, bind
+from hare_jax.space import allows, project
+
+NUM_RANDOM, NUM_FEW, NUM_DEAD, NUM_WISHES = 200, 8, 32, 200
+
+
+class Case(NamedTuple):
+    """A method's answers to all problems, and where each kind of problem lies among them."""
+
+    name: str
+    problems: Problems
+    recourse: Recourse
+    kinds: dict[str, slice]
+
+    def of(self, kind: str) -> tuple[Problems, Recourse]:
+        return row((self.problems, self.recourse), self.kinds[kind])
+
+
+def solve_row(name, key, problem, rows, **hyperparameters):
+    key_fit, key_row = jax.random.split(key)
+    logit_fn = models.classifier(problem.params)
+    generate = bind(name, key_fit, logit_fn, rows, problem.space, **hyperparameters)
+    return generate(key_row, logit_fn, problem.x, problem.space)
+
+
+@partial(jit_fast, static_argnums=0)
+def solve(name, keys, problems, rows):
+    return jax.vmap(partial(solve_row, name), in_axes=(0, 0, None))(keys, problems, rows)
+
+
+@partial(jit, static_argnums=0)
+def solve_one_by_one(name, keys, problems, rows):
+    """As `solve`, in half the time to compile."""
+    return jax.lax.map(lambda args: solve_row(name, *args, rows), (keys, problems))
+
+
+@jax.jit
+def judge(problems, recourse):
+    """The logit of each row and of its recourse, and what `space` and `metrics` say about the move."""
+
+    def one(space, x, params, x_cf):
+        logits = models.logit(params, x), models.logit(params, x_cf)
+        return *logits, allows(space, x, x_cf), metrics.feasible(x, x_cf, space)
+
+    return jax.vmap(one)(*problems, recourse.x)
+
+
+def same_classifier(seed, num, params):
+    """`num` people well inside the bounds, with one classifier."""
+    return Problems(stack([full_space()] * num), random_rows(seed, num, margin=-0.05), stack([params] * num))
+
+
+def single_column():
+    """Everybody is at 0, and one changeable column alone makes a difference, for each of them another."""
+    columns = np.flatnonzero(CHANGEABLE)
+    params = stack([one_unit(column(index), 0, 2, -1) for index in columns])
+    x = np.zeros((len(columns), WIDTH))
+    x[:, 10] = 1
+    x[columns == 6, 7] = x[columns != 6, 6] = 1
+    return Problems(stack([full_space()] * len(columns)), array(x), params)
+
+
+@pytest.fixture(scope="module")
+def problems():
+    frozen = random_problems(20, NUM_FEW)
+    dead = same_classifier(14, NUM_DEAD, one_unit(4 * column(0), -2.4, 1, -0.5))
+    dead.x[:, 0] *= 0.6  # accepts x_0 >= 0.725, and is flat where x_0 < 0.6
+    kinds = {
+        "random": random_problems(10, NUM_RANDOM),
+        "frozen": frozen._replace(space=frozen.space._replace(mutable=np.zeros((NUM_FEW, WIDTH), bool))),
+        "refused": same_classifier(11, NUM_FEW, one_unit(column(0), 0, 0, -1)),
+        "steeply refused": same_classifier(12, NUM_FEW, one_unit(100 * np.ones(WIDTH), 1, -1e4, -1)),
+        "accepted": same_classifier(13, NUM_FEW, one_unit(column(0), 0, 0, 1)),
+        "dead": dead,
+        "single column": single_column(),
+    }
+    ends = np.cumsum([len(kind.x) for kind in kinds.values()])
+    slices = [slice(end - len(kind.x), end) for end, kind in zip(ends, kinds.values(), strict=True)]
+    return concatenate(list(kinds.values())), dict(zip(kinds, slices, strict=True))
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def case(request, problems):
+    problems, kinds = problems
+    recourse = solve(request.param, split(15, len(problems.x)), problems, random_rows(9, 64))
+    return Case(request.param, problems, jax.device_get(recourse), kinds)
+
+
+@pytest.fixture(scope="module")
+def judged(case):
+    return jax.device_get(judge(case.problems, case.recourse))
+
+
+@pytest.fixture(scope="module")
+def easy(problems):
+    """Which of the random problems a random search solves with more than one in twenty of its guesses."""
+    chosen = row(problems[0], problems[1]["random"])
+    wishes = array(np.random.default_rng(17).uniform(-0.3, 1.3, (NUM_WISHES, WIDTH)))
+
+    def share(space, x, params):
+        points = jax.vmap(partial(project, space, x))(wishes)
+        return jax.vmap(partial(models.logit, params))(points) >= 0.05
+
+    return np.mean(jit(jax.vmap(share))(*chosen), axis=1) > 0.05
+
+
+def test_shapes_and_dtypes(case):
+    assert case.recourse.x.shape == case.problems.x.shape
+    assert case.recourse.valid.shape == case.problems.x.shape[:1]
+    assert case.recourse.x.dtype == case.problems.x.dtype
+    assert case.recourse.valid.dtype == bool
+
+
+def test_never_nan(case):
+    assert np.isfinite(case.recourse.x).all()
+
+
+def test_every_rule_of_the_space_is_kept(case, judged):
+    *_, allowed, kept = judged
+    for name, rule in kept._asdict().items():
+        assert rule.all(), name
+    assert allowed.all()
+    fixed = ~case.problems.space.mutable
+    assert case.problems.x[fixed].tobytes() == case.recourse.x[fixed].tobytes()
+
+
+def test_valid_is_truthful(case, judged):
+    _, logits, *_ = judged
+    assert np.all(logits[case.recourse.valid] >= 0)
+    assert np.all(logits[~case.recourse.valid] < 0.01)  # a failure is not an accepted point that was overlooked
+
+
+def test_easy_problems_are_solved(case, judged, easy):
+    refused = judged[0][case.kinds["random"]] < 0
+    assert np.sum(easy & refused) > 20
+    assert np.mean(case.of("random")[1].valid[easy & refused]) >= 0.9
+
+
+def test_same_key_same_answer(case):
+    again = solve(case.name, split(15, len(case.problems.x)), case.problems, random_rows(9, 64))
+    np.testing.assert_array_equal(again.x, case.recourse.x)
+    np.testing.assert_array_equal(again.valid, case.recourse.valid)
+
+
+@pytest.mark.parametrize("kind", ["refused", "steeply refused"])
+def test_a_classifier_that_refuses_everything(case, kind):
+    assert not case.of(kind)[1].valid.any()
+
+
+def test_nothing_may_change(case, judged):
+    problems, recourse = case.of("frozen")
+    np.testing.assert_array_equal(recourse.x, problems.x)
+    np.testing.assert_array_equal(recourse.valid, judged[0][case.kinds["frozen"]] >= 0)
+
+
+def test_an_accepted_factual(case):
+    problems, recourse = case.of("accepted")
+    assert recourse.valid.all()
+    assert np.all(np.abs(recourse.x - problems.x) <= 0.2)  # no method needs to go further than a small first step
+
+
+def test_a_flat_classifier_is_solved(case, judged):
+    problems, recourse = case.of("dead")
+    slopes = jit(jax.vmap(jax.grad(models.logit, argnums=1)))(problems.params, problems.x)
+    assert not np.any(slopes)
+    assert np.all(judged[0][case.kinds["dead"]] < 0)
+    assert recourse.valid.all()
+    assert np.all(recourse.x[:, 0] >= 0.725)
+
+
+def test_each_kind_of_feature_is_found(case, judged):
+    _, recourse = case.of("single column")
+    assert np.all(judged[0][case.kinds["single column"]] < 0)
+    assert recourse.valid.tolist() == [True] * CHANGEABLE.sum()
+
+
+def test_looped_is_vmapped_with_one_trace(case):
+    def generate_row(generate, key, logit_fn, x, space):
+        return generate(key, logit_fn, x, space)
+
+    generate_row, traces = counting(generate_row)
+    rows, keys = random_rows(9, 64), split(15, len(case.problems.x))
+    defaults = METHODS[case.name].hyperparams()
+    floats = {field.name: getattr(defaults, field.name) for field in fields(defaults)}
+    floats = {name: 0.9 * value for name, value in floats.items() if isinstance(value, float)}
+    assert floats
+    moved = []
+    for index in range(6):
+        key_fit, key_row = jax.random.split(keys[index])
+        space, x, params = row(case.problems, index)
+        logit_fn = models.classifier(params)
+        single = generate_row(bind(case.name, key_fit, logit_fn, rows, space), key_row, logit_fn, x, space)
+        assert single.valid == case.recourse.valid[index]
+        np.testing.assert_allclose(single.x, case.recourse.x[index], atol=1e-4)
+        other = generate_row(bind(case.name, key_fit, logit_fn, rows, space, **floats), key_row, logit_fn, x, space)
+        moved.append(not np.array_equal(other.x, single.x))
+    assert len(traces) == 1
+    assert any(moved)  # the hyperparameters arrive
+
+
+def test_float64_under_x64(case):
+    with jax.enable_x64(True):
+        problems = random_problems(18, 40)
+        recourse = jax.device_get(solve_one_by_one(case.name, split(19, 40), problems, random_rows(9, 64)))
+        assert problems.x.dtype == recourse.x.dtype == "float64"
+        assert np.isfinite(recourse.x).all()
+        _, logits, allowed, kept = jax.device_get(judge(problems, recourse))
+        assert recourse.valid.sum() > 15
+        assert np.all(logits[recourse.valid] >= 0)
+        assert allowed.all()
+        assert kept.all.all()
+
+
+def test_float32_is_kept_under_x64(case):
+    """Rows and classifiers of float32 beside a space of float64."""
+    with jax.enable_x64(True):
+        problems, rows = random_problems(18, 1), random_rows(9, 64)
+        x, params, rows = jax.tree.map(lambda leaf: leaf.astype("float32"), (problems.x, problems.params, rows))
+        assert problems.space.lower.dtype == "float64"
+        problem = row(problems._replace(x=x, params=params), 0)
+        recourse = jax.eval_shape(partial(solve_row, case.name), jax.random.key(0), problem, rows)
+        assert recourse.x.dtype == "float32"
+
+
+def test_unknown_names_are_errors():
+    key, space, rows = jax.random.key(0), full_space(), random_rows(9, 4)
+    logit_fn = models.classifier(one_unit(column(0), 0, 2, -1))
+    with pytest.raises(ValueError, match=r"method: must be one of .*wachter.*; got 'watcher'"):
+        bind("watcher", key, logit_fn, rows, space)
+    for name in METHODS:
+        with pytest.raises(ValueError, match=rf"{name} hyperparameter: must be one of .*; got 'learning_rates'"):
+            bind(name, key, logit_fn, rows, space, learning_rates=0.1)
