@@ -1,0 +1,308 @@
+"""Metrics: one row in, one scalar out, and summaries over rows that leave no failure out unseen.
+
+Distances and counts belong to one person; callers `vmap`. A *feature* is a column, or a whole one-hot group. The
+checks in `feasible` are written without `space.project`, because they are the check on it.
+
+Notation: `x` factual (d,), `x_cf` recourse (d,), `ideal` the point that the person would like best (d,), `weights`
+their cost per unit of change (d,), `mask` the rows that count (n,).
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import ndtri
+from jax.typing import ArrayLike
+
+from hare_jax.base import LogitFn, Recourse
+from hare_jax.space import ActionSpace
+
+_CHANGED = 1e-5  # a smaller change is no change
+_GRID_TOLERANCE = 1e-3  # in steps
+_TOLERANCE = 1e-6  # times 1 + |x|
+_RESAMPLES_AT_ONCE = 50  # memory of the bootstrap: this many rows of n
+
+
+class Feasible(NamedTuple):
+    """Which rules of the action space a recourse keeps."""
+
+    box: Array  # () bool: finite, and inside the bounds stretched to hold the factual
+    one_hot: Array  # () bool: each mutable group holds one 1 and zeros
+    direction: Array  # () bool: nothing falls that may only rise, or the reverse
+    step: Array  # () bool: ordered columns moved by whole steps
+    immutable: Array  # () bool: immutable columns are equal to the last bit
+
+    @property
+    def all(self) -> Array:
+        """Whether every rule is kept: () bool."""
+        return self.box & self.one_hot & self.direction & self.step & self.immutable
+
+
+class Measures(NamedTuple):
+    """Every figure of one row, in the dtype of the recourse; `vmap` adds the axis of rows."""
+
+    success: Array  # () 0 or 1: the method says that it found a recourse
+    valid: Array  # () 0 or 1: it does, and the classifier accepts the point when asked again
+    feasible: Array  # () 0 or 1: the action space allows it
+    ideal_l2: Array  # ()
+    ideal_cosine: Array  # () 0 to 2
+    weighted_cost: Array  # ()
+    l0: Array  # () features
+    l1: Array  # ()
+    l2: Array  # ()
+    linf: Array  # ()
+    redundancy: Array  # () features
+    violations: Array  # () columns
+
+
+class Summary(NamedTuple):
+    """Mean, spread and confidence interval over the rows that count."""
+
+    mean: Array  # (), NaN only where n is 0
+    sd: Array  # (), NaN only where n is 0
+    n: Array  # () int: rows that count
+    low: Array  # (), NaN only where n is 0
+    high: Array  # (), NaN only where n is 0
+
+
+def l0(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
+    """Count what changed by more than 1e-5: columns, or with `space` features, a one-hot group being one; () int.
+
+    >>> int(l0(jnp.array([0.0, 1.0, 0.0]), jnp.array([0.5, 1.0, 0.25])))
+    2
+    """
+    changed = _changed(x, x_cf) if space is None else _changed_features(x, x_cf, space)
+    return jnp.sum(changed)
+
+
+def l1(x: Array, x_cf: Array) -> Array:
+    """Sum of the absolute changes, sum_j |x'_j - x_j|: (), in encoded units."""
+    return jnp.sum(jnp.abs(x_cf - x))
+
+
+def l2(x: Array, x_cf: Array) -> Array:
+    """Length of the change, sqrt(sum_j (x'_j - x_j)^2): (), in encoded units; its gradient is 0 at no change.
+
+    The figure that the original calls L2 is the square of this.
+
+    >>> float(l2(jnp.zeros(2), jnp.array([3.0, 4.0])))
+    5.0
+    """
+    squares, nonzero = _squares(x_cf - x)
+    return jnp.where(nonzero, jnp.sqrt(squares), 0)
+
+
+def linf(x: Array, x_cf: Array) -> Array:
+    """Largest absolute change, max_j |x'_j - x_j|: (), in encoded units."""
+    return jnp.max(jnp.abs(x_cf - x))
+
+
+def weighted_cost(weights: Array, x: Array, x_cf: Array) -> Array:
+    """Cost to a person with the given weights (d,), sum_j w_j |x'_j - x_j|: () (HARE, TMLR 2025)."""
+    return jnp.sum(weights * jnp.abs(x_cf - x))
+
+
+def ideal_l2(ideal: Array, x_cf: Array) -> Array:
+    """Distance from the recourse to the ideal, ||x' - ideal||: (), in encoded units (HARE, TMLR 2025)."""
+    return l2(ideal, x_cf)
+
+
+def ideal_cosine(ideal: Array, x: Array, x_cf: Array) -> Array:
+    """How far the recourse points away from the ideal, 1 - cos(ideal - x, x' - x): (), 0 to 2 (HARE, TMLR 2025).
+
+    Where either vector is zero it is 1, with gradient 0.
+
+    >>> ideal, x = jnp.array([1.0, 0.0]), jnp.zeros(2)
+    >>> [float(ideal_cosine(ideal, x, x_cf)) for x_cf in (2 * ideal, x, -ideal)]
+    [0.0, 1.0, 2.0]
+    """
+    wanted, is_wanted = _unit(ideal - x)
+    given, is_given = _unit(x_cf - x)
+    # half the squared distance of the unit vectors: exact for small angles, and never negative
+    return jnp.where(is_wanted & is_given, jnp.sum((wanted - given) ** 2) / 2, 1)
+
+
+def accepted(logit_fn: LogitFn, x_cf: Array) -> Array:
+    """Whether the classifier accepts the recourse, logit >= 0: () bool."""
+    return logit_fn(x_cf) >= 0
+
+
+def redundancy(logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace) -> Array:
+    """Count the changed features that can be put back, one at a time, with the result still accepted: () int.
+
+    A one-hot group is put back together. A feature counts as changed where `l0` counts it, so this is at most `l0`;
+    the original counts float noise as a change (HARE, TMLR 2025).
+
+    >>> from hare_jax.space import action_space
+    >>> space = action_space(mutable=[True] * 2, lower=[0] * 2, upper=[1] * 2)
+    >>> int(redundancy(lambda x: x[0] - 0.5, jnp.zeros(2), jnp.ones(2), space))
+    1
+    """
+    put_back = jnp.where(_same_feature(space), x[None, :], x_cf[None, :])  # (d, d): row j has the feature of j back
+    still = jax.vmap(lambda row: accepted(logit_fn, row))(put_back)
+    return jnp.sum(_changed_features(x, x_cf, space) & still)
+
+
+def violations(x: Array, x_cf: Array, space: ActionSpace) -> Array:
+    """Count the immutable columns that changed at all, be it by one bit: () int (HARE, TMLR 2025)."""
+    return jnp.sum(~space.mutable & (x_cf != x))
+
+
+def feasible(x: Array, x_cf: Array, space: ActionSpace) -> Feasible:
+    """Which rules of the action space the move from `x` (d,) to `x_cf` (d,) keeps; `.all` for all of them.
+
+    Tolerances: 1e-6 (1 + |x|), and for ordered columns a thousandth of a step more. NaN keeps no rule that it touches.
+    """
+    tolerance = _TOLERANCE * (1 + jnp.abs(x))
+    above = x_cf >= jnp.minimum(space.lower, x) - tolerance
+    below = x_cf <= jnp.maximum(space.upper, x) + tolerance
+    wrong_way = jnp.where(space.direction > 0, x - x_cf, jnp.where(space.direction < 0, x_cf - x, 0))
+    step = jnp.where(space.step > 0, space.step, 1)
+    off_grid = jnp.abs(x_cf - (x + jnp.round((x_cf - x) / step) * step))
+    on_grid = off_grid <= tolerance + _GRID_TOLERANCE * step
+    ungrouped = space.group < 0
+    return Feasible(
+        box=jnp.all(above & below & jnp.isfinite(x_cf)),
+        one_hot=jnp.all(ungrouped | ~space.mutable | _holds_one_1(x_cf, space, tolerance)),
+        direction=jnp.all(wrong_way <= tolerance),
+        step=jnp.all(on_grid | (space.step == 0) | ~ungrouped),
+        immutable=violations(x, x_cf, space) == 0,
+    )
+
+
+def measure(
+    logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace, *, ideal: Array, weights: Array
+) -> Measures:
+    """Every figure of one row at once; those of a failure describe its best point, and `summarise` leaves them out."""
+    x_cf = recourse.x
+    measures = Measures(
+        success=recourse.valid,
+        valid=recourse.valid & accepted(logit_fn, x_cf),
+        feasible=feasible(x, x_cf, space).all,
+        ideal_l2=ideal_l2(ideal, x_cf),
+        ideal_cosine=ideal_cosine(ideal, x, x_cf),
+        weighted_cost=weighted_cost(weights, x, x_cf),
+        l0=l0(x, x_cf, space),
+        l1=l1(x, x_cf),
+        l2=l2(x, x_cf),
+        linf=linf(x, x_cf),
+        redundancy=redundancy(logit_fn, x, x_cf, space),
+        violations=violations(x, x_cf, space),
+    )
+    return jax.tree.map(lambda figure: figure.astype(x_cf.dtype), measures)
+
+
+def masked_mean(values: Array, mask: Array) -> tuple[Array, Array, Array]:
+    """Mean, sample standard deviation (n - 1; 0 for one row) and count of `values` (n,) where `mask` (n,) is true.
+
+    What lies outside the mask may be NaN. An empty mask gives n = 0 and NaN for the rest.
+
+    >>> mean, sd, n = masked_mean(jnp.array([1.0, jnp.nan, 3.0]), jnp.array([True, False, True]))
+    >>> float(mean), int(n)
+    (2.0, 2)
+    """
+    n = jnp.sum(mask)
+    mean = jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(n, 1).astype(values.dtype)
+    deviations = jnp.where(mask, values - mean, 0)
+    sd = jnp.sqrt(jnp.sum(deviations**2) / jnp.maximum(n - 1, 1).astype(values.dtype))
+    return jnp.where(n > 0, mean, jnp.nan), jnp.where(n > 0, sd, jnp.nan), n
+
+
+def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
+    """Score interval (), () for a rate of `successes` () out of `n` (), 0 to 1 where n is 0 (Wilson 1927).
+
+    (k + z^2/2 -+ z sqrt(k (n - k) / n + z^2/4)) / (n + z^2), where z is the normal quantile of (1 + level) / 2.
+
+    >>> low, high = wilson_interval(10, 10)
+    >>> round(float(low), 4), round(float(high), 4)
+    (0.7225, 1.0)
+    """
+    k = jnp.asarray(successes) * 1.0  # whole numbers to floats; floats keep their dtype
+    n = jnp.asarray(n, k.dtype)
+    z = ndtri((1 + jnp.asarray(level, k.dtype)) / 2)
+    centre, spread = k + z**2 / 2, z * jnp.sqrt(k * (n - k) / jnp.maximum(n, 1) + z**2 / 4)
+    return jnp.clip((centre - spread) / (n + z**2), 0, 1), jnp.clip((centre + spread) / (n + z**2), 0, 1)
+
+
+def bootstrap_interval(
+    key: Array, values: Array, mask: Array, *, num_resamples: int = 1000, level: float = 0.95
+) -> tuple[Array, Array]:
+    """Percentile interval (), () for the mean of `values` (n,) where `mask` (n,) is true, NaN if nowhere (Efron 1979).
+
+    Each resample draws as many rows as count, with replacement, from those that count; the ends are the quantiles
+    (1 -+ level) / 2 of the resamples' means.
+    """
+    n = jnp.sum(mask)
+    counting = values[jnp.argsort(~mask)]  # the rows that count come first
+    draws = jnp.arange(values.shape[0]) < n
+
+    def resampled_mean(key: Array) -> Array:
+        # the remainder favours no row by more than n / 2^32, and compiles in half the time of randint
+        rows = jax.random.bits(key, values.shape, jnp.uint32) % jnp.maximum(n, 1).astype(jnp.uint32)
+        return jnp.sum(jnp.where(draws, counting[rows], 0)) / jnp.maximum(n, 1).astype(values.dtype)
+
+    keys = jax.random.split(key, num_resamples)
+    means = jax.lax.map(resampled_mean, keys, batch_size=min(_RESAMPLES_AT_ONCE, num_resamples))
+    low, high = jnp.quantile(means, (1 + jnp.array([-level, level], values.dtype)) / 2)
+    return jnp.where(n > 0, low, jnp.nan), jnp.where(n > 0, high, jnp.nan)
+
+
+def summarise(key: Array, measures: Measures, *, num_resamples: int = 1000, level: float = 0.95) -> dict[str, Summary]:
+    """Summaries by name of `measures`, fields (n,): success and valid over all rows, the rest over the successes.
+
+    Rates (success, valid, feasible) carry a Wilson interval, the others a bootstrap interval, the same resamples for
+    all of them. Where no row succeeded, those others have n = 0 and NaN: look at n before a mean.
+    """
+    success = measures.success > 0
+    interval = partial(bootstrap_interval, key, mask=success, num_resamples=num_resamples, level=level)
+    lows, highs = jax.vmap(interval)(jnp.stack(measures))
+    summaries = {}
+    for name, values, low, high in zip(measures._fields, measures, lows, highs, strict=True):
+        mask = jnp.ones_like(success) if name in ("success", "valid") else success
+        mean, sd, n = masked_mean(values, mask)
+        if name in ("success", "valid", "feasible"):
+            low, high = wilson_interval(jnp.sum(jnp.where(mask, values, 0)), n, level)
+        summaries[name] = Summary(mean, sd, n, low, high)
+    return summaries
+
+
+def _squares(change: Array) -> tuple[Array, Array]:
+    """Sum of squares (), or 1 where it is too small to divide by, and whether it was large enough: () bool."""
+    squares = jnp.sum(change**2)
+    nonzero = squares >= jnp.finfo(change.dtype).tiny
+    return jnp.where(nonzero, squares, 1), nonzero
+
+
+def _unit(change: Array) -> tuple[Array, Array]:
+    """`change` (d,) at length 1, and whether it has a direction at all: () bool."""
+    squares, nonzero = _squares(change)
+    return change / jnp.sqrt(squares), nonzero
+
+
+def _changed(x: Array, x_cf: Array) -> Array:
+    return jnp.abs(x_cf - x) > _CHANGED
+
+
+def _same_feature(space: ActionSpace) -> Array:
+    """Whether columns i and j belong to one feature: (d, d) bool."""
+    group = space.group
+    grouped = (group[:, None] == group[None, :]) & (group >= 0)[:, None]
+    return grouped | jnp.eye(group.shape[0], dtype=bool)
+
+
+def _changed_features(x: Array, x_cf: Array, space: ActionSpace) -> Array:
+    """Which features changed, (d,) bool, each shown at its first column."""
+    same = _same_feature(space)
+    first = jnp.argmax(same, axis=1) == jnp.arange(x.shape[0])
+    return first & jnp.any(same & _changed(x, x_cf)[None, :], axis=1)
+
+
+def _holds_one_1(x_cf: Array, space: ActionSpace, tolerance: Array) -> Array:
+    """Whether the feature of each column holds one 1 and otherwise zeros: (d,) bool."""
+    one = jnp.abs(x_cf - 1) <= tolerance
+    zero = jnp.abs(x_cf) <= tolerance
+    same = _same_feature(space)
+    fractional = jnp.any(same & ~(one | zero)[None, :], axis=1)
+    return (jnp.sum(same & one[None, :], axis=1) == 1) & ~fractional
