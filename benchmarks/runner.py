@@ -1,0 +1,185 @@
+"""Runs experiments: base method, arm, figures; one row for each spec.
+
+Every program is compiled once for all seeds: a seed brings new weights and new rows of the same shapes.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+from rich.console import Console
+from rich.progress import Progress
+
+import hare_jax
+from benchmarks import paper, settings
+from benchmarks.settings import Cohort, Setting, Timed, timed
+from benchmarks.specs import Spec
+from benchmarks.store import append_row, read_rows, row_key
+from hare_jax import elicit, metrics, users
+from hare_jax.base import Prefers, Recourse
+from hare_jax.boundary import MARGIN
+from hare_jax.candidates import Sampling
+from hare_jax.recourse import bind
+from hare_jax.space import ActionSpace
+
+
+def run(specs: Sequence[Spec], out: Path) -> int:
+    """Run the specs that have no row in `out` yet; 0 if all have one in the end, 1 if one failed."""
+    path = out / "rows.jsonl"
+    done = {row_key(row) for row in read_rows(path)}
+    missing = [spec for spec in specs if row_key(asdict(spec)) not in done]
+    failed = False
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=len(missing))
+        for spec, row in rows(missing):
+            progress.update(task, advance=1, description=f"{spec.dataset} {spec.model} {spec.method} {spec.arm}")
+            if isinstance(row, Exception):
+                failed = True
+                print(f"failed: {asdict(spec)}: {row}", file=sys.stderr)
+            else:
+                append_row(path, {**asdict(spec), **row})
+    return int(failed)
+
+
+def rows(specs: Iterable[Spec]) -> Iterable[tuple[Spec, dict[str, Any] | Exception]]:
+    """Each spec with its figures, or with what went wrong; specs of one data set, model and mode share their setting."""
+    groups: dict[tuple, list[Spec]] = {}
+    for spec in specs:
+        groups.setdefault((spec.dataset, spec.model, spec.mode), []).append(spec)
+    for group in groups.values():
+        try:
+            setting = settings.prepare(group[0], sorted({spec.seed for spec in group}))
+        except (ValueError, OSError, ImportError) as error:
+            yield from ((spec, error) for spec in group)
+            continue
+        cohorts: dict[tuple, Cohort] = {}
+        bases: dict[tuple, Timed] = {}
+        for spec in group:
+            try:
+                yield spec, _row(setting, spec, cohorts, bases)
+            except ValueError as error:
+                yield spec, error
+
+
+def _row(setting: Setting, spec: Spec, cohorts: dict[tuple, Cohort], bases: dict[tuple, Timed]) -> dict[str, Any]:
+    """The figures of one spec; what it shares with others is looked up in `cohorts` and `bases`, or put there."""
+    logit_fn = setting.classifier(spec.seed)
+    drawn = (spec.seed, spec.ideal, spec.users)
+    if drawn not in cohorts:
+        cohorts[drawn] = settings.draw_cohort(setting, spec)
+    cohort = cohorts[drawn]
+    if (spec.method, *drawn) not in bases:
+        bases[spec.method, *drawn] = _base(setting, spec, logit_fn, cohort)
+    base = bases[spec.method, *drawn]
+    outcome = _arm(setting, spec, logit_fn, cohort, base)
+    (recourse, questions), compile_s, run_s = outcome
+    user = cohort.user
+    measures = _measure(logit_fn, cohort.x, recourse, setting.table.space, user)
+    return {
+        **_means(measures, questions, cohort.present),
+        "fit_s": round(setting.fit_s, 3),
+        "compile_s": round(compile_s, 3),
+        "run_s": round(run_s, 4),
+        "peak_mib": round(settings.peak_mib()),
+        "device": jax.devices()[0].device_kind,
+        "version": hare_jax.__version__,
+    }
+
+
+def _base(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort) -> Timed:
+    key_fit, key_rows = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 2))
+    space = setting.base_space(spec.method)
+    generate = bind(spec.method, key_fit, logit_fn, setting.table.x_train, space)
+    return timed(base_rows, generate, logit_fn, jax.random.split(key_rows, spec.users), cohort.x, space)
+
+
+def _arm(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort, base: Timed) -> Timed:
+    if spec.arm == "base":
+        return base._replace(value=(base.value, jnp.zeros(spec.users)))
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 3), spec.users)
+    elicitor, num_proposals = arm_elicitor(spec, setting.movable)
+    static = {"person": spec.person, "noise": spec.noise, "num_proposals": num_proposals}
+    return timed(session_rows, elicitor, logit_fn, keys, cohort.x, cohort.user, base.value, setting.space, **static)
+
+
+def arm_elicitor(spec: Spec, movable: Array | None = None) -> tuple[elicit.Elicitor, int]:
+    """The elicitor of an arm, and its number of proposals; `movable` asks for the original's sampling."""
+    many = spec.arm == "multi"
+    sampling = Sampling(num_directions=spec.per_round if many else spec.budget)
+    hp = elicit.Hare(sampling=sampling, margin=MARGIN if movable is None else 0.0)
+    sample_fn = None if movable is None else Partial(paper.sample, sampling, movable)
+    make = elicit.random_choice if spec.arm == "random" else elicit.hare
+    return make(hp, sample_fn), spec.budget // spec.per_round if many else 1
+
+
+def prefers_fn(user: users.User, person: str, noise: str) -> Prefers:
+    """How a user answers: by their `ideal` or their `weights`; noise `0`, a flip probability, or `logistic`."""
+    if person == "ideal":
+        prefers = Partial(users.prefers_nearer, user.ideal.x)
+    else:
+        prefers = Partial(users.prefers_cheaper, user.weights)
+    if noise == "logistic":
+        return Partial(users.logistic_flipped, prefers)
+    return prefers if float(noise) == 0 else Partial(users.flipped, float(noise), prefers)
+
+
+@jax.jit
+def base_rows(generate: Partial, logit_fn: Partial, keys: Array, x: Array, space: ActionSpace) -> Recourse:
+    """A base recourse for each row `x` (n, d)."""
+    return jax.lax.map(lambda row: generate(row[0], logit_fn, row[1], space), (keys, x), batch_size=settings.batch_size())
+
+
+@partial(jax.jit, static_argnames=("person", "noise", "num_proposals"))
+def session_rows(
+    elicitor: elicit.Elicitor,
+    logit_fn: Partial,
+    keys: Array,
+    x: Array,
+    user: users.User,
+    base: Recourse,
+    space: ActionSpace,
+    *,
+    person: str = "ideal",
+    noise: str = "0",
+    num_proposals: int,
+) -> tuple[Recourse, Array]:
+    """A whole session for each row `x` (n, d): what is recommended in the end, and the number of questions (n,)."""
+
+    def one(row: tuple[Array, Array, users.User, Recourse]) -> tuple[Recourse, Array]:
+        key, x, user, base = row
+        prefers = prefers_fn(user, person, noise)
+        best, trace = elicit.run(elicitor, prefers, key, logit_fn, x, base, space, num_proposals=num_proposals)
+        return best, jnp.sum(trace.asked)
+
+    return jax.lax.map(one, (keys, x, user, base), batch_size=settings.batch_size())
+
+
+@jax.jit
+def _measure(logit_fn: Partial, x: Array, recourse: Recourse, space: ActionSpace, user: users.User) -> metrics.Measures:
+    def one(x: Array, recourse: Recourse, user: users.User) -> metrics.Measures:
+        return metrics.measure(logit_fn, x, recourse, space, ideal=user.ideal.x, weights=user.weights)
+
+    return jax.vmap(one)(x, recourse, user)
+
+
+def _means(measures: metrics.Measures, questions: Array, present: Array) -> dict[str, float | int | None]:
+    """Mean, s.d. and count over the users that are there: of success and validity all, of the rest the successes."""
+    success = present & (measures.success > 0)
+    columns = {**measures._asdict(), "questions": questions}
+    figures: dict[str, float | int | None] = {}
+    for name, values in columns.items():
+        mean, sd, n = metrics.masked_mean(values, present if name in ("success", "valid") else success)
+        known = int(n) > 0
+        figures |= {
+            name: float(mean) if known else None,
+            f"{name}_sd": float(sd) if known else None,
+            f"{name}_n": int(n),
+        }
+    return figures

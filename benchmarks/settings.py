@@ -1,0 +1,122 @@
+"""What experiments stand on: data, trained classifiers, and cohorts of refused people with hidden wishes."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from benchmarks import paper
+from benchmarks.specs import MODELS, Spec
+from hare_jax import data, models, users
+from hare_jax.base import require
+from hare_jax.space import ActionSpace
+
+
+def batch_size() -> int:
+    """Users at a time: what fits a CPU's cache, or fills an accelerator."""
+    return 250 if jax.default_backend() == "cpu" else 10_000
+
+
+class Timed(NamedTuple):
+    """A program's result, the seconds its compilation took and those of one warm run."""
+
+    value: Any
+    compile_s: float
+    run_s: float
+
+
+class Setting(NamedTuple):
+    """What the specs of one data set, model and mode share."""
+
+    table: data.Table
+    space: ActionSpace  # where users and HARE move
+    movable: Array | None  # (d,) in paper mode alone: the mutable continuous columns
+    params: models.Params  # one set a seed, stacked
+    seeds: tuple[int, ...]
+    fit_s: float
+
+    def classifier(self, seed: int) -> Partial:
+        """The classifier of one seed."""
+        at = self.seeds.index(seed)
+        return models.classifier(jax.tree.map(lambda leaf: leaf[at], self.params))
+
+    def base_space(self, method: str) -> ActionSpace:
+        """Where a base method moves: the original keeps only Wachter's within the unit box."""
+        return paper.box_space(self.movable) if self.movable is not None and method in paper.BOXED else self.space
+
+
+class Cohort(NamedTuple):
+    """The users of one seed, padded to the number asked for."""
+
+    x: Array  # (users, d)
+    user: users.User
+    present: Array  # (users,) bool: has an ideal, and is no padding
+
+
+def timed(fn: Callable, *args: Any, **kwargs: Any) -> Timed:
+    """Call a jitted function twice, waiting for its result; the difference is what compiling took."""
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        value = jax.block_until_ready(fn(*args, **kwargs))
+        seconds.append(time.perf_counter() - start)
+    return Timed(value, max(seconds[0] - seconds[1], 0.0), seconds[1])
+
+
+def peak_mib() -> float:
+    """The largest memory of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def prepare(spec: Spec, seeds: Sequence[int]) -> Setting:
+    """Load the data of `spec` and train its model, all `seeds` at once."""
+    faithful = spec.mode == "paper"
+    table = data.load(spec.dataset, bounds_from="all" if faithful else "train")
+    keys = jax.vmap(jax.random.key)(jnp.array(seeds))
+    fit = jax.jit(jax.vmap(models.fit, in_axes=(None, 0, None, None)))
+    start = time.perf_counter()
+    training = training_for(spec.dataset, MODELS[spec.model])
+    params = jax.block_until_ready(fit(training, keys, table.x_train, table.y_train))
+    fit_s = time.perf_counter() - start
+    if not faithful:
+        return Setting(table, table.space, None, params, tuple(seeds), fit_s)
+    categorical = [feature.type == "categorical" for feature in table.features for _ in feature.columns]
+    movable = table.space.mutable & ~jnp.array(categorical)
+    return Setting(table, paper.free_space(movable), movable, params, tuple(seeds), fit_s)
+
+
+def training_for(dataset: str, hidden: tuple[int, ...]) -> models.Training:
+    """The paper's training; mortgage, with 12 % refused among 1,488 rows, needs balanced classes and more epochs."""
+    if dataset == "mortgage":
+        return models.Training(hidden=hidden, positive_weight=0.14, num_epochs=100)
+    return models.Training(hidden=hidden)
+
+
+def draw_cohort(setting: Setting, spec: Spec) -> Cohort:
+    """The first refused test rows of a seed's classifier, in file order, each with a user of their own."""
+    logit_fn, rows = setting.classifier(spec.seed), setting.table.x_test
+    refused = rows[jax.vmap(logit_fn)(rows) < 0][: spec.users]
+    require(len(refused) > 0, f"{spec.dataset} {spec.model} seed {spec.seed}", "must refuse a test row", 0)
+    x = jnp.resize(refused, (spec.users, refused.shape[1]))
+    hp = users.Population(distance=users.DISTANCES[spec.ideal])
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 1), spec.users)
+    faithful = setting.movable is not None
+    where = setting.movable if faithful else setting.space
+    user = _draw(hp, keys, logit_fn, x, where, draw=paper.draw if faithful else users.draw)
+    return Cohort(x, user, (jnp.arange(spec.users) < len(refused)) & user.ideal.valid)
+
+
+def _draw_rows(
+    hp: users.Population, keys: Array, logit_fn: Partial, x: Array, where: Any, *, draw: Callable
+) -> users.User:
+    return jax.lax.map(lambda row: draw(hp, row[0], logit_fn, row[1], where), (keys, x), batch_size=batch_size())
+
+
+_draw = jax.jit(_draw_rows, static_argnames="draw")

@@ -1,0 +1,156 @@
+"""How long each stage takes, beside what the machine could do: `python -m benchmarks speed`.
+
+Every stage is one compiled program over all users, timed warm until its result is ready; the best of three runs counts.
+The floating-point operations of a user are counted on paper, products alone: F for one evaluation of the classifier and
+twice that for its value and gradient, N * N * d * 4 for a step of spreading N directions in d columns.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+from rich.console import Console
+from rich.table import Table
+
+import hare_jax
+from benchmarks import runner, settings
+from benchmarks.specs import Spec, check
+from benchmarks.store import append_row
+from hare_jax import candidates, elicit, users
+from hare_jax.base import Recourse
+from hare_jax.boundary import boundary
+from hare_jax.elicit.hare import State
+from hare_jax.recourse import METHODS, bind
+from hare_jax.space import ActionSpace
+
+_SHOWN = ("users", "stage", "compile_s", "us_per_user", "mflop_per_user", "gflops", "share_of_peak", "peak_mib")
+
+
+def speed(
+    dataset: str = "adult",
+    users: tuple[int, ...] = (100, 1_000, 10_000),
+    methods: tuple[str, ...] = tuple(METHODS),
+    budget: int = 30,
+    per_round: int = 5,
+    seed: int = 1,
+    out: Path = Path("benchmarks/results"),
+) -> int:
+    """Time the base methods, the stages of a round, and whole sessions, and append the rows to `speed.jsonl`.
+
+    Args:
+        dataset: Data set; its refused test rows are repeated as often as needed.
+        users: Numbers of users.
+        methods: Base methods.
+        budget: Questions, K.
+        per_round: Candidates a round in the sessions of many rounds.
+        seed: Seed of training, users and sampling.
+        out: Folder of the results.
+    """
+    specs = [
+        check(Spec(table="speed", dataset=dataset, model="mlp", method=method, arm="multi", budget=budget,
+                   per_round=per_round, seed=seed, users=num))
+        for num in users for method in methods
+    ]  # fmt: skip
+    setting, peak = settings.prepare(specs[0], (seed,)), matmul_gflops()
+    shown = Table(*_SHOWN, title=f"{dataset}, K = {budget}, {jax.devices()[0].device_kind}, peak {peak:.0f} GFLOP/s")
+    for num in users:
+        for stage, mflop, timing in _stages(setting, [spec for spec in specs if spec.users == num]):
+            row = {
+                "dataset": dataset, "users": num, "stage": stage, "budget": budget, "per_round": per_round,
+                "compile_s": round(timing.compile_s, 2), "us_per_user": round(timing.run_s / num * 1e6, 2),
+                "mflop_per_user": round(mflop, 4), "gflops": round(mflop * num / timing.run_s / 1e3, 2),
+                "peak_gflops": round(peak, 1), "peak_mib": round(settings.peak_mib()),
+                "device": jax.devices()[0].device_kind, "jax": jax.__version__, "version": hare_jax.__version__,
+            }  # fmt: skip
+            row["share_of_peak"] = round(row["gflops"] / peak, 4) if mflop else None
+            append_row(out / "speed.jsonl", row)
+            shown.add_row(*(str(row[name]) for name in _SHOWN))
+    Console(width=110).print(shown)
+    return 0
+
+
+def matmul_gflops(size: int = 2048, dtype: Any = jnp.float32) -> float:
+    """The machine's best rate of multiplying two square matrices, in 1e9 floating-point operations a second."""
+    a = jax.random.normal(jax.random.key(0), (size, size), dtype)
+    return 2 * size**3 / _best(jax.jit(lambda a: jnp.dot(a, a, precision="highest")), a, runs=5).run_s / 1e9
+
+
+def _best(fn: Callable, *args: Any, runs: int = 3, **kwargs: Any) -> settings.Timed:
+    first = settings.timed(fn, *args, **kwargs)
+    seconds = [first.run_s]
+    for _ in range(runs - 1):
+        start = time.perf_counter()
+        jax.block_until_ready(fn(*args, **kwargs))
+        seconds.append(time.perf_counter() - start)
+    return first._replace(run_s=min(seconds))
+
+
+def _stages(setting: settings.Setting, specs: list[Spec]) -> list[tuple[str, float, settings.Timed]]:
+    """Each stage with its 1e6 floating-point operations a user (0 where they depend on the row) and its time."""
+    spec, logit_fn, space = specs[0], setting.classifier(specs[0].seed), setting.space
+    evaluation = 2e-6 * sum(layer.weight[0].size for layer in setting.params)
+    cohort = settings.draw_cohort(setting, spec)
+    keys = jax.random.split(jax.random.key(spec.seed), spec.users)
+    stages = []
+    for each in specs:
+        generate = bind(each.method, keys[0], logit_fn, setting.table.x_train, space)
+        base = _best(runner.base_rows, generate, logit_fn, keys, cohort.x, space)
+        stages.append((each.method, 0.0, base))
+    width, num = cohort.x.shape[1], spec.budget
+    hp = candidates.Sampling(num_directions=num)
+    args = logit_fn, keys, cohort.x, base.value.x
+    drawn = _best(_sample_rows, hp, *args, space)
+    found = _best(_boundary_rows, logit_fn, cohort.x, drawn.value, space)
+    asked = _best(_question_rows, logit_fn, cohort.x, found.value, space, cohort.user.ideal.x)
+    sampling = hp.num_steps * (num * 2 * evaluation + 4e-6 * num**2 * width)
+    stages += [("sampling", sampling, drawn), ("boundary", 21 * num * evaluation, found), ("questions", 0.0, asked)]
+    rounds = num // spec.per_round
+    spread = hp.num_steps * (num * 2 * evaluation + rounds * 4e-6 * spec.per_round**2 * width)
+    for arm, flops in (("single", sampling), ("multi", spread)):
+        elicitor, num_proposals = runner.arm_elicitor(Spec(**{**vars(spec), "arm": arm}))
+        session = _best(
+            runner.session_rows, elicitor, logit_fn, keys, cohort.x, cohort.user, base.value, space,
+            num_proposals=num_proposals,
+        )  # fmt: skip
+        stages.append((f"{arm}, all of it", flops + 21 * (num + 1) * evaluation, session))
+    return stages
+
+
+@jax.jit
+def _sample_rows(
+    hp: candidates.Sampling, logit_fn: Partial, keys: Array, x: Array, centre: Array, space: ActionSpace
+) -> Array:
+    def one(row: tuple[Array, Array, Array]) -> Array:
+        return candidates.sample(hp, row[0], logit_fn, row[1], row[2], space)
+
+    return jax.lax.map(one, (keys, x, centre), batch_size=settings.batch_size())
+
+
+@jax.jit
+def _boundary_rows(logit_fn: Partial, x: Array, x_cf: Array, space: ActionSpace) -> Recourse:
+    search = jax.vmap(partial(boundary, logit_fn, space=space), in_axes=(None, 0))
+    return jax.lax.map(lambda row: search(*row), (x, x_cf), batch_size=settings.batch_size())
+
+
+@jax.jit
+def _question_rows(logit_fn: Partial, x: Array, pool: Recourse, space: ActionSpace, ideal: Array) -> Array:
+    elicitor = elicit.hare()
+
+    def answer(state: State, _: None, prefers: Partial) -> tuple[State, None]:
+        shown = elicitor.ask(state)
+        return elicitor.tell(state, 1 - prefers(jax.random.key(0), state.x, shown.a, shown.b).astype(int)), None
+
+    def one(row: tuple[Array, Recourse, Array]) -> Array:
+        x, pool, ideal = row
+        first = Recourse(pool.x[0], pool.valid[0])
+        state = State(logit_fn, x, space, first, pool.x, pool.valid, jnp.zeros((), jnp.int32))
+        step = partial(answer, prefers=Partial(users.prefers_nearer, ideal))
+        return jax.lax.scan(step, state, length=pool.x.shape[0])[0].best.x
+
+    return jax.lax.map(one, (x, pool, ideal), batch_size=settings.batch_size())
