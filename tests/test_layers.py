@@ -1,0 +1,83 @@
+"""Who may import whom: a module knows only those above it in `LAYERS`."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import hare_jax
+
+LAYERS = [
+    {"base"},
+    {"space"},
+    {"boundary", "implicit", "schema"},
+    {"models"},
+    {"vae"},
+    {"data", "recourse"},  # modules of one layer don't know each other, but the files of a folder do
+    {"candidates"},
+    {"users"},
+    {"preference"},
+    {"elicit"},
+    {"metrics"},
+    {"sharding"},
+    {"demo"},
+    {"cli"},
+]
+ROOT = Path(hare_jax.__file__).parent
+FILES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def room(name):
+    """`hare_jax.elicit.hare` -> `elicit`, `elicit/hare.py` -> `elicit`, `space.py` -> `space`."""
+    return name.removeprefix("hare_jax.").split("/")[0].split(".")[0]
+
+
+def layer(name):
+    return next(index for index, names in enumerate(LAYERS) if name in names)
+
+
+def imports(source):
+    """The modules that `source` imports, at its top or anywhere deeper: `from a import b` gives `a.b`."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += ["." * node.level + f"{node.module or ''}.{alias.name}" for alias in node.names]
+    return found
+
+
+def forbidden(file, source):
+    """The imports within the package that a file may not have."""
+    own = room(file)
+    known = [name for name in imports(source) if name.split(".")[0] == "hare_jax"]
+    others = [name for name in known if room(name) != own and name != "hare_jax.__version__"]
+    return [name for name in others if name == "hare_jax" or layer(room(name)) >= layer(own)]
+
+
+def test_every_room_has_its_layer():
+    rooms = {room(file) for file in FILES} - {"__init__"}
+    assert len(rooms) >= 10
+    assert rooms <= set().union(*LAYERS), "a new module belongs in LAYERS"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file != "__init__.py"])
+def test_imports_point_up(file):
+    source = FILES[file].read_text("utf-8")
+    assert forbidden(file, source) == []
+    assert [name for name in imports(source) if name.startswith(".")] == []
+
+
+def test_only_data_knows_pandas():
+    named = {file: {name.split(".")[0] for name in imports(path.read_text("utf-8"))} for file, path in FILES.items()}
+    assert {file for file, names in named.items() if "pandas" in names} == {"data.py"}
+
+
+def test_the_check_itself():
+    assert forbidden("boundary.py", "from hare_jax.space import along\nfrom hare_jax import base") == []
+    assert forbidden("elicit/hare.py", "from hare_jax.elicit.base import Elicitor") == []
+    assert forbidden("space.py", "def f():\n    from hare_jax.models import fit") == ["hare_jax.models.fit"]
+    assert forbidden("recourse/wachter.py", "from hare_jax import data") == ["hare_jax.data"]
+    assert forbidden("users.py", "import hare_jax") == ["hare_jax"]
+    assert forbidden("boundary.py", "import hare_jax.schema") == ["hare_jax.schema"]
+    assert forbidden("cli.py", "from hare_jax import __version__, data") == []
