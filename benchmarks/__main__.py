@@ -1,9 +1,11 @@
 """`python -m benchmarks NAME`: run an experiment, and render what is there."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import tyro
 
 from benchmarks import render, runner, speed
@@ -40,8 +42,11 @@ def table1(
 
 def main() -> int:
     """Run the command line; 0 all done, 1 something failed, 2 a wrong option."""
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one for each core; see hare_jax.sharding
     try:
-        return tyro.extras.subcommand_cli_from_dict({"table1": table1, "speed": speed.speed}, prog="python -m benchmarks")
+        return tyro.extras.subcommand_cli_from_dict(
+            {"table1": table1, "speed": speed.speed}, prog="python -m benchmarks"
+        )
     except ValueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,7 @@
 """What the paper's code did and the package does not, each switch needed by a table of the paper.
 
 The original has no notion of an action space past a mask: candidates and growing spheres leave the unit box, categories
-turn fractional on the way to the boundary, candidates are masked only after they were optimised, and the hidden ideal is
+turn fractional on the way to the boundary, candidates are masked only after they were optimised, and hidden ideals are
 clipped and never checked again. All of it is said here with two wider spaces and two functions.
 """
 
@@ -14,7 +14,6 @@ from hare_jax.base import LogitFn, Recourse
 from hare_jax.candidates import Sampling, directions
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import ActionSpace
-
 
 BOXED = ("wachter",)  # base methods that the original keeps within the unit box
 

@@ -10,7 +10,18 @@ from benchmarks.specs import ARMS
 from benchmarks.store import read_rows
 
 _CELL = ["dataset", "model", "method", "mode"]
-_SHOWN = ["success", "valid", "feasible", "ideal_cosine", "l0", "l1", "weighted_cost", "redundancy", "violations", "questions"]
+_SHOWN = [
+    "success",
+    "valid",
+    "feasible",
+    "ideal_cosine",
+    "l0",
+    "l1",
+    "weighted_cost",
+    "redundancy",
+    "violations",
+    "questions",
+]
 
 
 def write(table: str, out: Path) -> Path:
@@ -21,8 +32,8 @@ def write(table: str, out: Path) -> Path:
         "",
         "Distance is L2 from the recourse to the hidden ideal, mean over users and then seeds, +- the s.d. over seeds;",
         "ratio is an arm's distance over its base's. `original` columns are our runs of the authors' code",
-        "(`benchmarks/original.csv`; fewer seeds and users); Delta is the difference of the ratios. The further columns",
-        "are means over users and seeds; rates are shares.",
+        "(`benchmarks/original.csv`; fewer seeds and users); Delta is the difference of the ratios. Other columns are",
+        "means over users and seeds; rates are shares.",
     ]
     if len(rows):
         for mode, part in rows.groupby("mode"):
@@ -34,12 +45,17 @@ def write(table: str, out: Path) -> Path:
 
 def _markdown(rows: pd.DataFrame) -> list[str]:
     header = ["data set", "model", "method", "arm", "distance", "ratio", "original", "original ratio", "Delta", "users"]
-    lines = [_line([*header, *(name.replace("_", " ") for name in _SHOWN)]), _line(["---"] * (len(header) + len(_SHOWN)))]
+    lines = [
+        _line([*header, *(name.replace("_", " ") for name in _SHOWN)]),
+        _line(["---"] * (len(header) + len(_SHOWN))),
+    ]
     original = _original()
     for cell, part in rows.groupby(_CELL, sort=False):
         for arm in ARMS:
             if len(chosen := part[part["arm"] == arm]):
-                lines.append(_line([*cell[:3], arm, *_distances(part, arm, original.get(cell[:3], {})), *_means(chosen)]))
+                lines.append(
+                    _line([*cell[:3], arm, *_distances(part, arm, original.get(cell[:3], {})), *_means(chosen)])
+                )
     return lines
 
 
@@ -65,7 +81,9 @@ def _original() -> dict[tuple[str, str, str], dict[str, float]]:
     path = Path(__file__).parent / "original.csv"
     far = pd.read_csv(path).query("ideal == 'far' and budget == 30 and per_round == 5")
     means: dict[tuple[str, str, str], dict[str, float]] = {}
-    for (dataset, model, method, arm), mean in far.groupby(["dataset", "model", "method", "arm"])["ideal_l2"].mean().items():
+    for (dataset, model, method, arm), mean in (
+        far.groupby(["dataset", "model", "method", "arm"])["ideal_l2"].mean().items()
+    ):
         means.setdefault((dataset, model, method), {})[arm] = mean
     return means
 

@@ -27,6 +27,7 @@ from hare_jax.base import Prefers, Recourse
 from hare_jax.boundary import MARGIN
 from hare_jax.candidates import Sampling
 from hare_jax.recourse import bind
+from hare_jax.sharding import map_users
 from hare_jax.space import ActionSpace
 
 
@@ -49,7 +50,7 @@ def run(specs: Sequence[Spec], out: Path) -> int:
 
 
 def rows(specs: Iterable[Spec]) -> Iterable[tuple[Spec, dict[str, Any] | Exception]]:
-    """Each spec with its figures, or with what went wrong; specs of one data set, model and mode share their setting."""
+    """Each spec with its figures, or with what went wrong; those of one data set, model and mode share a setting."""
     groups: dict[tuple, list[Spec]] = {}
     for spec in specs:
         groups.setdefault((spec.dataset, spec.model, spec.mode), []).append(spec)
@@ -133,7 +134,7 @@ def prefers_fn(user: users.User, person: str, noise: str) -> Prefers:
 @jax.jit
 def base_rows(generate: Partial, logit_fn: Partial, keys: Array, x: Array, space: ActionSpace) -> Recourse:
     """A base recourse for each row `x` (n, d)."""
-    return jax.lax.map(lambda row: generate(row[0], logit_fn, row[1], space), (keys, x), batch_size=settings.batch_size())
+    return map_users(lambda row: generate(row[0], logit_fn, row[1], space), (keys, x))
 
 
 @partial(jax.jit, static_argnames=("person", "noise", "num_proposals"))
@@ -158,7 +159,7 @@ def session_rows(
         best, trace = elicit.run(elicitor, prefers, key, logit_fn, x, base, space, num_proposals=num_proposals)
         return best, jnp.sum(trace.asked)
 
-    return jax.lax.map(one, (keys, x, user, base), batch_size=settings.batch_size())
+    return map_users(one, (keys, x, user, base))
 
 
 @jax.jit

@@ -15,12 +15,8 @@ from benchmarks import paper
 from benchmarks.specs import MODELS, Spec
 from hare_jax import data, models, users
 from hare_jax.base import require
+from hare_jax.sharding import map_users
 from hare_jax.space import ActionSpace
-
-
-def batch_size() -> int:
-    """Users at a time: what fits a CPU's cache, or fills an accelerator."""
-    return 250 if jax.default_backend() == "cpu" else 10_000
 
 
 class Timed(NamedTuple):
@@ -116,7 +112,7 @@ def draw_cohort(setting: Setting, spec: Spec) -> Cohort:
 def _draw_rows(
     hp: users.Population, keys: Array, logit_fn: Partial, x: Array, where: Any, *, draw: Callable
 ) -> users.User:
-    return jax.lax.map(lambda row: draw(hp, row[0], logit_fn, row[1], where), (keys, x), batch_size=batch_size())
+    return map_users(lambda row: draw(hp, row[0], logit_fn, row[1], where), (keys, x))
 
 
 _draw = jax.jit(_draw_rows, static_argnames="draw")

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hare_jax.base import choose, require
 from hare_jax.data import SOURCES
@@ -48,17 +48,17 @@ class Choice(NamedTuple):
 
 def table1(choice: Choice) -> list[Spec]:
     """Every method, alone and with each arm of HARE, on every data set: far ideals, K = 30, five a round."""
-    axes = {
-        "dataset": choice.datasets or ("adult", "compas", "give_me_some_credit"),
-        "model": choice.models or tuple(MODELS),
-        "seed": choice.seeds or (1, 2, 3, 4, 5),
-        "method": choice.methods or tuple(METHODS),
-        "arm": choice.arms or ARMS,
-    }
-    mode = MODES[int(choice.paper)]
+    cells = itertools.product(
+        choice.datasets or ("adult", "compas", "give_me_some_credit"),
+        choice.models or tuple(MODELS),
+        choice.seeds or (1, 2, 3, 4, 5),
+        choice.methods or tuple(METHODS),
+        choice.arms or ARMS,
+    )
+    shared: dict[str, Any] = {"table": "table1", "mode": MODES[int(choice.paper)], "users": choice.users}
     return [
-        check(Spec(table="table1", mode=mode, users=choice.users, **dict(zip(axes, values, strict=True))))
-        for values in itertools.product(*axes.values())
+        check(Spec(dataset=dataset, model=model, seed=seed, method=method, arm=arm, **shared))
+        for dataset, model, seed, method, arm in cells
     ]
 
 

@@ -27,6 +27,7 @@ from hare_jax.base import Recourse
 from hare_jax.boundary import boundary
 from hare_jax.elicit.hare import State
 from hare_jax.recourse import METHODS, bind
+from hare_jax.sharding import map_users
 from hare_jax.space import ActionSpace
 
 _SHOWN = ("users", "stage", "compile_s", "us_per_user", "mflop_per_user", "gflops", "share_of_peak", "peak_mib")
@@ -129,13 +130,13 @@ def _sample_rows(
     def one(row: tuple[Array, Array, Array]) -> Array:
         return candidates.sample(hp, row[0], logit_fn, row[1], row[2], space)
 
-    return jax.lax.map(one, (keys, x, centre), batch_size=settings.batch_size())
+    return map_users(one, (keys, x, centre))
 
 
 @jax.jit
 def _boundary_rows(logit_fn: Partial, x: Array, x_cf: Array, space: ActionSpace) -> Recourse:
     search = jax.vmap(partial(boundary, logit_fn, space=space), in_axes=(None, 0))
-    return jax.lax.map(lambda row: search(*row), (x, x_cf), batch_size=settings.batch_size())
+    return map_users(lambda row: search(*row), (x, x_cf))
 
 
 @jax.jit
@@ -153,4 +154,4 @@ def _question_rows(logit_fn: Partial, x: Array, pool: Recourse, space: ActionSpa
         step = partial(answer, prefers=Partial(users.prefers_nearer, ideal))
         return jax.lax.scan(step, state, length=pool.x.shape[0])[0].best.x
 
-    return jax.lax.map(one, (x, pool, ideal), batch_size=settings.batch_size())
+    return map_users(one, (x, pool, ideal))

@@ -32,8 +32,8 @@ Prefers = Callable[[Array, Array, Array, Array], Array]  # key, x, a, b -> () bo
 def hyperparams(cls: type[T]) -> type[T]:
     """Make `cls` a frozen keyword-only dataclass that is a pytree.
 
-    Fields annotated `int`, `bool`, `str` or `tuple` are static: they set a shape or a length, and a new value recompiles.
-    Every other field (a float, bound functions, further hyperparameters) is traced, and a new value does not.
+    Fields annotated `int`, `bool`, `str` or `tuple` are static: they set a shape or a length, and a new value
+    recompiles. Every other field (a float, bound functions, further hyperparameters) is traced and does not.
     """
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     hints = typing.get_type_hints(cls)

@@ -12,7 +12,7 @@ import optax
 from jax import Array
 
 from hare_jax.base import LogitFn, hyperparams
-from hare_jax.space import ActionSpace, project, relax
+from hare_jax.space import ActionSpace, bounds, project
 
 
 @hyperparams
@@ -37,27 +37,27 @@ def sample(hp: Sampling, key: Array, logit_fn: LogitFn, x: Array, centre: Array,
     return jax.vmap(lambda point: project(space, x, point))(centre[None, :] + hp.radius * unit)
 
 
-def directions(
-    hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: Array, space: ActionSpace
-) -> Array:
+def directions(hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: Array, space: ActionSpace) -> Array:
     """Optimise unit vectors (N, d), from `noise` (N, d), to be far apart and to lead from `centre` to accepted points.
 
-    Columns that `space` holds fixed stay 0. Differentiable through the steps, with the nearest pairs held constant.
+    Columns that `space` holds fixed stay 0. The validity's slope is taken at the nearest point within bounds, and
+    passed on as if it had been taken at the point itself. Differentiable, with the nearest pairs held constant.
     """
     noise = jnp.where(space.mutable[None, :], noise, 0)
+    lower, upper = (bound[None, :] for bound in bounds(space, x))
     optimiser = optax.adam(hp.learning_rate)
 
-    def loss(unit: Array) -> Array:
-        point = relax(space, x, centre + hp.radius * unit)
-        return jax.nn.softplus(-logit_fn(point)) / noise.shape[0]
+    def loss(point: Array) -> Array:
+        return hp.radius * jax.nn.softplus(-logit_fn(point)) / noise.shape[0]
 
     def step(carry: tuple[Array, optax.OptState], _: None) -> tuple[tuple[Array, optax.OptState], None]:
         free, state = carry
         scale = _inverse_norm(free)
         unit = free * scale
-        slope = jax.vmap(jax.grad(loss))(unit) + hp.spread_weight * _spread_gradient(unit)
+        points = jnp.clip(centre[None, :] + hp.radius * unit, lower, upper)
+        slope = jax.vmap(jax.grad(loss))(points) + hp.spread_weight * _spread_gradient(unit)
         tangent = scale * (slope - unit * jnp.sum(slope * unit, axis=1, keepdims=True))
-        updates, state = optimiser.update(tangent, state)
+        updates, state = optimiser.update(jnp.where(space.mutable[None, :], tangent, 0), state)
         return (free + updates, state), None
 
     (free, _), _ = jax.lax.scan(step, (noise, optimiser.init(noise)), length=hp.num_steps)

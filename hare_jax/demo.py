@@ -23,10 +23,10 @@ from hare_jax import data, elicit, metrics, models, recourse, users
 from hare_jax.base import LogitFn, Recourse, choose, require
 from hare_jax.candidates import Sampling
 from hare_jax.elicit import Elicitor, Hare
+from hare_jax.sharding import map_users
 from hare_jax.space import ActionSpace
 
 _LEAST_STEPS = 600  # of training: 20 epochs of a small data set leave the classifier half trained
-_AT_ONCE = 1024  # people in one batch, for memory
 
 Stage = Callable[[str], AbstractContextManager[Any]]  # the name of a stage -> entered and left around it
 
@@ -201,10 +201,9 @@ def _scores(logit_fn: Partial, x: Array, y: Array) -> tuple[Array, Array, Array]
 
 
 def _each(fn: Callable, key: Array, *rows: Any) -> Any:
-    """Map `fn(key, *row)` over `rows`, each with a key of its own, in batches."""
-    num_rows = len(jax.tree.leaves(rows)[0])
-    keys = jax.random.split(key, num_rows)
-    return jax.lax.map(lambda row: fn(*row), (keys, *rows), batch_size=min(num_rows, _AT_ONCE))
+    """Map `fn(key, *row)` over `rows`, each with a key of its own."""
+    keys = jax.random.split(key, len(jax.tree.leaves(rows)[0]))
+    return map_users(lambda row: fn(*row), (keys, *rows))
 
 
 def _draw_all(hp: users.Population, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> users.User:

@@ -107,7 +107,12 @@ def check_rows(x: ArrayLike, y: ArrayLike) -> None:
     require(rows.ndim == 2, "x", "must have shape (n, d)", rows.shape)
     require(labels.shape == rows.shape[:1], "y", f"must have shape ({rows.shape[0]},), as x has rows", labels.shape)
     require(not np.isnan(rows).any(), "x", "must not hold NaN", int(np.isnan(rows).sum()))
-    require(set(np.unique(labels).tolist()) == {0, 1}, "y", "must hold both 0 and 1 and nothing else", np.unique(labels)[:5].tolist())
+    require(
+        set(np.unique(labels).tolist()) == {0, 1},
+        "y",
+        "must hold both 0 and 1 and nothing else",
+        np.unique(labels)[:5].tolist(),
+    )
 
 
 def accuracy(logit_fn: Partial, x: Array, y: Array) -> Array:

@@ -81,11 +81,28 @@ def action_space(
     for one in np.unique(ids[ids >= 0]):
         inside = ids == one
         label = f"group {int(one)}"
-        require(int(inside.sum()) > 1, label, "must have at least two columns (a two-level category is one column with step 1)", 1)
-        require(len(set(raw_mutable[inside])) == 1, label, "must be mutable in all its columns or in none", raw_mutable[inside].tolist())
-        require(not columns["direction"][inside].any(), label, "must have direction 0", columns["direction"][inside].tolist())
+        require(
+            int(inside.sum()) > 1,
+            label,
+            "must have at least two columns (a two-level category is one column with step 1)",
+            1,
+        )
+        require(
+            len(set(raw_mutable[inside])) == 1,
+            label,
+            "must be mutable in all its columns or in none",
+            raw_mutable[inside].tolist(),
+        )
+        require(
+            not columns["direction"][inside].any(),
+            label,
+            "must have direction 0",
+            columns["direction"][inside].tolist(),
+        )
         require(bool((low[inside] == 0).all()), label, "must have lower bounds of 0", low[inside].tolist())
-        require(bool(np.isin(high[inside], (0, 1)).all()), label, "must have upper bounds of 0 or 1", high[inside].tolist())
+        require(
+            bool(np.isin(high[inside], (0, 1)).all()), label, "must have upper bounds of 0 or 1", high[inside].tolist()
+        )
     return ActionSpace(
         mutable=jnp.asarray(raw_mutable),
         lower=jnp.asarray(low, dtype=float),
@@ -132,7 +149,8 @@ def snap(space: ActionSpace, x: Array, x_cf: Array) -> Array:
 
 def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """Whether someone at `x` (d,) may move to `x_cf` (d,): () bool. Immutables must be equal to the last bit."""
-    near = jnp.abs(x_cf - project(space, x, x_cf)) <= 1e-6 * (1 + jnp.abs(x))
+    nearest = project(space, x, x_cf)
+    near = jnp.abs(x_cf - nearest) <= 1e-6 * (1 + jnp.maximum(jnp.abs(x), jnp.abs(nearest)))
     return jnp.all(jnp.where(space.mutable, near, x_cf == x))
 
 
@@ -144,7 +162,8 @@ def along(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
     change = fraction * (x_cf - x)
     step = jnp.where(space.step > 0, space.step, 1).astype(x.dtype)
     change = jnp.where(space.step > 0, jnp.round(change / step) * step, change)
-    return jnp.clip(x + change, jnp.minimum(x, x_cf), jnp.maximum(x, x_cf))
+    point = jnp.clip(x + change, jnp.minimum(x, x_cf), jnp.maximum(x, x_cf))
+    return jnp.where(fraction >= 1, x_cf, point)
 
 
 def _to_grid(step: Array, x: Array, point: Array, lower: Array, upper: Array) -> Array:
@@ -152,7 +171,7 @@ def _to_grid(step: Array, x: Array, point: Array, lower: Array, upper: Array) ->
     fewest = jnp.ceil((lower - x) / step - _GRID_TOLERANCE)
     most = jnp.floor((upper - x) / step + _GRID_TOLERANCE)
     steps = jnp.clip(jnp.round((point - x) / step), fewest, most)
-    return x + steps * step
+    return jnp.clip(x + steps * step, lower, upper)
 
 
 def _to_one_hot(group: Array, score: Array, upper: Array) -> Array:

@@ -55,7 +55,8 @@ def hidden_ideal(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space:
 def refused_start(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> tuple[Array, Array]:
     """Perturb the mutable columns of `x` (d,) by a uniform direction of the population's L2 distance.
 
-    The points are projected onto the action space. Returns the first of `num_starts` points that the classifier still refuses, and whether there is one; `x` if not.
+    The points are projected onto the action space. Returns the first of `num_starts` points that the classifier still
+    refuses, and whether there is one; `x` if not.
     """
     noise = jax.random.uniform(key, (hp.num_starts, x.shape[0]), x.dtype, minval=-1.0)
     noise = jnp.where(space.mutable[None, :], noise, 0)

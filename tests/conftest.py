@@ -1,7 +1,13 @@
+import os
+
+# Tests compile much and run little: the compiler's full effort would double the time they take.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 2)  # what spreads over devices is spread, on any machine
 
 
 def pytest_collection_modifyitems(config, items):

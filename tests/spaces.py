@@ -47,6 +47,11 @@ def row(tree: Any, index: int | slice | np.ndarray) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
+def widen(tree: Any) -> Any:
+    """Its floats in float64, for tests under x64: cheaper than to draw them anew there."""
+    return jax.tree.map(lambda leaf: leaf.astype("float64") if np.issubdtype(leaf.dtype, np.floating) else leaf, tree)
+
+
 def array(values: Any) -> np.ndarray:
     return np.array(jnp.asarray(np.asarray(values)))
 

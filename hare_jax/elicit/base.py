@@ -34,6 +34,21 @@ class Trace(NamedTuple):
     asked: Array  # (T,) bool: the question was shown; the sum is what the user was asked
 
 
+class SessionKeys(NamedTuple):
+    """The keys of a session, split once: random numbers are what takes longest to compile."""
+
+    start: Array  # ()
+    propose: Array  # (num_proposals,)
+    answer: Array  # (num_proposals, questions_per_proposal): for the simulated user
+
+
+def session_keys(key: Array, num_proposals: int, questions_per_proposal: int) -> SessionKeys:
+    """Split `key` into those that `run` uses, so that a loop in Python can repeat a session of `run`."""
+    keys = jax.random.split(key, 1 + num_proposals * (1 + questions_per_proposal))
+    rounds = keys[1:].reshape(num_proposals, 1 + questions_per_proposal)
+    return SessionKeys(keys[0], rounds[:, 0], rounds[:, 1:])
+
+
 @hyperparams
 class Elicitor:
     """An elicitation method, its functions bound to their own parameters."""
@@ -61,7 +76,7 @@ def run(
 
     One scan over proposals around one over questions; `vmap` it over keys, users, rows and recourses.
     """
-    key_start, key_proposals = jax.random.split(key)
+    keys = session_keys(key, num_proposals, elicitor.questions_per_proposal)
 
     def question(state: Any, key: Array) -> tuple[Any, Trace]:
         shown = elicitor.ask(state)
@@ -70,11 +85,10 @@ def run(
         best = elicitor.recommend(state)
         return state, Trace(best.x, best.valid, shown.asked)
 
-    def proposal(state: Any, key: Array) -> tuple[Any, Trace]:
-        key_propose, key_answers = jax.random.split(key)
-        state = elicitor.propose(state, key_propose)
-        return jax.lax.scan(question, state, jax.random.split(key_answers, elicitor.questions_per_proposal))
+    def proposal(state: Any, keys: tuple[Array, Array]) -> tuple[Any, Trace]:
+        key_propose, key_answers = keys
+        return jax.lax.scan(question, elicitor.propose(state, key_propose), key_answers)
 
-    state = elicitor.start(key_start, as_partial(logit_fn), x, recourse, space)
-    state, trace = jax.lax.scan(proposal, state, jax.random.split(key_proposals, num_proposals))
+    state = elicitor.start(keys.start, as_partial(logit_fn), x, recourse, space)
+    state, trace = jax.lax.scan(proposal, state, (keys.propose, keys.answer))
     return elicitor.recommend(state), Trace(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in trace))

@@ -57,9 +57,7 @@ def hare(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicitor:
     )
 
 
-def _start(
-    hp: Hare, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace
-) -> State:
+def _start(hp: Hare, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> State:
     found = boundary(logit_fn, x, recourse.x, space, margin=hp.margin)
     best = jnp.where(recourse.valid & found.valid, found.x, recourse.x)
     num = hp.sampling.num_directions
@@ -80,7 +78,9 @@ def _propose(hp: Hare, sample_fn: Partial, state: State, key: Array) -> State:
 
 
 def _ask(state: State) -> Question:
-    return Question(state.best.x, state.challengers[state.position], state.waiting[state.position])
+    challenger = state.challengers[state.position]
+    left = state.waiting[state.position] & (state.position < state.waiting.shape[0])
+    return Question(state.best.x, challenger, left & jnp.any(challenger != state.best.x))
 
 
 def _tell(state: State, answer: Array) -> State:

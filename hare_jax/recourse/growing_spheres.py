@@ -93,10 +93,8 @@ def _samples(hp: GrowingSpheres, key: Array, start: Array, x: Array, space: Acti
     """
     lower, upper = bounds(space, x)
     coarse = (space.group >= 0) | ((space.step > 0) & (2 * space.step >= upper - lower))
-    key_normal, key_inertia = jax.random.split(key)
-    normal = jax.random.normal(key_normal, (hp.num_samples, start.shape[0]), start.dtype)
-    inertia = jax.random.uniform(key_inertia, (hp.num_samples,), start.dtype)
-
+    normal = jax.random.normal(key, (hp.num_samples, start.shape[0]), start.dtype)
+    inertia = jnp.linspace(0, 1, hp.num_samples, dtype=start.dtype)
     sense = space.direction.astype(start.dtype)[None, :]
     heading = jnp.where(sense == 0, normal, jnp.abs(normal) * sense)  # no sample is spent on a forbidden direction
     fine = jnp.where((space.mutable & ~coarse)[None, :], heading, 0)

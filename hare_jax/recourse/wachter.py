@@ -66,6 +66,11 @@ def _descend(hp: Wachter, logit_fn: LogitFn, x: Array, start: Array, space: Acti
         stop = (logit_fn(project(space, x, moved)) >= hp.margin) | jnp.all(moved == z)
         return index + 1, moved, state, stop
 
-    begin = (jnp.zeros((), jnp.int32), start, optimiser.init(start), done | (logit_fn(project(space, x, start)) >= hp.margin))
+    begin = (
+        jnp.zeros((), jnp.int32),
+        start,
+        optimiser.init(start),
+        done | (logit_fn(project(space, x, start)) >= hp.margin),
+    )
     _, z, _, _ = jax.lax.while_loop(lambda c: ~c[3] & (c[0] < hp.num_steps), step, begin)
     return project(space, x, z)
