@@ -99,9 +99,9 @@ def test_accuracies_by_hand():
     ],
 )
 def test_check_rows(x, y, message):
-    models.check_rows(np.zeros((2, 1)), [0, 1])
+    models.check_rows(np.zeros((2, 1)), np.array([0, 1]))
     with pytest.raises(ValueError, match=message):
-        models.check_rows(x, y)
+        models.fit(models.Training(), jax.random.key(0), np.asarray(x), np.asarray(y))
 
 
 # Other libraries' models: a Partial of a module-level function, so that new weights are new leaves and nothing else.
