@@ -20,7 +20,8 @@ from hare_jax.users import prefers_nearer
 @pytest.fixture(scope="module", params=["adult_ann", "compas_ann"])
 def golden(request):
     with np.load(Path(__file__).parent / "golden" / f"{request.param}.npz") as file:
-        return {name: jnp.asarray(file[name]) for name in file.files if file[name].dtype.kind in "fiub"}
+        arrays = {name: file[name] for name in file.files if file[name].dtype.kind in "fiub"}
+    return {name: jnp.asarray(a, dtype=float if a.dtype.kind == "f" else None) for name, a in arrays.items()}
 
 
 @pytest.fixture(scope="module")
