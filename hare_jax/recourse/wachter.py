@@ -52,7 +52,10 @@ def generate(hp: Wachter, key: Array, logit_fn: LogitFn, x: Array, space: Action
 
 
 def _descend(hp: Wachter, logit_fn: LogitFn, x: Array, start: Array, space: ActionSpace, done: Array) -> Array:
-    """Descend from `start` (d,) until the snapped point is accepted, the classifier is flat, or the steps are over."""
+    """Descend from `start` (d,) until the snapped point is accepted, the classifier is flat, or the steps are over.
+
+    A row that is `done` () takes no step: under `vmap` it waits for the others of its batch.
+    """
     optimiser = optax.adam(hp.learning_rate)
 
     def objective(z: Array, cost_weight: Array) -> Array:
