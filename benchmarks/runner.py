@@ -79,10 +79,8 @@ def _row(setting: Setting, spec: Spec, cohorts: dict[tuple, Cohort], bases: dict
     if (spec.method, *drawn) not in bases:
         bases[spec.method, *drawn] = _base(setting, spec, logit_fn, cohort)
     base = bases[spec.method, *drawn]
-    outcome = _arm(setting, spec, logit_fn, cohort, base)
-    (recourse, questions), compile_s, run_s = outcome
-    user = cohort.user
-    measures = _measure(logit_fn, cohort.x, recourse, setting.table.space, user)
+    (recourse, questions), compile_s, run_s = _arm(setting, spec, logit_fn, cohort, base)
+    measures = _measure(logit_fn, cohort.x, recourse, setting.table.space, cohort.user)
     return {
         **_means(measures, questions, cohort.present),
         "fit_s": round(setting.fit_s, 3),
