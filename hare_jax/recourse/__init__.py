@@ -13,11 +13,17 @@ from hare_jax.space import ActionSpace
 
 
 class Method(NamedTuple):
-    """A recourse method: its hyperparameters, what it prepares once, and what it does for one row."""
+    """A recourse method: its hyperparameters, what it prepares once, and what it does for one row.
+
+    `path` and `many` take the arguments of `generate`, and give what it chose from or went through.
+    """
 
     hyperparams: type
     fit: Callable[..., Any]  # hp, key, logit_fn, rows (n, d), space -> a pytree, the first argument of generate
     generate: Callable[..., Recourse]  # fitted, key, logit_fn, x (d,), space -> Recourse
+    uses_gradients: bool  # of the classifier; if not, any `blackbox` will do
+    path: Callable[..., Any] | None = None  # the rows on the way to the recourse
+    many: Callable[..., Recourse] | None = None  # a set of recourses, with an axis in front
 
 
 def nothing_to_fit(hp: Any, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Any:
@@ -26,15 +32,18 @@ def nothing_to_fit(hp: Any, key: Array, logit_fn: LogitFn, rows: Array, space: A
 
 
 METHODS: dict[str, Method] = {
-    "growing_spheres": Method(growing_spheres.GrowingSpheres, nothing_to_fit, growing_spheres.generate),
-    "wachter": Method(wachter.Wachter, nothing_to_fit, wachter.generate),
+    "growing_spheres": Method(
+        growing_spheres.GrowingSpheres, nothing_to_fit, growing_spheres.generate, uses_gradients=False
+    ),
+    "wachter": Method(wachter.Wachter, nothing_to_fit, wachter.generate, uses_gradients=True),
 }
 
 
 def bind(name: str, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace, **hyperparameters: Any) -> Partial:
     """Fit a method by its name; what comes back is a `Generate`: `(key, logit_fn, x, space) -> Recourse`.
 
-    `rows` (n, d) are the training rows, for the methods that learn from them.
+    `rows` (n, d) are the training rows, for the methods that learn from them. Call it outside of `jit`: some methods
+    fit on the host.
 
     Raises:
         ValueError: no such method, or no such hyperparameter of it.
