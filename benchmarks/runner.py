@@ -22,7 +22,7 @@ from benchmarks import paper, settings
 from benchmarks.settings import Cohort, Setting, Timed, timed
 from benchmarks.specs import Spec
 from benchmarks.store import append_row, read_rows, row_key
-from hare_jax import elicit, metrics, users
+from hare_jax import elicit, metrics, summary, users
 from hare_jax.base import Prefers, Recourse
 from hare_jax.boundary import MARGIN
 from hare_jax.candidates import Sampling
@@ -174,7 +174,7 @@ def _means(measures: metrics.Measures, questions: Array, present: Array) -> dict
     columns = {**measures._asdict(), "questions": questions}
     figures: dict[str, float | int | None] = {}
     for name, values in columns.items():
-        mean, sd, n = metrics.masked_mean(values, present if name in ("success", "valid") else success)
+        mean, sd, n = summary.masked_mean(values, present if name in ("success", "valid") else success)
         known = int(n) > 0
         figures |= {
             name: float(mean) if known else None,

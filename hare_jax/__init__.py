@@ -10,6 +10,7 @@ from hare_jax import recourse as recourse
 from hare_jax import schema as schema
 from hare_jax import sharding as sharding
 from hare_jax import space as space
+from hare_jax import summary as summary
 from hare_jax import users as users
 from hare_jax.base import Generate as Generate
 from hare_jax.base import LogitFn as LogitFn

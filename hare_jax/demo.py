@@ -7,7 +7,6 @@ nothing: its caller passes in what marks the stages.
 
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,8 +24,7 @@ from hare_jax.candidates import Sampling
 from hare_jax.elicit import Elicitor, Hare
 from hare_jax.sharding import map_users
 from hare_jax.space import ActionSpace
-
-_LEAST_STEPS = 600  # of training: 20 epochs of a small data set leave the classifier half trained
+from hare_jax.summary import Summary, summarise
 
 Stage = Callable[[str], AbstractContextManager[Any]]  # the name of a stage -> entered and left around it
 
@@ -63,7 +61,7 @@ class Arm(NamedTuple):
 
     recourse: Recourse  # (n, d), (n,)
     measures: metrics.Measures  # fields (n,)
-    summaries: dict[str, metrics.Summary]
+    summaries: dict[str, Summary]
     questions: float  # a person
     seconds: float  # a person, warm; without the base method where the arm starts from its recourse
 
@@ -111,26 +109,13 @@ def run(demo: Demo, stage: Stage = nullcontext) -> Report:
     with stage(f"Load {demo.dataset}"):
         table = data.load(demo.dataset)
     with stage("Train the classifier"):
-        logit_fn = models.classifier(train(key_train, table.x_train, table.y_train))
+        training = models.balanced(table.y_train)
+        logit_fn = models.classifier(quick_jit(models.fit)(training, key_train, table.x_train, table.y_train))
         accuracy, balanced, logits = quick_jit(_scores)(logit_fn, table.x_test, table.y_test)
     with stage("Draw people and their ideals"):
         people = draw_people(demo, key_people, logit_fn, table, np.flatnonzero(logits < 0))
     arms = compare(demo, key_arms, logit_fn, table, people, stage)
     return Report(table, float(accuracy), float(balanced), people, arms)
-
-
-def train(key: Array, x: Array, y: Array) -> models.Params:
-    """Train the default classifier on rows `x` (n, d) and labels `y` (n,), both classes weighing the same.
-
-    Rows of class 1 get the weight (refused rows) / (accepted rows), so that a lopsided data set doesn't end in a
-    classifier that accepts everyone; small data sets get more epochs, until there are 600 steps.
-    """
-    default = models.Training()
-    positive_weight = float(jnp.sum(y == 0) / jnp.sum(y == 1))
-    batches = max(1, len(x) // default.batch_size)
-    num_epochs = max(default.num_epochs, math.ceil(_LEAST_STEPS / batches))
-    hp = dataclasses.replace(default, positive_weight=positive_weight, num_epochs=num_epochs)
-    return quick_jit(models.fit)(hp, key, x, y)
 
 
 def draw_people(demo: Demo, key: Array, logit_fn: Partial, table: data.Table, refused: np.ndarray) -> People:
@@ -235,9 +220,9 @@ def _elicit_all(
 
 def _judge(
     key: Array, logit_fn: LogitFn, people: People, space: ActionSpace, recourses: Recourse
-) -> tuple[metrics.Measures, dict[str, metrics.Summary]]:
+) -> tuple[metrics.Measures, dict[str, Summary]]:
     def measure(x: Array, found: Recourse, hidden: users.User) -> metrics.Measures:
         return metrics.measure(logit_fn, x, found, space, ideal=hidden.ideal.x, weights=hidden.weights)
 
     measures = jax.vmap(measure)(people.x, recourses, people.hidden)
-    return measures, metrics.summarise(key, measures)
+    return measures, summarise(key, measures)

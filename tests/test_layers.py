@@ -19,6 +19,7 @@ LAYERS = [
     {"preference"},
     {"elicit"},
     {"metrics"},
+    {"summary"},
     {"sharding"},
     {"demo"},
     {"cli"},
