@@ -207,10 +207,10 @@ def test_dtype_is_kept_under_x64():
 
 
 def test_balanced_weighs_both_classes_the_same():
-    training = models.balanced(jnp.array([0.0] * 100 + [1.0] * 1100), hidden=(4,))
+    training = models.balanced(np.array([0.0] * 100 + [1.0] * 1100), hidden=(4,))
     np.testing.assert_allclose(1100 * training.positive_weight, 100)
     assert training.hidden == (4,)
     assert training.num_epochs * (1200 // training.batch_size) >= 600
-    assert models.balanced(jnp.arange(20_000) % 2).num_epochs == models.Training().num_epochs
+    assert models.balanced(np.arange(20_000) % 2).num_epochs == models.Training().num_epochs
     with pytest.raises(ValueError, match=r"y: must hold both 0 and 1; got \[1.0\]"):
-        models.balanced(jnp.ones(3))
+        models.balanced(np.ones(3))
