@@ -10,11 +10,10 @@ import io
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import pooch
 import tyro
 from rich import box
@@ -23,24 +22,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from hare_jax import __version__, data, demo
+from hare_jax import __version__, data, demo, show
 from hare_jax.base import choose, require
-from hare_jax.recourse import METHODS
+from hare_jax.recourse import METHODS, nothing_to_fit
 
 _WIDTH = 108  # characters; the widest table needs it, and a narrower terminal wraps its lines without loss
-
-_HEADINGS = {
-    "success": "success\n%",
-    "valid": "valid\n%",
-    "feasible": "feas-\nible %",
-    "ideal_l2": "distance to ideal\n(L2, 95% interval)",
-    "ideal_cosine": "1 - cos\nto ideal",
-    "l1": "cost\n(L1)",
-    "weighted_cost": "cost\n(wL1)",
-    "l0": "feat-\nures",
-    "redundancy": "redun-\ndant",
-    "violations": "viola-\ntions",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +51,12 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Methods:
-    """List the recourse methods, with their hyperparameters and defaults."""
+    """List the recourse methods, or the hyperparameters of those that are named."""
+
+    names: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="NAME...", help_behavior_hint="")
+    ] = ()
+    """Methods whose hyperparameters to show."""
 
 
 Command = (
@@ -110,8 +101,10 @@ def _dispatch(argv: list[str]) -> int:
             console.print(_list_data())
         case Data(DataFetch(names)):
             _fetch_data(console, names)
-        case _:
+        case Methods(()):
             console.print(_list_methods())
+        case Methods(names):
+            console.print(_list_hyperparameters(names))
     return 0
 
 
@@ -167,88 +160,7 @@ def _run_demo(console: Console, options: demo.Demo) -> None:
             progress.stop_task(task)
 
         report = demo.run(options, stage)
-    for part in (_introduction(options, report), _arms_table(report), _arms_notes(report)):
-        console.print(part)
-    _print_applicant(console, options, report)
-
-
-def _introduction(options: demo.Demo, report: demo.Report) -> str:
-    people, table = report.people, report.table
-    which = "all of them" if people.num_drawn == people.num_refused else f"the first {people.num_drawn}"
-    fewer = f", fewer than the {options.num_users} asked for" if people.num_refused < options.num_users else ""
-    return (
-        f"\n[bold]{table.name}[/]: {data.SOURCES[table.name].about}. The classifier is right about "
-        f"{report.accuracy:.1%} of {len(table.x_test)} test rows (balanced accuracy {report.balanced_accuracy:.1%}) "
-        f"and refuses {people.num_refused} of them. People simulated: {which}{fewer}. The table stands on the "
-        f"{len(people.x)} of these {people.num_drawn} for whom an ideal was found ({options.ideal}).\n"
-    )
-
-
-def _arms_table(report: demo.Report) -> Table:
-    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, collapse_padding=True)
-    grid.add_column("", no_wrap=True)
-    for heading in (*_HEADINGS.values(), "ques-\ntions", "ms a\nperson"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    for name, arm in report.arms.items():
-        figures = [_figure(metric, arm.summaries[metric]) for metric in _HEADINGS]
-        milliseconds = 1000 * arm.seconds
-        took = f"{milliseconds:#.3g}" if milliseconds < 100 else f"{milliseconds:,.0f}"
-        grid.add_row(name, *figures, f"{arm.questions:.1f}", took)
-    return grid
-
-
-def _figure(metric: str, summary: Any) -> str:
-    if int(summary.n) == 0:
-        return "-"
-    mean, low, high = (float(value) for value in (summary.mean, summary.low, summary.high))
-    if metric in ("success", "valid", "feasible"):
-        return f"{100 * mean:.1f}"
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]" if metric == "ideal_l2" else f"{mean:.2f}"
-
-
-def _arms_notes(report: demo.Report) -> str:
-    counts = sorted({int(arm.summaries["ideal_l2"].n) for arm in report.arms.values()})
-    return (
-        f"Means over people: success and valid over {len(report.people.x)}, the rest over the successes "
-        f"({' to '.join(map(str, counts))}). wL1 weighs the changes with each person's hidden weights. Time is warm, "
-        "for all people in one batch; random, one round and many rounds start from base, and its time comes on top.\n"
-    )
-
-
-def _print_applicant(console: Console, options: demo.Demo, report: demo.Report) -> None:
-    gains = demo.gain(report)
-    index = options.applicant - 1 if options.applicant else int(np.argmax(gains))
-    if not np.isfinite(gains[index]):
-        console.print(f"The base method found no recourse for applicant {index + 1} of {len(gains)}: nothing to show.")
-        return
-    rule = "" if options.applicant else " (the one whom many rounds brought most of the way from base to ideal)"
-    before, after = (float(report.arms[name].measures.ideal_l2[index]) for name in ("base", "many rounds"))
-    about = f"[bold]Applicant {index + 1}[/] of {len(gains)}{rule}: distance to ideal {before:.2f} -> {after:.2f}."
-    console.print(about, _applicant_table(report, index), sep="\n\n")
-
-
-def _applicant_table(report: demo.Report, index: int) -> Table:
-    """Features that any of the three recourses changes: as they are now, and what each makes of them."""
-    arms = {"base\nrecourse": "base", "after\nHARE": "many rounds"}
-    points = [report.people.x, *(report.arms[arm].recourse.x for arm in arms.values()), report.people.hidden.ideal.x]
-    shown = report.table.decode(np.stack([np.asarray(rows[index]) for rows in points]))
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("", "now", *arms, "ideal they\nhad in mind"):
-        grid.add_column(heading, justify="right" if heading else "left")
-    for feature in report.table.features:
-        now, *others = (_in_units(value) for value in shown[feature.name])
-        if any(value != now for value in others):
-            label = f"{feature.label}, {feature.unit}" if feature.unit else feature.label
-            changes = ("" if value == now else f"-> {value}" for value in others)
-            grid.add_row(Text(label), Text(now), *(Text(change, style="bold") for change in changes))
-    return grid
-
-
-def _in_units(value: Any) -> str:
-    if not isinstance(value, int | float | np.number):
-        return str(value)
-    number = float(value)
-    return f"{number:,.0f}" if number.is_integer() or abs(number) >= 1000 else f"{number:.4g}"
+    show.demonstration(console, options, report)
 
 
 def _list_data() -> Table:
@@ -284,10 +196,27 @@ def _fetch_data(console: Console, names: Sequence[str]) -> None:
 
 def _list_methods() -> Table:
     grid = Table(box=box.SIMPLE_HEAD)
-    for heading in ("method", "source", "hyperparameters and defaults"):
+    for heading in ("method", "gradients", "prepares", "also gives", "source"):
         grid.add_column(heading)
     for name, method in METHODS.items():
-        first_line = (method.generate.__doc__ or "").partition("\n")[0]
-        defaults = (f"{field.name}={field.default}" for field in dataclasses.fields(method.hyperparams))
-        grid.add_row(name, first_line.partition(". ")[2] or first_line, ", ".join(defaults))
+        prepares = "" if method.fit is nothing_to_fit else _first_sentence(method.fit)
+        more = "a path" if method.path else "a set" if method.many else ""
+        source = (method.generate.__doc__ or "").partition("\n")[0].partition(". ")[2]
+        grid.add_row(name, "yes" if method.uses_gradients else "no", prepares, more, source)
+    return grid
+
+
+def _first_sentence(fn: Callable) -> str:
+    return (fn.__doc__ or "").partition("\n")[0].partition(".")[0]
+
+
+def _list_hyperparameters(names: Sequence[str]) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD)
+    for heading in ("method", "hyperparameter", "type", "default"):
+        grid.add_column(heading)
+    for name in names:
+        choose("method", name, METHODS)
+        for field in dataclasses.fields(METHODS[name].hyperparams):
+            kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+            grid.add_row(name, field.name, kind, Text(str(field.default)))
     return grid

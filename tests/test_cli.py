@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 
@@ -45,6 +46,7 @@ def quick_compiles(monkeypatch):
         (("data",), "list, fetch"),
         (("data", "lst"), "list, fetch"),
         (("data", "fetch"), "names: "),
+        (("methods", "watcher"), "method: must be one of"),
         (("data", "fetch", "mortgage", "adlt"), "got 'adlt'"),
     ],
 )
@@ -129,13 +131,22 @@ def test_data_fetch_prints_paths(capsys, monkeypatch):
     assert out.splitlines()[1:] == ["/here/a.csv", "/here/b.csv"]
 
 
-def test_methods_lists_all_with_their_defaults(capsys):
+def test_methods_lists_all_with_a_source(capsys):
     status, out, _ = run(capsys, "methods")
     assert status == 0
     for name, method in METHODS.items():
-        assert name in out
+        start = re.search(rf"^ +{name} +(yes|no) ", out, re.MULTILINE)
+        assert start is not None
+        assert (start[1] == "yes") == method.uses_gradients
+        assert "http" in method.generate.__doc__
+
+
+def test_methods_shows_hyperparameters_of_those_named(capsys):
+    status, out, _ = run(capsys, "methods", *METHODS)
+    assert status == 0
+    for name, method in METHODS.items():
         for field in dataclasses.fields(method.hyperparams):
-            assert f"{field.name}=" in out
+            assert re.search(rf"^ +{name} +{field.name} ", out, re.MULTILINE)
 
 
 def test_interrupted_is_status_130(capsys, monkeypatch):

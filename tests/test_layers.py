@@ -22,6 +22,7 @@ LAYERS = [
     {"summary"},
     {"sharding"},
     {"demo"},
+    {"show"},
     {"cli"},
 ]
 ROOT = Path(hare_jax.__file__).parent
