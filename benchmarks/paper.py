@@ -1,9 +1,12 @@
 """What the paper's code did and the package does not, each switch needed by a table of the paper.
 
 The original has no notion of an action space past a mask: candidates and growing spheres leave the unit box, categories
-turn fractional on the way to the boundary, candidates are masked only after they were optimised, and hidden ideals are
-clipped and never checked again. All of it is said here with two wider spaces and two functions.
+turn fractional on the way to the boundary, candidates are masked only after they were optimised, hidden ideals are
+clipped and never checked again, and half of the base methods change immutable columns. All of it is said here with
+wider spaces and two functions.
 """
+
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +15,64 @@ from jax import Array
 from hare_jax import users
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.candidates import Sampling, directions
+from hare_jax.data import Table
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import ActionSpace
 
-BOXED = ("wachter",)  # base methods that the original keeps within the unit box
+
+class Base(NamedTuple):
+    """A base method as an experiment runs it."""
+
+    method: str
+    space: ActionSpace
+    rows: Array  # (n, d) that it learns from
+    hyperparameters: dict[str, Any]
+
+
+def base(method: str, key: Array, table: Table, movable: Array) -> Base:
+    """The original's version of a base method, said with ours.
+
+    - Wachter's moves the `movable` (d,) columns in the unit box, growing spheres without a box.
+    - FACE loses all immutables but the last, and most of its edges; what is left is the nearest accepted row of a
+      random tenth of all rows, whatever it changes.
+    - C-CHVAE moves the mutable columns in the unit box, CLUE every column without a box.
+    - CRUDS forces neighbouring categories, mutable or not, to be each other's opposite.
+    - None of the last three searches the boundary.
+    """
+    everything, categorical = jnp.ones_like(movable), is_categorical(table)
+    rows = jnp.concatenate([table.x_train, table.x_test])
+    as_decoded = {"num_boundary_steps": 0}
+    whole_categories = box_space(table.space.mutable)._replace(step=jnp.where(categorical, 1.0, 0.0))
+    match method:
+        case "wachter":
+            return Base(method, box_space(movable), rows, {})
+        case "face":
+            tenth = jax.random.permutation(key, rows)[: len(rows) // 10]
+            return Base("nnce", free_space(everything), tenth, {})
+        case "cchvae":
+            return Base(method, whole_categories, rows, as_decoded)
+        case "clue":
+            return Base(method, free_space(everything), table.x_train, as_decoded)
+        case "cruds":
+            return Base(method, paired(whole_categories, categorical), rows, as_decoded)
+        case _:
+            return Base(method, free_space(movable), rows, {})
+
+
+def is_categorical(table: Table) -> Array:
+    """Whether each encoded column (d,) comes from a category."""
+    return jnp.array([feature.type == "categorical" for feature in table.features for _ in feature.columns])
+
+
+def paired(space: ActionSpace, categorical: Array) -> ActionSpace:
+    """Make one-hot pairs of the `categorical` (d,) columns, the first with the second and so on, free to change.
+
+    One that is left over stays as it is.
+    """
+    order = jnp.cumsum(categorical) - 1
+    in_pair = categorical & (order < jnp.sum(categorical) // 2 * 2)
+    group = jnp.where(in_pair, order // 2, -1).astype(jnp.int32)
+    return space._replace(mutable=space.mutable | in_pair, group=group)
 
 
 def box_space(movable: Array) -> ActionSpace:

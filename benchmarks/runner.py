@@ -1,14 +1,20 @@
 """Runs experiments: base method, arm, figures; one row for each spec.
 
-Every program is compiled once for all seeds: a seed brings new weights and new rows of the same shapes.
+Specs of one data set, model and mode are a group: they share data, classifiers and every compiled program, since a seed
+brings new weights and new rows of the same shapes. Groups run side by side, each in a process of its own.
 """
 
+import multiprocessing
+import os
+import queue
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,18 +36,30 @@ from hare_jax.recourse import bind
 from hare_jax.sharding import map_users
 from hare_jax.space import ActionSpace
 
+Outcome = tuple[Spec, dict[str, Any] | str]  # a spec with its figures, or with what went wrong
 
-def run(specs: Sequence[Spec], out: Path) -> int:
-    """Run the specs that have no row in `out` yet; 0 if all have one in the end, 1 if one failed."""
+
+class Fitted(NamedTuple):
+    """A base method's recourses for a cohort, and what they took."""
+
+    recourse: Timed
+    fit_s: float
+
+
+def run(specs: Sequence[Spec], out: Path, processes: int | None = None) -> int:
+    """Run the specs that have no row in `out` yet; 0 if all have one in the end, 1 if one failed.
+
+    `processes` is by default one a core on a CPU, and one on an accelerator.
+    """
     path = out / "rows.jsonl"
     done = {row_key(row) for row in read_rows(path)}
     missing = [spec for spec in specs if row_key(asdict(spec)) not in done]
     failed = False
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(missing))
-        for spec, row in rows(missing):
+        for spec, row in outcomes(missing, processes):
             progress.update(task, advance=1, description=f"{spec.dataset} {spec.model} {spec.method} {spec.arm}")
-            if isinstance(row, Exception):
+            if isinstance(row, str):
                 failed = True
                 print(f"failed: {asdict(spec)}: {row}", file=sys.stderr)
             else:
@@ -49,27 +67,77 @@ def run(specs: Sequence[Spec], out: Path) -> int:
     return int(failed)
 
 
-def rows(specs: Iterable[Spec]) -> Iterable[tuple[Spec, dict[str, Any] | Exception]]:
-    """Each spec with its figures, or with what went wrong; those of one data set, model and mode share a setting."""
+def outcomes(specs: Iterable[Spec], processes: int | None = None) -> Iterator[Outcome]:
+    """Each spec with its outcome, as soon as it is there; groups take turns on `processes`."""
     groups: dict[tuple, list[Spec]] = {}
     for spec in specs:
         groups.setdefault((spec.dataset, spec.model, spec.mode), []).append(spec)
-    for group in groups.values():
+    cores = os.cpu_count() or 1
+    if processes is None:
+        processes = cores if jax.default_backend() == "cpu" else 1
+    processes = min(processes, len(groups))
+    if processes <= 1:
+        for group in groups.values():
+            yield from _group_outcomes(group)
+        return
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    with ProcessPoolExecutor(processes, context, _start_process, (results, cores // processes)) as pool:
+        yield from _collect(results, [pool.submit(_work, group) for group in groups.values()])
+
+
+def _collect(results: Any, work: list[Future]) -> Iterator[Outcome]:
+    """What the processes put in `results`, until each of `work` has put None; raises what broke one of them."""
+    running = len(work)
+    while running:
         try:
-            setting = settings.prepare(group[0], sorted({spec.seed for spec in group}))
-        except (ValueError, OSError, ImportError) as error:
-            yield from ((spec, error) for spec in group)
+            outcome = results.get(timeout=1)
+        except queue.Empty:
+            for future in work:
+                if future.done():
+                    future.result()
             continue
-        cohorts: dict[tuple, Cohort] = {}
-        bases: dict[tuple, Timed] = {}
-        for spec in group:
-            try:
-                yield spec, _row(setting, spec, cohorts, bases)
-            except ValueError as error:
-                yield spec, error
+        if outcome is None:
+            running -= 1
+        else:
+            yield outcome
 
 
-def _row(setting: Setting, spec: Spec, cohorts: dict[tuple, Cohort], bases: dict[tuple, Timed]) -> dict[str, Any]:
+_results: Any = None  # of a process of its own: where its outcomes go
+
+
+def _start_process(results: Any, num_devices: int) -> None:
+    global _results
+    _results = results
+    jax.config.update("jax_num_cpu_devices", max(1, num_devices))
+
+
+def _work(group: list[Spec]) -> None:
+    for outcome in _group_outcomes(group):
+        _results.put(outcome)
+    _results.put(None)
+
+
+def _group_outcomes(group: list[Spec]) -> Iterator[Outcome]:
+    try:
+        setting = settings.prepare(group[0], sorted({spec.seed for spec in group}))
+    except Exception as error:  # the other groups go on
+        yield from ((spec, _reason(error)) for spec in group)
+        return
+    cohorts: dict[tuple, Cohort] = {}
+    bases: dict[tuple, Fitted] = {}
+    for spec in group:
+        try:
+            yield spec, _row(setting, spec, cohorts, bases)
+        except Exception as error:  # the other specs go on
+            yield spec, _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _row(setting: Setting, spec: Spec, cohorts: dict[tuple, Cohort], bases: dict[tuple, Fitted]) -> dict[str, Any]:
     """The figures of one spec; what it shares with others is looked up in `cohorts` and `bases`, or put there."""
     logit_fn = setting.classifier(spec.seed)
     drawn = (spec.seed, spec.ideal, spec.users)
@@ -79,11 +147,11 @@ def _row(setting: Setting, spec: Spec, cohorts: dict[tuple, Cohort], bases: dict
     if (spec.method, *drawn) not in bases:
         bases[spec.method, *drawn] = _base(setting, spec, logit_fn, cohort)
     base = bases[spec.method, *drawn]
-    (recourse, questions), compile_s, run_s = _arm(setting, spec, logit_fn, cohort, base)
+    (recourse, questions), compile_s, run_s = _arm(setting, spec, logit_fn, cohort, base.recourse)
     measures = _measure(logit_fn, cohort.x, recourse, setting.table.space, cohort.user)
     return {
         **_means(measures, questions, cohort.present),
-        "fit_s": round(setting.fit_s, 3),
+        "fit_s": round(base.fit_s, 3),
         "compile_s": round(compile_s, 3),
         "run_s": round(run_s, 4),
         "peak_mib": round(settings.peak_mib()),
@@ -92,11 +160,14 @@ def _row(setting: Setting, spec: Spec, cohorts: dict[tuple, Cohort], bases: dict
     }
 
 
-def _base(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort) -> Timed:
-    key_fit, key_rows = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 2))
-    space = setting.base_space(spec.method)
-    generate = bind(spec.method, key_fit, logit_fn, setting.table.x_train, space)
-    return timed(base_rows, generate, logit_fn, jax.random.split(key_rows, spec.users), cohort.x, space)
+def _base(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort) -> Fitted:
+    key_rows, key_fit, key_each = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 2), 3)
+    base = setting.base(spec.method, key_rows)
+    start = time.perf_counter()
+    generate = bind(base.method, key_fit, logit_fn, base.rows, base.space, **base.hyperparameters)
+    fit_s = time.perf_counter() - start
+    keys = jax.random.split(key_each, spec.users)
+    return Fitted(timed(base_rows, generate, logit_fn, keys, cohort.x, base.space), fit_s)
 
 
 def _arm(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort, base: Timed) -> Timed:

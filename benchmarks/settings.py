@@ -42,9 +42,11 @@ class Setting(NamedTuple):
         at = self.seeds.index(seed)
         return models.classifier(jax.tree.map(lambda leaf: leaf[at], self.params))
 
-    def base_space(self, method: str) -> ActionSpace:
-        """Where a base method moves: the original keeps only Wachter's within the unit box."""
-        return paper.box_space(self.movable) if self.movable is not None and method in paper.BOXED else self.space
+    def base(self, method: str, key: Array) -> paper.Base:
+        """A base method, as the mode runs it; `key` draws what the original draws among the rows."""
+        if self.movable is None:
+            return paper.Base(method, self.space, self.table.x_train, {})
+        return paper.base(method, key, self.table, self.movable)
 
 
 class Cohort(NamedTuple):
@@ -83,8 +85,7 @@ def prepare(spec: Spec, seeds: Sequence[int]) -> Setting:
     fit_s = time.perf_counter() - start
     if not faithful:
         return Setting(table, table.space, None, params, tuple(seeds), fit_s)
-    categorical = [feature.type == "categorical" for feature in table.features for _ in feature.columns]
-    movable = table.space.mutable & ~jnp.array(categorical)
+    movable = table.space.mutable & ~paper.is_categorical(table)
     return Setting(table, paper.free_space(movable), movable, params, tuple(seeds), fit_s)
 
 
