@@ -6,12 +6,12 @@ the snapped z is accepted. Where the classifier is flat (dead units), it starts 
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
 from hare_jax.boundary import MARGIN, boundary
-from hare_jax.space import ActionSpace, allows, project, relax
+from hare_jax.recourse.descent import search
+from hare_jax.space import ActionSpace, allows
 
 
 @hyperparams
@@ -35,45 +35,10 @@ def generate(hp: Wachter, key: Array, logit_fn: LogitFn, x: Array, space: Action
     towards `x`, which undoes what the last descent step did too much.
     """
 
-    def attempt(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        index, _, done = carry
-        noise = jax.random.normal(jax.random.fold_in(key, index), (hp.num_starts, x.shape[0]), x.dtype)
-        starts = jax.vmap(lambda move: relax(space, x, x + move))(hp.restart_scale * index * noise)
-        start = starts[jnp.argmax(jax.vmap(logit_fn)(starts))]
-        point = _descend(hp, logit_fn, x, start, space, done)
-        return index + 1, point, logit_fn(point) >= hp.margin
-
-    index = jnp.zeros((), jnp.int32)
-    accepted = logit_fn(x) >= hp.margin
-    unfinished = (index, x, accepted)
-    _, point, accepted = jax.lax.while_loop(lambda c: ~c[2] & (c[0] < hp.num_attempts), attempt, unfinished)
-    found = boundary(logit_fn, x, point, space, margin=hp.margin)
-    return Recourse(found.x, found.valid & allows(space, x, found.x))
-
-
-def _descend(hp: Wachter, logit_fn: LogitFn, x: Array, start: Array, space: ActionSpace, done: Array) -> Array:
-    """Descend from `start` (d,) until the snapped point is accepted, the classifier is flat, or the steps are over.
-
-    A row that is `done` () takes no step: under `vmap` it waits for the others of its batch.
-    """
-    optimiser = optax.adam(hp.learning_rate)
-
-    def objective(z: Array, cost_weight: Array) -> Array:
+    def objective(z: Array, index: Array) -> Array:
+        cost_weight = hp.cost_weight * hp.cost_decay**index
         return jax.nn.softplus(-logit_fn(z)) + cost_weight * jnp.sum(jnp.abs(z - x))
 
-    def step(carry: tuple) -> tuple:
-        index, z, state, _ = carry
-        slope = jax.grad(objective)(z, hp.cost_weight * hp.cost_decay**index)
-        updates, state = optimiser.update(jnp.where(space.mutable, slope, 0), state)
-        moved = relax(space, x, z + updates)
-        stop = (logit_fn(project(space, x, moved)) >= hp.margin) | jnp.all(moved == z)
-        return index + 1, moved, state, stop
-
-    begin = (
-        jnp.zeros((), jnp.int32),
-        start,
-        optimiser.init(start),
-        done | (logit_fn(project(space, x, start)) >= hp.margin),
-    )
-    _, z, _, _ = jax.lax.while_loop(lambda c: ~c[3] & (c[0] < hp.num_steps), step, begin)
-    return project(space, x, z)
+    point = search(hp, key, objective, logit_fn, x, space)
+    found = boundary(logit_fn, x, point, space, margin=hp.margin)
+    return Recourse(found.x, found.valid & allows(space, x, found.x))
