@@ -1,7 +1,8 @@
-"""`python -m benchmarks NAME`: run an experiment, and render what is there."""
+"""`python -m benchmarks NAME`: run the experiments of a table, or all, skip what is there, and render the results."""
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,44 +10,64 @@ import jax
 import tyro
 
 from benchmarks import render, runner, speed
-from benchmarks.specs import TABLES, Choice
+from benchmarks.tables import TABLES, Choice, specs
+
+_ARGUMENTS = """
+
+Args:
+    datasets: Data sets; adult, compas, give_me_some_credit and heloc unless given.
+    models: `mlp`, `linear` or both; the table's own unless given.
+    methods: Base methods; the table's own unless given.
+    arms: `base`, `random`, `single`, `multi`; the table's own unless given.
+    levels: Of what the table varies; all unless given.
+    seeds: Seeds of training, users and sampling.
+    users: Refused people for each seed.
+    feasible: Keep recourses feasible, instead of doing as the original's code did.
+    out: Folder of the results.
+"""
 
 
-def table1(
-    datasets: tuple[str, ...] | None = None,
-    models: tuple[str, ...] | None = None,
-    methods: tuple[str, ...] | None = None,
-    arms: tuple[str, ...] | None = None,
-    seeds: tuple[int, ...] | None = None,
-    users: int = 100,
-    paper: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    out: Path = Path("benchmarks/results"),
-) -> int:
-    """Run table 1 (every method, alone and with each arm of HARE), skip the rows that are there, and render it.
+def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
+    """The command that runs and renders the tables `names`."""
 
-    Args:
-        datasets: Data sets; those of the paper unless given.
-        models: `mlp`, `linear` or both.
-        methods: Base methods; all unless given.
-        arms: `base`, `random`, `single`, `multi`; all unless given.
-        seeds: Seeds of training, users and sampling; 1 to 5 unless given.
-        users: Refused people for each seed.
-        paper: Do as the original's code did, instead of keeping recourses feasible.
-        out: Folder of the results.
+    def command(
+        datasets: tuple[str, ...] | None = None,
+        models: tuple[str, ...] | None = None,
+        methods: tuple[str, ...] | None = None,
+        arms: tuple[str, ...] | None = None,
+        levels: tuple[str, ...] | None = None,
+        seeds: tuple[int, ...] = (1, 2, 3, 4, 5),
+        users: int = 100,
+        feasible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        out: Path = Path("benchmarks/results"),
+    ) -> int:
+        _compile_quickly()
+        mode = "feasible" if feasible else "paper"
+        choice = Choice(datasets, models, methods, arms, levels, seeds, users, mode)
+        status = runner.run([spec for name in names for spec in specs(name, choice)], out)
+        for name in names:
+            print(render.write(name, out))
+        return status
+
+    command.__doc__ = about + _ARGUMENTS
+    return command
+
+
+def _compile_quickly() -> None:
+    """Have a CPU compile in half the time: tables are many programs that run for milliseconds.
+
+    The flag is read when the first program is compiled, in this process and in those that it starts.
     """
-    specs = TABLES["table1"](Choice(datasets, models, methods, arms, seeds, users, paper))
-    status = runner.run(specs, out)
-    print(render.write("table1", out))
-    return status
+    os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}".strip()
 
 
 def main() -> int:
     """Run the command line; 0 all done, 1 something failed, 2 a wrong option."""
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one for each core; see hare_jax.sharding
+    commands = {name: _command((name,), f"{name}: {table.title}.") for name, table in TABLES.items()}
+    commands |= {"all": _command(tuple(TABLES), "All tables."), "speed": speed.speed}
     try:
-        return tyro.extras.subcommand_cli_from_dict(
-            {"table1": table1, "speed": speed.speed}, prog="python -m benchmarks"
-        )
+        return tyro.extras.subcommand_cli_from_dict(commands, prog="python -m benchmarks")
     except ValueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2

@@ -1,46 +1,41 @@
-"""Tables of results in Markdown, our figures beside the original's."""
+"""Tables of results in Markdown, our figures beside the original's; the plots are in `plots`."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmarks.specs import ARMS, MODELS, MODES, PAPER_METHODS
-from benchmarks.store import read_rows
-from hare_jax.data import SOURCES
-from hare_jax.recourse import METHODS
+from benchmarks import figures, plots
+from benchmarks.tables import TABLES, Table
 
-_CELL = ["dataset", "model", "method"]
-_FOLDER = Path(__file__).parent
+_BASE_CELL = ["dataset", "model", "method"]
+_ARMS = {"base": "base", "random": "random", "single": "one round", "multi": "many rounds"}
 _ABOUT = """
-Means over users and then seeds; +- is the s.d. over seeds. Distance is L2 from the recourse to the hidden ideal, and a
-ratio is an arm's distance over its base method's. *Original* is our runs of the authors' code
-(`benchmarks/original.csv`, most of them one seed with 8 to 100 users) or, in italics, what they saved themselves
-(`benchmarks/authors.csv`, seeds 1 to 4). Rates are shares; *users* counts those with a recourse.
+Means over users and then seeds; +- is the s.d. over seeds. *Distance* is L2 from the recourse to the hidden ideal.
+*Original* is what the authors saved (`benchmarks/authors.csv`, seeds 1 to 4) or, marked (m), our runs of their code
+(`benchmarks/original.csv`, most of them one seed with 8 to 100 users). *Gain* is by how much the distance fell from the
+same user's base recourse, with a 95 % interval over users. Rates are shares; *users* counts those with a recourse.
 """
 
 
-def write(table: str, out: Path) -> Path:
-    """Render the rows of `table` in `out` to a Markdown file there, and return its path."""
-    rows = pd.DataFrame([row for row in read_rows(out / "rows.jsonl") if row["table"] == table])
-    lines = [f"# {table}", _ABOUT]
-    for mode, part in _sorted(rows).groupby("mode", sort=False) if len(rows) else ():
-        lines += [f"## {mode} mode", "", *_comparison(part), ""]
-        lines += ["### Distance to the ideal", "", *_distances(part), ""]
-        lines += ["### The base recourses", "", *_base_quality(part), ""]
-        lines += ["### Every arm", "", *_every_arm(part), ""]
-    path = out / f"{table}.md"
+def write(name: str, out: Path) -> Path:
+    """Render the rows of table `name` in `out` to a Markdown file and plots there; the path of the former."""
+    rows, table = figures.load(out, name), TABLES[name]
+    lines = [f"# {name}: {table.title}", _ABOUT]
+    for mode, part in rows.groupby("mode", observed=True, sort=False) if len(rows) else ():
+        lines += [f"## {mode} mode", ""]
+        plot = plots.draw(name, table, part, out / f"{name}_{mode}.png")
+        lines += [f"![{table.title}]({plot.name})", ""] if plot else []
+        lines += [*_main_table(part), ""] if not table.levels and table.person == "ideal" else []
+        lines += [*_cells(table, part), ""]
+    path = out / f"{name}.md"
     path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     return path
 
 
-def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
-    """In the order of the catalogues, whatever the order in which the rows were run."""
-    orders = {"mode": list(MODES[::-1]), "dataset": list(SOURCES), "model": list(MODELS), "method": list(METHODS)}
-    orders["method"].sort(key=lambda name: PAPER_METHODS.index(name) if name in PAPER_METHODS else len(PAPER_METHODS))
-    places = [rows[column].map(order.index) for column, order in orders.items()]
-    return rows.iloc[pd.concat(places, axis=1).sort_values(list(orders), kind="stable").index]
+def _main_table(rows: pd.DataFrame) -> list[str]:
+    """What is specific to the main table: how we compare with the original, and the distances side by side."""
+    return [*_comparison(rows), "", "### Base recourses", "", *_base_quality(rows), "", "### All arms", ""]
 
 
 def _comparison(rows: pd.DataFrame) -> list[str]:
@@ -51,12 +46,11 @@ def _comparison(rows: pd.DataFrame) -> list[str]:
         "one round cuts the distance by at least as large a share as the original's": {},
         "many rounds cut the distance by at least as large a share as the original's": {},
     }
-    for cell, part in rows.groupby(_CELL, sort=False):
-        theirs = {name: _original(cell, "base", name)[0] for name in ("success", "l1")}
+    for cell, part in rows.groupby(_BASE_CELL, observed=True, sort=False):
         gaps = [
-            _mean(part, "base", "success") - theirs["success"],
-            1.1 * theirs["l1"] - _mean(part, "base", "l1"),
-            *(_original_ratio(cell, arm) - _ratio(part, arm) for arm in ("single", "multi")),
+            _mean(part, "base", "success") - _theirs(cell, "base", "success"),
+            1.1 * _theirs(cell, "base", "l1") - _mean(part, "base", "l1"),
+            *(_their_ratio(cell, arm) - _ratio(part, arm) for arm in ("single", "multi")),
         ]
         for claim, gap in zip(slack, gaps, strict=True):
             if gap == gap:
@@ -64,46 +58,46 @@ def _comparison(rows: pd.DataFrame) -> list[str]:
     lines = []
     for claim, cells in slack.items():
         missed = [f"{cell} ({gap:.3f})" for cell, gap in cells.items() if gap < -1e-9]
-        lines.append(f"- {claim}: {len(cells) - len(missed)} of {len(cells)} cells" + "; not " * bool(missed))
-        lines[-1] += ", ".join(missed)
+        but = f"; not {', '.join(missed)}" if missed else ""
+        lines.append(f"- {claim}: {len(cells) - len(missed)} of {len(cells)} cells{but}")
     return [*lines, f"- immutable columns that a recourse changes: {rows['violations'].max():.3g} in the worst row"]
-
-
-def _distances(rows: pd.DataFrame) -> list[str]:
-    header = [*_CELL, "base", "original"]
-    for name in ("random", "one round", "many rounds"):
-        header += [name, "ratio", "original ratio"]
-    lines = _header([*header, "users"])
-    for cell, part in rows.groupby(_CELL, sort=False):
-        figures = [_spread(part, "base", "ideal_l2"), _shown(_original(cell, "base", "ideal_l2"))]
-        for arm in ("random", "single", "multi"):
-            theirs = _original_ratio(cell, arm)
-            figures += [_spread(part, arm, "ideal_l2"), _number(_ratio(part, arm)), _number(theirs)]
-        lines.append(_line([*cell, *figures, int(part.loc[part["arm"] == "base", "ideal_l2_n"].sum())]))
-    return lines
 
 
 def _base_quality(rows: pd.DataFrame) -> list[str]:
     names = {"success": "success", "violations": "immutables changed", "l1": "L1", "l0": "features changed"}
     header = [heading for name in names.values() for heading in (name, "original")]
-    lines = _header([*_CELL, *header, "redundant", "valid", "feasible", "fit, s"])
-    for cell, part in rows.groupby(_CELL, sort=False):
-        figures = []
+    lines = _header([*_BASE_CELL, *header, "redundant", "valid", "feasible", "fit, s"])
+    for cell, part in rows.groupby(_BASE_CELL, observed=True, sort=False):
+        shown = []
         for name in names:
-            figures += [_number(_mean(part, "base", name)), _shown(_original(cell, "base", name))]
+            shown += [_number(_mean(part, "base", name)), _original(name, cell, arm="base")]
         others = [_number(_mean(part, "base", name)) for name in ("redundancy", "valid", "feasible", "fit_s")]
-        lines.append(_line([*cell, *figures, *others]))
+        lines.append(_line([*cell, *shown, *others]))
     return lines
 
 
-def _every_arm(rows: pd.DataFrame) -> list[str]:
-    shown = ["success", "valid", "feasible", "ideal_l2", "ideal_cosine", "l0", "l1", "weighted_cost", "redundancy"]
-    shown += ["violations", "questions"]
-    lines = _header([*_CELL, "arm", *(name.replace("_", " ") for name in shown)])
-    for cell, part in rows.groupby(_CELL, sort=False):
-        for arm in ARMS:
-            if (part["arm"] == arm).any():
-                lines.append(_line([*cell, arm, *(_number(_mean(part, arm, name)) for name in shown)]))
+def _cells(table: Table, rows: pd.DataFrame) -> list[str]:
+    """One line a cell: what it is, our figures, the original's, and what else was measured."""
+    metric = "ideal_l2" if table.person == "ideal" else "weighted_cost"
+    varies = [] if table.varies == "arm" else [table.varies]
+    keys = [*_BASE_CELL, *varies, "arm"]
+    name = "distance" if metric == "ideal_l2" else "weighted cost"
+    others = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "l2", "redundancy", "violations", "questions")
+    header = [*keys, name, "s.d. of users", "original", "(ours - original) / s.d.", "gain", "users"]
+    lines = _header([*header, *(other.replace("_", " ") for other in others)])
+    ours, gains = figures.summarise(rows, keys, metric), figures.summarise(rows, keys, f"{metric}_gain")
+    means = rows.groupby(keys, observed=True, sort=False)[list(others)].mean()
+    for key, figure in ours.iterrows():
+        assert isinstance(key, tuple)
+        cell = dict(zip(keys, key, strict=True)) | {"person": table.person}
+        if "budget" in cell:
+            cell["per_round"] = min(cell["budget"], 5)
+        theirs = figures.find_original(metric, **cell)
+        gain = "" if cell["arm"] == "base" else f"{gains.loc[key, 'mean']:.3f} +- {gains.loc[key, 'half']:.3f}"
+        shown = [f"{figure['mean']:.3f} +- {_number(figure['sd_seeds'])}", _number(figure["sd_users"]), _figure(theirs)]
+        shown += [_gap(figure["mean"], theirs), gain, f"{figure['users']:.0f}"]
+        labels = [_ARMS[part] if column == "arm" else part for column, part in zip(keys, key, strict=True)]
+        lines.append(_line([*labels, *shown, *(_number(value) for value in means.loc[key])]))
     return lines
 
 
@@ -115,41 +109,32 @@ def _ratio(cell: pd.DataFrame, arm: str) -> float:
     return _mean(cell, arm, "ideal_l2") / _mean(cell, "base", "ideal_l2")
 
 
-def _spread(cell: pd.DataFrame, arm: str, name: str) -> str:
-    values = cell.loc[cell["arm"] == arm, name].astype(float)
-    return f"{_number(values.mean())} +- {_number(values.std())}"
+def _theirs(cell: Any, arm: str, metric: str) -> float:
+    found = figures.find_original(metric, **dict(zip(_BASE_CELL, cell, strict=True)), arm=arm)
+    return float("nan") if found is None else found["mean"]
 
 
-@cache
-def _originals() -> dict[tuple, tuple[float, bool]]:
-    """Mean figures by data set, model, method, arm and metric of the main table, and whether they are the authors'."""
-    setting = "ideal == 'far' and budget == 30 and per_round == 5"
-    key = [*_CELL, "arm", "metric"]
-    main = "boundary == 'all' and label_certainty == 'certain' and noise in ('0', 0)"
-    saved = pd.read_csv(_FOLDER / "authors.csv").query(setting).query(main)
-    saved = saved[~saved["file"].str.startswith("preferences")]
-    measured = pd.read_csv(_FOLDER / "original.csv").query(setting)
-    measured = measured.drop(columns=["seed", "users", "n_factuals"])
-    long = measured.melt(id_vars=[*_CELL, "arm", "ideal", "budget", "per_round"], var_name="metric", value_name="mean")
-    figures = {name: (float(mean), True) for name, mean in saved.groupby(key)["mean"].mean().items()}
-    return figures | {name: (float(mean), False) for name, mean in long.groupby(key)["mean"].mean().dropna().items()}
+def _their_ratio(cell: Any, arm: str) -> float:
+    return _theirs(cell, arm, "ideal_l2") / _theirs(cell, "base", "ideal_l2")
 
 
-def _original(cell: Any, arm: str, metric: str) -> tuple[float, bool]:
-    return _originals().get((*cell, arm, metric), (float("nan"), False))
+def _original(metric: str, cell: Any, arm: str) -> str:
+    return _figure(figures.find_original(metric, **dict(zip(_BASE_CELL, cell, strict=True)), arm=arm))
 
 
-def _original_ratio(cell: Any, arm: str) -> float:
-    return _original(cell, arm, "ideal_l2")[0] / _original(cell, "base", "ideal_l2")[0]
+def _figure(found: pd.Series | None) -> str:
+    if found is None:
+        return ""
+    spread = "" if found["sd"] != found["sd"] else f" +- {_number(found['sd'])}"
+    return f"{_number(found['mean'])}{spread}" + (" (m)" if found["source"] == "measured" else "")
 
 
-def _shown(figure: tuple[float, bool]) -> str:
-    mean, by_authors = figure
-    return f"*{_number(mean)}*" if by_authors else _number(mean)
+def _gap(mean: float, found: pd.Series | None) -> str:
+    return "" if found is None or not found["sd"] > 0 else f"{(mean - found['mean']) / found['sd']:+.2f}"
 
 
 def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}".rstrip("0").rstrip(".")
+    return "" if value != value else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def _header(names: list[str]) -> list[str]:

@@ -27,9 +27,9 @@ import hare_jax
 from benchmarks import paper, settings
 from benchmarks.settings import Cohort, Setting, Timed, timed
 from benchmarks.specs import Spec
-from benchmarks.store import append_row, read_rows, row_key
+from benchmarks.store import Store
 from hare_jax import elicit, metrics, summary, users
-from hare_jax.base import Prefers, Recourse
+from hare_jax.base import Prefers, Recourse, hyperparams
 from hare_jax.boundary import MARGIN
 from hare_jax.candidates import Sampling
 from hare_jax.recourse import bind
@@ -51,9 +51,8 @@ def run(specs: Sequence[Spec], out: Path, processes: int | None = None) -> int:
 
     `processes` is by default one a core on a CPU, and one on an accelerator.
     """
-    path = out / "rows.jsonl"
-    done = {row_key(row) for row in read_rows(path)}
-    missing = [spec for spec in specs if row_key(asdict(spec)) not in done]
+    store = Store(out / "rows.jsonl")
+    missing = [spec for spec in specs if asdict(spec) not in store]
     failed = False
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(missing))
@@ -63,7 +62,7 @@ def run(specs: Sequence[Spec], out: Path, processes: int | None = None) -> int:
                 failed = True
                 print(f"failed: {asdict(spec)}: {row}", file=sys.stderr)
             else:
-                append_row(path, {**asdict(spec), **row})
+                store.append({**asdict(spec), **row})
     return int(failed)
 
 
@@ -148,9 +147,12 @@ def _row(setting: Setting, spec: Spec, cohorts: dict[tuple, Cohort], bases: dict
         bases[spec.method, *drawn] = _base(setting, spec, logit_fn, cohort)
     base = bases[spec.method, *drawn]
     (recourse, questions), compile_s, run_s = _arm(setting, spec, logit_fn, cohort, base.recourse)
-    measures = _measure(logit_fn, cohort.x, recourse, setting.table.space, cohort.user)
+    judged = (
+        _measure(logit_fn, cohort.x, each, setting.table.space, cohort.user) for each in (recourse, base.recourse.value)
+    )
+    measures, before = judged
     return {
-        **_means(measures, questions, cohort.present),
+        **_means(measures, before, questions, cohort.present),
         "fit_s": round(base.fit_s, 3),
         "compile_s": round(compile_s, 3),
         "run_s": round(run_s, 4),
@@ -175,29 +177,39 @@ def _arm(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort, base: 
         return base._replace(value=(base.value, jnp.zeros(spec.users)))
     keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 3), spec.users)
     elicitor, num_proposals = arm_elicitor(spec, setting.movable)
-    static = {"person": spec.person, "noise": spec.noise, "num_proposals": num_proposals}
-    return timed(session_rows, elicitor, logit_fn, keys, cohort.x, cohort.user, base.value, setting.space, **static)
+    logistic = spec.noise == "logistic"
+    answers = Answers(person=spec.person, logistic=logistic, flip=0.0 if logistic else float(spec.noise))
+    args = elicitor, answers, logit_fn, keys, cohort.x, cohort.user, base.value, setting.space
+    return timed(session_rows, *args, num_proposals=num_proposals)
 
 
 def arm_elicitor(spec: Spec, movable: Array | None = None) -> tuple[elicit.Elicitor, int]:
     """The elicitor of an arm, and its number of proposals; `movable` asks for the original's sampling."""
     many = spec.arm == "multi"
     sampling = Sampling(num_directions=spec.per_round if many else spec.budget)
-    hp = elicit.Hare(sampling=sampling, margin=MARGIN if movable is None else 0.0)
+    margin = MARGIN if movable is None else 0.0
+    hp = elicit.Hare(sampling=sampling, winner_only=spec.boundary == "winner", margin=margin)
     sample_fn = None if movable is None else Partial(paper.sample, sampling, movable)
     make = elicit.random_choice if spec.arm == "random" else elicit.hare
     return make(hp, sample_fn), spec.budget // spec.per_round if many else 1
 
 
-def prefers_fn(user: users.User, person: str, noise: str) -> Prefers:
-    """How a user answers: by their `ideal` or their `weights`; noise `0`, a flip probability, or `logistic`."""
-    if person == "ideal":
+@hyperparams
+class Answers:
+    """How people answer."""
+
+    person: str = "ideal"  # by what they hide: `ideal` or `weights`
+    logistic: bool = False
+    flip: float = 0.0  # probability of a flipped answer, where it isn't logistic
+
+
+def prefers_fn(hp: Answers, user: users.User) -> Prefers:
+    """The answers of one user."""
+    if hp.person == "ideal":
         prefers = Partial(users.prefers_nearer, user.ideal.x)
     else:
         prefers = Partial(users.prefers_cheaper, user.weights)
-    if noise == "logistic":
-        return Partial(users.logistic_flipped, prefers)
-    return prefers if float(noise) == 0 else Partial(users.flipped, float(noise), prefers)
+    return Partial(users.logistic_flipped, prefers) if hp.logistic else Partial(users.flipped, hp.flip, prefers)
 
 
 @jax.jit
@@ -206,9 +218,10 @@ def base_rows(generate: Partial, logit_fn: Partial, keys: Array, x: Array, space
     return map_users(lambda row: generate(row[0], logit_fn, row[1], space), (keys, x))
 
 
-@partial(jax.jit, static_argnames=("person", "noise", "num_proposals"))
+@partial(jax.jit, static_argnames="num_proposals")
 def session_rows(
     elicitor: elicit.Elicitor,
+    answers: Answers,
     logit_fn: Partial,
     keys: Array,
     x: Array,
@@ -216,15 +229,13 @@ def session_rows(
     base: Recourse,
     space: ActionSpace,
     *,
-    person: str = "ideal",
-    noise: str = "0",
     num_proposals: int,
 ) -> tuple[Recourse, Array]:
     """A whole session for each row `x` (n, d): what is recommended in the end, and the number of questions (n,)."""
 
     def one(row: tuple[Array, Array, users.User, Recourse]) -> tuple[Recourse, Array]:
         key, x, user, base = row
-        prefers = prefers_fn(user, person, noise)
+        prefers = prefers_fn(answers, user)
         best, trace = elicit.run(elicitor, prefers, key, logit_fn, x, base, space, num_proposals=num_proposals)
         return best, jnp.sum(trace.asked)
 
@@ -239,10 +250,16 @@ def _measure(logit_fn: Partial, x: Array, recourse: Recourse, space: ActionSpace
     return jax.vmap(one)(x, recourse, user)
 
 
-def _means(measures: metrics.Measures, questions: Array, present: Array) -> dict[str, float | int | None]:
-    """Mean, s.d. and count over the users that are there: of success and validity all, of the rest the successes."""
+def _means(
+    measures: metrics.Measures, before: metrics.Measures, questions: Array, present: Array
+) -> dict[str, float | int | None]:
+    """Mean, s.d. and count over the users that are there: of success and validity all, of the rest the successes.
+
+    A gain is by how much a user's figure fell from `before`, the base method's.
+    """
     success = present & (measures.success > 0)
-    columns = {**measures._asdict(), "questions": questions}
+    gains = {f"{name}_gain": getattr(before, name) - getattr(measures, name) for name in ("ideal_l2", "weighted_cost")}
+    columns = {**measures._asdict(), **gains, "questions": questions}
     figures: dict[str, float | int | None] = {}
     for name, values in columns.items():
         mean, sd, n = summary.masked_mean(values, present if name in ("success", "valid") else success)

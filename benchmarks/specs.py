@@ -1,9 +1,6 @@
-"""What an experiment is, and the tables of the paper as lists of experiments."""
+"""What an experiment is."""
 
 import dataclasses
-import itertools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from hare_jax.base import choose, require
 from hare_jax.data import SOURCES
@@ -13,7 +10,8 @@ from hare_jax.users import DISTANCES
 MODELS = {"mlp": (10, 5, 10), "linear": ()}
 ARMS = ("base", "random", "single", "multi")
 MODES = ("feasible", "paper")
-PAPER_METHODS = ("wachter", "growing_spheres", "face", "cchvae", "clue", "cruds")
+PERSONS = ("ideal", "weights")
+BOUNDARIES = ("all", "winner")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,41 +27,11 @@ class Spec:
     ideal: str = "far"
     budget: int = 30
     per_round: int = 5
-    noise: str = "0"
+    noise: str = "0"  # probability of a flipped answer, or "logistic"
+    boundary: str = "all"  # candidates that are brought to the boundary before they are compared, or the winner after
     mode: str = "feasible"
     seed: int = 1
     users: int = 100
-
-
-class Choice(NamedTuple):
-    """What a table's rows are narrowed to; None leaves the table's own."""
-
-    datasets: Sequence[str] | None = None
-    models: Sequence[str] | None = None
-    methods: Sequence[str] | None = None
-    arms: Sequence[str] | None = None
-    seeds: Sequence[int] | None = None
-    users: int = 100
-    paper: bool = False
-
-
-def table1(choice: Choice) -> list[Spec]:
-    """The paper's methods, alone and with each arm of HARE: far ideals, K = 30, five candidates a round."""
-    cells = itertools.product(
-        choice.datasets or ("adult", "compas", "give_me_some_credit", "heloc"),
-        choice.models or tuple(MODELS),
-        choice.seeds or (1, 2, 3, 4, 5),
-        choice.methods or PAPER_METHODS,
-        choice.arms or ARMS,
-    )
-    shared: dict[str, Any] = {"table": "table1", "mode": MODES[int(choice.paper)], "users": choice.users}
-    return [
-        check(Spec(dataset=dataset, model=model, seed=seed, method=method, arm=arm, **shared))
-        for dataset, model, seed, method, arm in cells
-    ]
-
-
-TABLES = {"table1": table1}
 
 
 def check(spec: Spec) -> Spec:
@@ -72,7 +40,19 @@ def check(spec: Spec) -> Spec:
     choose("models", spec.model, MODELS)
     choose("methods", spec.method, METHODS)
     choose("arms", spec.arm, ARMS)
+    choose("person", spec.person, PERSONS)
     choose("ideal", spec.ideal, DISTANCES)
+    choose("boundary", spec.boundary, BOUNDARIES)
+    choose("mode", spec.mode, MODES)
+    if spec.noise != "logistic":
+        require(_is_probability(spec.noise), "noise", "must be a probability or logistic", spec.noise)
     require(spec.users > 0, "users", "must be at least 1", spec.users)
     require(spec.budget >= spec.per_round > 0, "budget", "must hold at least one round", (spec.budget, spec.per_round))
     return spec
+
+
+def _is_probability(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False

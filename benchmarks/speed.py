@@ -152,7 +152,7 @@ def _stages(
     for arm, flops in (("single", sampling), ("multi", spread)):
         elicitor, num_proposals = runner.arm_elicitor(replace(spec, arm=arm))
         session = _best(
-            runner.session_rows, elicitor, logit_fn, keys, cohort.x, cohort.user, base.value, space,
+            runner.session_rows, elicitor, runner.Answers(), logit_fn, keys, cohort.x, cohort.user, base.value, space,
             num_proposals=num_proposals,
         )  # fmt: skip
         stages.append((f"{arm}, all of it", flops + 21 * (num + 1) * evaluation, 0.0, session))

@@ -1,5 +1,6 @@
 """Personal, fast and differentiable algorithmic recourse in JAX."""
 
+from hare_jax import blackbox as blackbox
 from hare_jax import boundary as boundary
 from hare_jax import candidates as candidates
 from hare_jax import data as data

@@ -24,6 +24,7 @@ class Sampling:
     learning_rate: float = 0.1  # of Adam
     spread_weight: float = 10.0  # weight of the largest cosine against the validity loss
     radius: float = 1.0  # of the sphere, in encoded units
+    validity_gradient: bool = True  # False spreads the directions alone: the classifier may be a black box
 
 
 def sample(hp: Sampling, key: Array, logit_fn: LogitFn, x: Array, centre: Array, space: ActionSpace) -> Array:
@@ -54,8 +55,10 @@ def directions(hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: 
         free, state = carry
         scale = _inverse_norm(free)
         unit = free * scale
-        points = jnp.clip(centre[None, :] + hp.radius * unit, lower, upper)
-        slope = jax.vmap(jax.grad(loss))(points) + hp.spread_weight * _spread_gradient(unit)
+        slope = hp.spread_weight * _spread_gradient(unit)
+        if hp.validity_gradient:
+            points = jnp.clip(centre[None, :] + hp.radius * unit, lower, upper)
+            slope += jax.vmap(jax.grad(loss))(points)
         tangent = scale * (slope - unit * jnp.sum(slope * unit, axis=1, keepdims=True))
         updates, state = optimiser.update(jnp.where(space.mutable[None, :], tangent, 0), state)
         return (free + updates, state), None

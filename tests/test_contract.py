@@ -123,7 +123,13 @@ def problems():
     return concatenate(list(kinds.values())), dict(zip(kinds, slices, strict=True))
 
 
-@pytest.fixture(scope="module", params=METHODS)
+def marked(name):
+    """Methods with an autoencoder train one for each problem, which takes long."""
+    trains = "autoencoder" in METHODS[name].hyperparams.__dataclass_fields__
+    return pytest.param(name, marks=pytest.mark.slow) if trains else name
+
+
+@pytest.fixture(scope="module", params=map(marked, METHODS))
 def case(request, problems):
     problems, kinds = problems
     num = len(problems.x)
@@ -230,12 +236,12 @@ def test_looped_is_vmapped_with_one_trace(case):
         return generate(key, logit_fn, x, space)
 
     generate_row, traces = counting(generate_row)
-    rows, keys_fit, keys = random_rows(9, 64), split(14, 6), split(15, 6)
+    rows, keys_fit, keys = random_rows(9, 64), split(14, len(case.problems.x)), split(15, len(case.problems.x))
     defaults = METHODS[case.name].hyperparams()
     floats = {field.name: getattr(defaults, field.name) for field in fields(defaults)}
     floats = {name: 0.9 * value for name, value in floats.items() if isinstance(value, float)}
     moved = []
-    for index in range(6):
+    for index in (*range(6), *range(-3, 0)):
         space, x, params = row(case.problems, index)
         logit_fn = models.classifier(params)
         bound = bind(case.name, keys_fit[index], logit_fn, rows, space)

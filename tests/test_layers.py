@@ -11,7 +11,7 @@ LAYERS = [
     {"base"},
     {"space"},
     {"boundary", "implicit", "schema"},
-    {"models"},
+    {"blackbox", "models"},
     {"vae"},
     {"data", "recourse"},  # modules of one layer don't know each other, but the files of a folder do
     {"candidates"},

@@ -5,6 +5,7 @@ best one after the other. One round asks all of its questions about one proposal
 candidates each and start again from the winner. HARE (TMLR 2025), algorithms 3 and 4.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -18,12 +19,15 @@ from hare_jax.candidates import Sampling, sample
 from hare_jax.elicit.base import PREFERS_B, Elicitor, Question
 from hare_jax.space import ActionSpace
 
+_BOUNDARY_STEPS = 20  # bisections
+
 
 @hyperparams
 class Hare:
     """How HARE proposes."""
 
     sampling: Sampling = Sampling()
+    winner_only: bool = False  # compare candidates as drawn, and bring to the boundary none but each round's winner
     margin: float = MARGIN  # the least logit of a recourse
 
 
@@ -52,25 +56,28 @@ def hare(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicitor:
         propose=Partial(_propose, hp, sample_fn),
         ask=Partial(_ask),
         tell=Partial(_tell),
-        recommend=Partial(_recommend),
+        recommend=Partial(_recommend, hp),
         questions_per_proposal=hp.sampling.num_directions,
     )
 
 
 def _start(hp: Hare, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> State:
-    found = boundary(logit_fn, x, recourse.x, space, margin=hp.margin)
-    best = jnp.where(recourse.valid & found.valid, found.x, recourse.x)
+    best = _at_boundary(hp, logit_fn, x, recourse, space)
     num = hp.sampling.num_directions
-    challengers = jnp.broadcast_to(best[None, :], (num, x.shape[0]))
+    challengers = jnp.broadcast_to(best.x[None, :], (num, x.shape[0]))
     position = jnp.zeros((), jnp.int32)
-    return State(logit_fn, x, space, Recourse(best, recourse.valid), challengers, jnp.zeros(num, bool), position)
+    return State(logit_fn, x, space, best, challengers, jnp.zeros(num, bool), position)
 
 
 def _propose(hp: Hare, sample_fn: Partial, state: State, key: Array) -> State:
-    candidates = sample_fn(key, state.logit_fn, state.x, state.best.x, state.space)
-    found = jax.vmap(lambda x_cf: boundary(state.logit_fn, state.x, x_cf, state.space, margin=hp.margin))(candidates)
+    best = _recommend(hp, state)
+    candidates = sample_fn(key, state.logit_fn, state.x, best.x, state.space)
+    num_steps = 0 if hp.winner_only else _BOUNDARY_STEPS
+    search = partial(boundary, state.logit_fn, state.x, space=state.space, margin=hp.margin, num_steps=num_steps)
+    found = jax.vmap(search)(candidates)
     order = jnp.argsort(~found.valid, stable=True)
     return state._replace(
+        best=best,
         challengers=found.x[order],
         waiting=found.valid[order] & state.best.valid,
         position=jnp.zeros((), jnp.int32),
@@ -90,5 +97,10 @@ def _tell(state: State, answer: Array) -> State:
     return state._replace(best=best, position=state.position + 1)
 
 
-def _recommend(state: State) -> Recourse:
-    return state.best
+def _recommend(hp: Hare, state: State) -> Recourse:
+    return _at_boundary(hp, state.logit_fn, state.x, state.best, state.space) if hp.winner_only else state.best
+
+
+def _at_boundary(hp: Hare, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> Recourse:
+    found = boundary(logit_fn, x, recourse.x, space, margin=hp.margin, num_steps=_BOUNDARY_STEPS)
+    return Recourse(jnp.where(recourse.valid & found.valid, found.x, recourse.x), recourse.valid)

@@ -89,7 +89,8 @@ def _samples(hp: GrowingSpheres, key: Array, start: Array, x: Array, space: Acti
     """Directions (num_samples, d) of L1 norm 1 over the fine columns, and `start` with random switches of category.
 
     A column is coarse if it is one-hot or has no more than two steps in its range. One normal draw serves both kinds:
-    it is the direction of a fine column, and the score of a coarse one.
+    it is the direction of a fine column, and the score of a coarse one. Half of the directions are cubed: they move
+    few columns far, and the nearest point in L1 often moves but one.
     """
     lower, upper = bounds(space, x)
     coarse = (space.group >= 0) | ((space.step > 0) & (2 * space.step >= upper - lower))
@@ -97,7 +98,9 @@ def _samples(hp: GrowingSpheres, key: Array, start: Array, x: Array, space: Acti
     inertia = jnp.linspace(0, 1, hp.num_samples, dtype=start.dtype)
     sense = space.direction.astype(start.dtype)[None, :]
     heading = jnp.where(sense == 0, normal, jnp.abs(normal) * sense)  # no sample is spent on a forbidden direction
-    fine = jnp.where((space.mutable & ~coarse)[None, :], heading, 0)
+    sparse = jnp.arange(hp.num_samples) % 4 < 2
+    spread = jnp.where(sparse[:, None], heading**3, heading)
+    fine = jnp.where((space.mutable & ~coarse)[None, :], spread, 0)
     direction = fine / jnp.maximum(jnp.sum(jnp.abs(fine), axis=1, keepdims=True), jnp.finfo(start.dtype).tiny)
 
     def switch(score: Array, inertia: Array) -> Array:
