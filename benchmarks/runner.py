@@ -166,7 +166,8 @@ def _base(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort) -> Fi
     key_rows, key_fit, key_each = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 2), 3)
     base = setting.base(spec.method, key_rows)
     start = time.perf_counter()
-    generate = bind(base.method, key_fit, logit_fn, base.rows, base.space, **base.hyperparameters)
+    bound = bind(base.method, key_fit, logit_fn, base.rows, base.space, **base.hyperparameters)
+    generate = jax.block_until_ready(bound)
     fit_s = time.perf_counter() - start
     keys = jax.random.split(key_each, spec.users)
     return Fitted(timed(base_rows, generate, logit_fn, keys, cohort.x, base.space), fit_s)

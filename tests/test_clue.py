@@ -10,7 +10,7 @@ from spaces import jit, split
 
 from hare_jax import models, vae
 from hare_jax.base import Recourse
-from hare_jax.recourse import clue
+from hare_jax.recourse import clue, latent
 from hare_jax.space import action_space
 
 SMALL = vae.Vae(hidden=(8,), num_latents=2, kl_weight=0.1, num_steps=20, num_epochs=10)
@@ -24,7 +24,7 @@ class Fitted(NamedTuple):
     space: Any
     rows: jax.Array  # (200, 3): the second column follows the first, the third is immutable
     logit_fn: Partial  # accepts where the first two add up to 1.2
-    fitted: clue.Fitted  # answers with the decoded point; the ensemble is the classifier twice
+    fitted: latent.Fitted  # answers with the decoded point; the ensemble is the classifier twice
 
 
 def unit(weight, bias, slope, offset):
@@ -44,7 +44,7 @@ def fitted():
     hp = clue.Clue(
         autoencoder=SMALL, num_kept=16, num_steps=40, num_boundary_steps=0, ensemble=stack(logit_fn, logit_fn)
     )
-    return Fitted(space, rows, logit_fn, clue.fit(hp, jax.random.key(0), logit_fn, rows, space))
+    return Fitted(space, rows, logit_fn, latent.fit(hp, jax.random.key(0), logit_fn, rows, space))
 
 
 @jit
@@ -94,7 +94,7 @@ def test_kept_rows_are_accepted(fitted):
     assert kept.shape == (16, 3)
     assert np.all(kept[:, 0] + kept[:, 1] >= 1.2)
     few = jnp.concatenate([refused(fitted), fitted.fitted.kept[:2]])
-    kept = np.asarray(clue.keep_accepted(jax.random.key(0), fitted.logit_fn, few, 16))
+    kept = np.asarray(latent.keep_accepted(jax.random.key(0), fitted.logit_fn, few, 16))
     assert kept.shape == few.shape
     np.testing.assert_array_equal(np.sort(kept[:2], axis=0), np.sort(few[-2:], axis=0))  # accepted ones first
 

@@ -8,7 +8,21 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, as_partial, choose, require
-from hare_jax.recourse import ar, cchvae, clue, cruds, dice, face, growing_spheres, nnce, protocf, revise, roar, wachter
+from hare_jax.recourse import (
+    ar,
+    cchvae,
+    clue,
+    cruds,
+    dice,
+    face,
+    growing_spheres,
+    latent,
+    nnce,
+    protocf,
+    revise,
+    roar,
+    wachter,
+)
 from hare_jax.space import ActionSpace
 
 
@@ -33,8 +47,8 @@ def nothing_to_fit(hp: Any, key: Array, logit_fn: LogitFn, rows: Array, space: A
 
 METHODS: dict[str, Method] = {
     "ar": Method(ar.Ar, nothing_to_fit, ar.generate, uses_gradients=False),
-    "cchvae": Method(cchvae.Cchvae, cchvae.fit, cchvae.generate, uses_gradients=False),
-    "clue": Method(clue.Clue, clue.fit, clue.generate, uses_gradients=True),
+    "cchvae": Method(cchvae.Cchvae, latent.fit, cchvae.generate, uses_gradients=False),
+    "clue": Method(clue.Clue, latent.fit, clue.generate, uses_gradients=True),
     "cruds": Method(cruds.Cruds, cruds.fit, cruds.generate, uses_gradients=True),
     "dice": Method(dice.Dice, nothing_to_fit, dice.generate, uses_gradients=True, many=dice.generate_set),
     "face": Method(face.Face, face.fit, face.generate, uses_gradients=False, path=face.path),
@@ -43,7 +57,7 @@ METHODS: dict[str, Method] = {
     ),
     "nnce": Method(nnce.Nnce, nnce.fit, nnce.generate, uses_gradients=False),
     "protocf": Method(protocf.ProtoCF, protocf.fit, protocf.generate, uses_gradients=True),
-    "revise": Method(revise.Revise, revise.fit, revise.generate, uses_gradients=True),
+    "revise": Method(revise.Revise, latent.fit, revise.generate, uses_gradients=True),
     "roar": Method(roar.Roar, nothing_to_fit, roar.generate, uses_gradients=True),
     "wachter": Method(wachter.Wachter, nothing_to_fit, wachter.generate, uses_gradients=True),
 }

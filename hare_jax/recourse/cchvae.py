@@ -14,7 +14,7 @@ from jax import Array
 from hare_jax import vae
 from hare_jax.base import LogitFn, Recourse, hyperparams
 from hare_jax.boundary import MARGIN, boundary
-from hare_jax.recourse.clue import keep_accepted
+from hare_jax.recourse.latent import Fitted
 from hare_jax.space import ActionSpace, allows, project
 
 
@@ -34,26 +34,11 @@ class Cchvae:
     margin: float = MARGIN  # the least logit of a recourse
 
 
-class Fitted(NamedTuple):
-    """What C-CHVAE learns from the training rows."""
-
-    hp: Cchvae
-    model: vae.Model
-    kept: Array  # (num_kept, d) training rows, accepted ones first
-
-
 class Finalists(NamedTuple):
     """The best allowed points so far, the best first."""
 
     x: Array  # (num_finalists, d)
     rank: Array  # (num_finalists,) the lower the better; negative if accepted
-
-
-def fit(hp: Cchvae, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Fitted:
-    """Train the autoencoder on `rows` (n, d), and keep some that the classifier accepts."""
-    key_model, key_kept = jax.random.split(key)
-    model = vae.fit(hp.autoencoder, key_model, rows, space)
-    return Fitted(hp, model, keep_accepted(key_kept, logit_fn, rows, hp.num_kept))
 
 
 def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:

@@ -6,7 +6,7 @@ factual's `z` and descends `softplus(-logit(decode(z, w))) + distance_weight * |
 are the classifier's own decisions. Notation: a code is `z` and then `w`, one after the other.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jax import Array
 from hare_jax import vae
 from hare_jax.base import LogitFn, Recourse, hyperparams
 from hare_jax.boundary import MARGIN
-from hare_jax.recourse.clue import keep_accepted, search
+from hare_jax.recourse.latent import Fitted, keep_accepted, search
 from hare_jax.space import ActionSpace
 
 
@@ -37,14 +37,6 @@ class Cruds:
     distance_decay: float = 0.9  # of that weight after a refused point; it grows as much after an accepted one
     num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
     margin: float = MARGIN  # the least logit of a recourse
-
-
-class Fitted(NamedTuple):
-    """What CRUDS learns from the training rows."""
-
-    hp: Cruds
-    model: vae.Model  # with the weights of the adversary beside those of the autoencoder
-    kept: Array  # (num_kept, d) training rows, accepted ones first
 
 
 def fit(hp: Cruds, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Fitted:

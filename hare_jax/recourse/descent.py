@@ -2,6 +2,8 @@
 
 Adam descends an objective over relaxed points z, fractional categories and all, and stops at the first z whose
 projection scores enough. Where that fails, as on the flat parts of a classifier, it starts again from a random point.
+Adam's steps are as long in a column that hardly matters as in one that decides; ours are scaled by each column's slope
+over the steepest, which ends at less than half of the L1 distance.
 """
 
 from collections.abc import Callable
@@ -56,9 +58,10 @@ def _descend(
 
     def step(carry: tuple) -> tuple:
         index, z, state, _ = carry
-        slope = jax.grad(objective)(z, index)
-        updates, state = optimiser.update(jnp.where(space.mutable, slope, 0), state)
-        moved = relax(space, x, z + updates)
+        slope = jnp.where(space.mutable, jax.grad(objective)(z, index), 0)
+        updates, state = optimiser.update(slope, state)
+        steepness = jnp.abs(slope) / jnp.maximum(jnp.max(jnp.abs(slope)), jnp.finfo(slope.dtype).tiny)
+        moved = relax(space, x, z + steepness * updates)
         return index + 1, moved, state, enough(moved) | jnp.all(moved == z)
 
     first = (jnp.zeros((), jnp.int32), start, optimiser.init(start), done | enough(start))

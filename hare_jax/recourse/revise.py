@@ -4,8 +4,6 @@ Descends `softplus(-logit(decode(z))) + cost_weight * ||decode(z) - x||_1` over 
 factual's immutable columns. Of all points on the way, the accepted one nearest to x counts.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -13,7 +11,7 @@ from jax import Array
 from hare_jax import vae
 from hare_jax.base import LogitFn, Recourse, hyperparams
 from hare_jax.boundary import MARGIN
-from hare_jax.recourse.clue import keep_accepted, search
+from hare_jax.recourse.latent import Fitted, search
 from hare_jax.space import ActionSpace
 
 
@@ -30,21 +28,6 @@ class Revise:
     distance_decay: float = 0.9  # of that weight after a refused point; it grows as much after an accepted one
     num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
     margin: float = MARGIN  # the least logit of a recourse
-
-
-class Fitted(NamedTuple):
-    """What REVISE learns from the training rows."""
-
-    hp: Revise
-    model: vae.Model
-    kept: Array  # (num_kept, d) training rows, accepted ones first
-
-
-def fit(hp: Revise, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Fitted:
-    """Train the autoencoder on `rows` (n, d), and keep some that the classifier accepts."""
-    key_model, key_kept = jax.random.split(key)
-    model = vae.fit(hp.autoencoder, key_model, rows, space)
-    return Fitted(hp, model, keep_accepted(key_kept, logit_fn, rows, hp.num_kept))
 
 
 def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
