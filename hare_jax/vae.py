@@ -217,8 +217,8 @@ def _is_category(space: ActionSpace) -> Array:
 def _log_softmax(group: Array, raw: Array) -> Array:
     """Log-softmax (d,) of `raw` (d,) within each group; 0 outside of them all."""
     inside = group >= 0
-    same = ((group[:, None] == group[None, :]) & inside[None, :]).astype(raw.dtype)
-    top = jax.lax.stop_gradient(jnp.max(jnp.where(inside, raw, -jnp.inf), initial=-30))
-    spread = jnp.maximum(jnp.where(inside, raw - top, 0), -60)  # float32 holds e^-60: no group sums to 0
-    total = jnp.where(inside, same @ jnp.exp(spread), 1)
+    same = (group[:, None] == group[None, :]) & inside[None, :]
+    top = jax.lax.stop_gradient(jnp.max(jnp.where(same, raw[None, :], -1e30), axis=1))
+    spread = jnp.where(inside, raw - top, 0)
+    total = jnp.where(inside, same.astype(raw.dtype) @ jnp.exp(spread), 1)
     return jnp.where(inside, spread - jnp.log(total), 0)

@@ -3,7 +3,7 @@
 Adam descends an objective over relaxed points z, fractional categories and all, and stops at the first z whose
 projection scores enough. Where that fails, as on the flat parts of a classifier, it starts again from a random point.
 Adam's steps are as long in a column that hardly matters as in one that decides; ours are scaled by each column's slope
-over the steepest, which ends at less than half of the L1 distance.
+over the steepest, which ends nearer in L1.
 """
 
 from collections.abc import Callable
