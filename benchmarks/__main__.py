@@ -9,7 +9,7 @@ from typing import Annotated
 import jax
 import tyro
 
-from benchmarks import render, runner, speed
+from benchmarks import render, report, runner, speed
 from benchmarks.tables import TABLES, Choice, specs
 
 _ARGUMENTS = """
@@ -47,6 +47,7 @@ def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
         status = runner.run([spec for name in names for spec in specs(name, choice)], out)
         for name in names:
             print(render.write(name, out))
+        print(report.write(out))
         return status
 
     command.__doc__ = about + _ARGUMENTS

@@ -20,6 +20,9 @@ from hare_jax.recourse import growing_spheres
 from hare_jax.space import ActionSpace
 
 
+SPHERES = growing_spheres.GrowingSpheres(num_samples=1000, sparse=False)
+
+
 class Base(NamedTuple):
     """A base method as an experiment runs it."""
 
@@ -32,7 +35,7 @@ class Base(NamedTuple):
 def base(method: str, key: Array, table: Table, movable: Array) -> Base:
     """The original's version of a base method, said with ours.
 
-    - Wachter's moves the `movable` (d,) columns in the unit box, growing spheres without a box.
+    - Wachter's moves the `movable` (d,) columns in the unit box, growing spheres without a box, in 1,000 directions.
     - FACE loses all immutables but the last, and most of its edges; what is left is the nearest accepted row of a
       random tenth of all rows, whatever it changes.
     - C-CHVAE moves the mutable columns in the unit box, CLUE every column without a box.
@@ -55,6 +58,8 @@ def base(method: str, key: Array, table: Table, movable: Array) -> Base:
             return Base(method, free_space(everything), table.x_train, as_decoded)
         case "cruds":
             return Base(method, paired(whole_categories, categorical), rows, as_decoded)
+        case "growing_spheres":
+            return Base(method, free_space(movable), rows, {"sparse": False, "num_samples": SPHERES.num_samples})
         case _:
             return Base(method, free_space(movable), rows, {})
 
@@ -120,5 +125,5 @@ def hidden_ideal(hp: users.Population, key: Array, logit_fn: LogitFn, x: Array, 
     """The original's ideal: growing spheres from a perturbed point, clipped to the box and not asked about again."""
     key_start, key_spheres = jax.random.split(key)
     start, _ = users.refused_start(hp, key_start, logit_fn, x, box_space(movable))
-    found = growing_spheres.search(hp.spheres, key_spheres, logit_fn, start, x, free_space(movable))
+    found = growing_spheres.search(SPHERES, key_spheres, logit_fn, start, x, free_space(movable))
     return Recourse(jnp.clip(found.x, 0, 1), found.valid)

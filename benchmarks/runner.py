@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ def run(specs: Sequence[Spec], out: Path, processes: int | None = None) -> int:
     """
     store = Store(out / "rows.jsonl")
     missing = [spec for spec in specs if asdict(spec) not in store]
-    failed = False
+    start, sessions, peak_mib, failed = time.perf_counter(), 0, 0, False
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(missing))
         for spec, row in outcomes(missing, processes):
@@ -63,6 +63,13 @@ def run(specs: Sequence[Spec], out: Path, processes: int | None = None) -> int:
                 print(f"failed: {asdict(spec)}: {row}", file=sys.stderr)
             else:
                 store.append({**asdict(spec), **row})
+                sessions += 0 if spec.arm == "base" else row["valid_n"]
+                peak_mib = max(peak_mib, row["peak_mib"])
+    minutes = (time.perf_counter() - start) / 60
+    print(
+        f"{len(missing)} experiments, {sessions} sessions, {minutes:.1f} minutes, {peak_mib} MiB a process",
+        file=sys.stderr,
+    )
     return int(failed)
 
 
@@ -125,9 +132,13 @@ def _group_outcomes(group: list[Spec]) -> Iterator[Outcome]:
         return
     cohorts: dict[tuple, Cohort] = {}
     bases: dict[tuple, Fitted] = {}
+    rows: dict[Spec, dict[str, Any]] = {}  # tables share many of their experiments
     for spec in group:
+        shared = replace(spec, table="")
         try:
-            yield spec, _row(setting, spec, cohorts, bases)
+            if shared not in rows:
+                rows[shared] = _row(setting, spec, cohorts, bases)
+            yield spec, rows[shared]
         except Exception as error:  # the other specs go on
             yield spec, _reason(error)
 
@@ -266,8 +277,13 @@ def _means(
         mean, sd, n = summary.masked_mean(values, present if name in ("success", "valid") else success)
         known = int(n) > 0
         figures |= {
-            name: float(mean) if known else None,
-            f"{name}_sd": float(sd) if known else None,
+            name: _rounded(mean) if known else None,
+            f"{name}_sd": _rounded(sd) if known else None,
             f"{name}_n": int(n),
         }
     return figures
+
+
+def _rounded(value: Array) -> float:
+    """Six digits: what a float32 holds."""
+    return float(f"{float(value):.6g}")

@@ -24,7 +24,7 @@ from benchmarks import runner, settings
 from benchmarks.specs import Spec, check
 from benchmarks.store import append_row
 from hare_jax import candidates, elicit, users
-from hare_jax.base import Recourse
+from hare_jax.base import Recourse, require
 from hare_jax.boundary import boundary
 from hare_jax.elicit.hare import State
 from hare_jax.recourse import METHODS, bind
@@ -65,6 +65,8 @@ def speed(
         out: Folder of the results.
     """
     methods = tuple(METHODS) if methods == ("all",) else methods
+    for name, given in (("users", users), ("methods", methods)):
+        require(len(given) > 0, name, "must hold at least one", given)
     shared: dict[str, Any] = {"dataset": dataset, "budget": budget, "per_round": per_round}
     specs = {
         (num, method): check(

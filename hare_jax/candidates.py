@@ -75,6 +75,6 @@ def _spread_gradient(unit: Array) -> Array:
     """Gradient (N, d) of `mean_i max_{j != i} unit_i . unit_j`; a nearest pair pulls on both of its ends."""
     num = unit.shape[0]
     cosine = unit @ unit.T - 2 * jnp.eye(num, dtype=unit.dtype)
-    nearest = jnp.max(cosine, axis=0)
+    nearest = jnp.max(cosine, axis=1)  # as symmetric as the matrix, and faster than along its columns
     pairs = (cosine == nearest[None, :]).astype(unit.dtype) + (cosine == nearest[:, None]).astype(unit.dtype)
     return pairs @ unit / num

@@ -161,9 +161,9 @@ def along(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
     """
     change = fraction * (x_cf - x)
     step = jnp.where(space.step > 0, space.step, 1).astype(x.dtype)
-    change = jnp.where(space.step > 0, jnp.round(change / step) * step, change)
-    point = jnp.clip(x + change, jnp.minimum(x, x_cf), jnp.maximum(x, x_cf))
-    return jnp.where(fraction >= 1, x_cf, point)
+    point = x + jnp.where(space.step > 0, jnp.round(change / step) * step, change)
+    rounding = jnp.clip(point, jnp.minimum(x, x_cf), jnp.maximum(x, x_cf)) - point
+    return jnp.where(fraction >= 1, x_cf, point + jax.lax.stop_gradient(rounding))
 
 
 def _to_grid(step: Array, x: Array, point: Array, lower: Array, upper: Array) -> Array:

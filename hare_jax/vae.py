@@ -63,7 +63,7 @@ def init_perceptron(key: Array, sizes: tuple[int, ...], dtype: jnp.dtype) -> Par
     return tuple(Layer(weight * weight.shape[1] ** -0.5, jnp.zeros(weight.shape[0], dtype)) for weight in weights)
 
 
-def encode(model: Model, x: Array, space: ActionSpace) -> tuple[Array, Array]:
+def encode(model: Model, x: Array) -> tuple[Array, Array]:
     """Mean and log standard deviation (num_latents,), (num_latents,) of the code of `x` (d,)."""
     code = perceptron(model.weights["encoder"], (x - model.centre) / model.scale)
     return code[: model.hp.num_latents], code[model.hp.num_latents :]
@@ -144,7 +144,7 @@ def _fit(hp: Vae, key: Array, rows: Array, space: ActionSpace) -> Model:
 def _loss(weights: dict[str, Any], key: Array, x: Array, context: tuple[Model, ActionSpace]) -> tuple[Array, Array]:
     """Negative evidence lower bound of one row; the same when held out."""
     model, space = context[0]._replace(weights=weights), context[1]
-    mean, log_sd = encode(model, x, space)
+    mean, log_sd = encode(model, x)
     z = mean + jnp.exp(log_sd) * jax.random.normal(key, mean.shape, mean.dtype)
     likelihood = log_likelihood(model, decode(model, z, x, space), x, space)
     loss = model.hp.kl_weight * divergence(mean, log_sd) - likelihood

@@ -32,8 +32,8 @@ class Fitted(NamedTuple):
 
 
 @jit
-def encode(model, rows, space):
-    return jax.vmap(lambda row: vae.encode(model, row, space)[0])(rows)
+def encode(model, rows):
+    return jax.vmap(lambda row: vae.encode(model, row)[0])(rows)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def fitted():
     logit_fn = unit([10.0, 0.0, 0.0], 10.0, 1.0, -16.0)
     hp = cruds.Cruds(autoencoder=SMALL, num_kept=16, num_steps=40, num_boundary_steps=0)
     model = cruds.fit(hp, jax.random.key(0), logit_fn, rows, space)
-    codes = np.asarray(encode(model.model, rows, space))
+    codes = np.asarray(encode(model.model, rows))
     return Fitted(space, rows, logit_fn, model, codes, np.asarray(rows[:, 0] > 0.6))
 
 

@@ -35,7 +35,7 @@ def reconstruct(model, rows, given, space):
     """Decoded means of the codes of `rows` for people with the immutables of `given`, and log-likelihoods of rows."""
 
     def one(x, given):
-        raw = vae.decode(model, vae.encode(model, x, space)[0], given, space)
+        raw = vae.decode(model, vae.encode(model, x)[0], given, space)
         return raw, vae.mean_row(raw, given, space), vae.log_likelihood(model, raw, x, space)
 
     return jax.vmap(one)(rows, given)

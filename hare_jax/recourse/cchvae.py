@@ -86,7 +86,7 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
 def _spheres(fitted: Fitted, key: Array, row: Array, space: ActionSpace) -> Array:
     """Random codes (num_spheres, num_samples, num_latents) on spheres around the code of `row` (d,)."""
     hp = fitted.hp
-    code, _ = vae.encode(fitted.model, row, space)
+    code, _ = vae.encode(fitted.model, row)
     normal = jax.random.normal(key, (hp.num_spheres, hp.num_samples, code.shape[0]), code.dtype)
     radius = hp.first_radius * hp.growth ** jnp.arange(hp.num_spheres, dtype=code.dtype)
     return code[None, None, :] + radius[:, None, None] * normal / jnp.linalg.norm(normal, axis=2, keepdims=True)

@@ -44,7 +44,7 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
     hp, model = fitted.hp, fitted.model
 
     def starts(row: Array) -> Array:
-        return vae.encode(model, row, space)[0][None, :]
+        return vae.encode(model, row)[0][None, :]
 
     def point(z: Array) -> Array:
         return vae.mean_row(vae.decode(model, z, x, space), x, space)

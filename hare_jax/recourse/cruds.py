@@ -66,7 +66,7 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
     drawn = jax.random.normal(key, (hp.num_starts - 1, hp.num_labelled), x.dtype) + hp.separation
 
     def starts(row: Array) -> Array:
-        z, w = jnp.split(vae.encode(model, row, space)[0], [num_private])
+        z, w = jnp.split(vae.encode(model, row)[0], [num_private])
         w = jnp.concatenate([w[None, :], drawn])
         return jnp.concatenate([jnp.tile(z, (hp.num_starts, 1)), w], axis=1)
 
@@ -98,7 +98,7 @@ def _loss(weights: dict[str, Any], key: Array, row: tuple[Array, Array, Array], 
     """Of a row, its label and how rare that is: the losses of both players together, and that of the autoencoder."""
     (x, label, rarity), (hp, model, space) = row, context
     model = model._replace(weights=weights)
-    mean, log_sd = vae.encode(model, x, space)
+    mean, log_sd = vae.encode(model, x)
     code = mean + jnp.exp(log_sd) * jax.random.normal(key, mean.shape, mean.dtype)
     is_z = jnp.arange(mean.shape[0]) < mean.shape[0] - hp.num_labelled
     z = code[: mean.shape[0] - hp.num_labelled]

@@ -23,6 +23,7 @@ class GrowingSpheres:
     num_shrinks: int = 6  # bisections of the radius afterwards
     first_radius: float = 0.2  # L1, encoded units
     growth: float = 1.4
+    sparse: bool = True  # make half of the directions sparse: nearer in L1, further in L2; published are dense ones
     num_attempts: int = 10  # fresh sets of directions, while none of the spheres holds an accepted point
     margin: float = MARGIN  # the least logit of a recourse
 
@@ -98,7 +99,7 @@ def _samples(hp: GrowingSpheres, key: Array, start: Array, x: Array, space: Acti
     inertia = jnp.linspace(0, 1, hp.num_samples, dtype=start.dtype)
     sense = space.direction.astype(start.dtype)[None, :]
     heading = jnp.where(sense == 0, normal, jnp.abs(normal) * sense)  # no sample is spent on a forbidden direction
-    sparse = jnp.arange(hp.num_samples) % 4 < 2
+    sparse = hp.sparse & (jnp.arange(hp.num_samples) % 4 < 2)
     spread = jnp.where(sparse[:, None], heading**3, heading)
     fine = jnp.where((space.mutable & ~coarse)[None, :], spread, 0)
     direction = fine / jnp.maximum(jnp.sum(jnp.abs(fine), axis=1, keepdims=True), jnp.finfo(start.dtype).tiny)

@@ -44,12 +44,12 @@ def _accepted(logit_fn: LogitFn, rows: Array, margin: float) -> Array:
 
 
 def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
-    """Recourse for `x` (d,): `x` itself where it is accepted, else the nearest neighbour's values.
+    """Recourse for `x` (d,). Brughmans, Leyman and Martens (2023), https://arxiv.org/abs/2104.07411.
 
-    A baseline of many papers: Brughmans, Leyman and Martens (2023), https://arxiv.org/abs/2104.07411, start from such a
-    neighbour, and Keane and Smyth (2020), https://arxiv.org/abs/2005.13997, say what speaks for the values of real
-    people. Ours are the rules of the space: immutable columns stay, values are clipped to what `x` may reach, and where
-    a neighbour's category is closed to `x`, that of `x` stays. Distances are taken after that, in L1, exact but for the
+    `x` itself where it is accepted, else the nearest neighbour's values: the start of theirs, and a baseline of many
+    papers. Keane and Smyth (2020), https://arxiv.org/abs/2005.13997, say what speaks for the values of real people.
+    Ours are the rules of the space: immutable columns stay, values are clipped to what `x` may reach, and where a
+    neighbour's category is closed to `x`, that of `x` stays. Distances are taken after that, in L1, exact but for the
     rounding of ordered columns. There is no boundary search, which would give values that nobody has.
     """
     hp, num = fitted.hp, fitted.accepted.shape[0]

@@ -39,7 +39,7 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
     model = fitted.model
 
     def starts(row: Array) -> Array:
-        return vae.encode(model, row, space)[0][None, :]
+        return vae.encode(model, row)[0][None, :]
 
     def loss(z: Array, distance_weight: Array) -> tuple[Array, Array]:
         point = vae.mean_row(vae.decode(model, z, x, space), x, space)
