@@ -19,7 +19,6 @@ from hare_jax.data import Table
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import ActionSpace
 
-
 SPHERES = growing_spheres.GrowingSpheres(num_samples=1000, sparse=False)
 
 
