@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.specs import ARMS, MODELS, MODES
+from benchmarks.specs import ARMS, BAYES, MODELS, MODES, ORACLES
 from benchmarks.store import read_rows
 from benchmarks.tables import PAPER_METHODS
 from hare_jax.data import SOURCES
@@ -33,7 +33,7 @@ def load(out: Path, table: str | None = None) -> pd.DataFrame:
         "dataset": [name for name in SOURCES if name != "mortgage"] + ["mortgage"],
         "model": list(MODELS),
         "method": [*PAPER_METHODS, *(name for name in METHODS if name not in PAPER_METHODS)],
-        "arm": ARMS,
+        "arm": [*ARMS, *BAYES, *ORACLES],
     }
     for column, order in orders.items():
         rows[column] = pd.Categorical(rows[column], order, ordered=True)

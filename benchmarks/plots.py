@@ -1,7 +1,10 @@
 """Plots of the tables: curves where a table varies a number, bars with intervals otherwise."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from benchmarks import figures
@@ -12,6 +15,12 @@ _ARMS = {
     "random": ("random", "0.8"),
     "single": ("one round", "C0"),
     "multi": ("many rounds", "C1"),
+}
+_ELICITORS = {
+    "multi": "HARE, many rounds",
+    "bayes": "Bayes",
+    "bayes_ideal": "Bayes, sure of ideals",
+    "bayes_weights": "Bayes, sure of weights",
 }
 _LABELS = {"ideal_l2": "distance to the hidden ideal", "weighted_cost": "weighted cost"}
 
@@ -41,6 +50,52 @@ def draw(name: str, table: Table, rows: pd.DataFrame, path: Path) -> Path | None
     figure.suptitle(f"{name}: {table.title}", fontsize=10)
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return path
+
+
+def questions(
+    cases: list[tuple[tuple[str, str], pd.DataFrame]], metric: Callable[[str], str], path: Path
+) -> Path | None:
+    """Plot each case, ((data set, people), rows), against the number of questions; None without matplotlib.
+
+    *k bits* is what k answers may at best bring: they halve the volume of where the ideal may be, each, or less if some
+    are flipped; a length shrinks by the root of the volume in the number of columns that may change.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        return None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    columns = list(dict.fromkeys(dataset for (dataset, _), _ in cases))
+    people = list(dict.fromkeys(case for (_, case), _ in cases))
+    size = (3 * len(columns), 2.5 * len(people))
+    figure, axes = plt.subplots(len(people), len(columns), figsize=size, squeeze=False)
+    for (dataset, case), part in cases:
+        axis = axes[people.index(case)][columns.index(dataset)]
+        found = figures.summarise(part, ["arm", "budget"], metric(case)).reset_index()
+        for index, (arm, curve) in enumerate(found.groupby("arm", observed=True, sort=False)):
+            axis.plot(curve["budget"], curve["mean"], color=f"C{index}", label=_ELICITORS.get(str(arm), str(arm)))
+            low, high = curve["mean"] - curve["half"], curve["mean"] + curve["half"]
+            axis.fill_between(curve["budget"], low, high, color=f"C{index}", alpha=0.2)
+        axis.set_ylim(bottom=0)
+        axis.set_title(f"{dataset}: {case}", fontsize=8)
+        axis.set_xlabel("questions", fontsize=7)
+        if case == "weights":
+            axis.axhline(part["best_known_cost"].mean(), color="0.3", linestyle=":", label="best known")
+        else:
+            k = np.arange(1, found["budget"].max() + 1)
+            start = (part["ideal_l2"] + part["ideal_l2_gain"]).mean()
+            flip = float(part["noise"].iloc[0])
+            bits = 1 + sum(p * math.log2(p) for p in (flip, 1 - flip) if p > 0)
+            axis.plot(k, start * 2 ** (-k * bits / part["num_mutable"].iloc[0]), ":", color="0.3", label="k bits")
+    for row, case in zip(axes, people, strict=True):
+        row[0].set_ylabel("weighted cost" if case == "weights" else "distance to the ideal", fontsize=8)
+        row[-1].legend(fontsize=6)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100, metadata={"Software": None})
     plt.close(figure)
     return path
 

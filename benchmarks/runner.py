@@ -155,15 +155,16 @@ def _row(setting: Setting, spec: Spec, cohorts: dict[tuple, Cohort], bases: dict
         cohorts[drawn] = settings.draw_cohort(setting, spec)
     cohort = cohorts[drawn]
     if (spec.method, *drawn) not in bases:
-        bases[spec.method, *drawn] = _base(setting, spec, logit_fn, cohort)
+        bases[spec.method, *drawn] = base_row(setting, spec, logit_fn, cohort)
     base = bases[spec.method, *drawn]
     (recourse, questions), compile_s, run_s = _arm(setting, spec, logit_fn, cohort, base.recourse)
     judged = (
-        _measure(logit_fn, cohort.x, each, setting.table.space, cohort.user) for each in (recourse, base.recourse.value)
+        measure_rows(logit_fn, cohort.x, each, setting.table.space, cohort.user)
+        for each in (recourse, base.recourse.value)
     )
     measures, before = judged
     return {
-        **_means(measures, before, questions, cohort.present),
+        **means(measures, before, questions, cohort.present),
         "fit_s": round(base.fit_s, 3),
         "compile_s": round(compile_s, 3),
         "run_s": round(run_s, 4),
@@ -173,7 +174,8 @@ def _row(setting: Setting, spec: Spec, cohorts: dict[tuple, Cohort], bases: dict
     }
 
 
-def _base(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort) -> Fitted:
+def base_row(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort) -> Fitted:
+    """The base method of a spec, fitted and run for its cohort."""
     key_rows, key_fit, key_each = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 2), 3)
     base = setting.base(spec.method, key_rows)
     start = time.perf_counter()
@@ -255,14 +257,18 @@ def session_rows(
 
 
 @jax.jit
-def _measure(logit_fn: Partial, x: Array, recourse: Recourse, space: ActionSpace, user: users.User) -> metrics.Measures:
+def measure_rows(
+    logit_fn: Partial, x: Array, recourse: Recourse, space: ActionSpace, user: users.User
+) -> metrics.Measures:
+    """Every figure of each of the recourses for the rows `x` (n, d)."""
+
     def one(x: Array, recourse: Recourse, user: users.User) -> metrics.Measures:
         return metrics.measure(logit_fn, x, recourse, space, ideal=user.ideal.x, weights=user.weights)
 
     return jax.vmap(one)(x, recourse, user)
 
 
-def _means(
+def means(
     measures: metrics.Measures, before: metrics.Measures, questions: Array, present: Array
 ) -> dict[str, float | int | None]:
     """Mean, s.d. and count over the users that are there: of success and validity all, of the rest the successes.

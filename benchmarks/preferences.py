@@ -1,0 +1,155 @@
+"""Weighted cost with weights that are known, learnt, or met by HARE: `python -m benchmarks preferences`.
+
+People hide cost weights, as in table 7; classifiers are the mlp, base recourses those of growing spheres, all feasible.
+"""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from rich.console import Console
+from rich.table import Table
+
+import hare_jax
+from benchmarks import runner, settings
+from benchmarks.specs import Spec, check
+from benchmarks.store import Store
+from benchmarks.tables import DATASETS
+from hare_jax import metrics, users
+from hare_jax.base import Recourse
+from hare_jax.boundary import boundary
+from hare_jax.preference import Objective, Prior, answers, fit_preferences
+from hare_jax.recourse import preference
+from hare_jax.refine import Refine, refine
+from hare_jax.sharding import map_users
+from hare_jax.space import ActionSpace, project
+
+ARMS = ("multi", "known", "learnt", "search")
+LONG = Refine(num_first=512, num_starts=32, num_rounds=60)
+NUM_ANSWERS = 30
+
+
+def preferences(
+    datasets: tuple[str, ...] = DATASETS,
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5),
+    users: int = 100,
+    out: Path = Path("benchmarks/results"),
+) -> int:
+    """Measure the weighted cost of each arm on the same users, and write a row for each, and a table.
+
+    Args:
+        datasets: Data sets.
+        seeds: Seeds of training, users and sampling.
+        users: Refused people for each seed.
+        out: Folder of the results.
+    """
+    store = Store(out / "rows.jsonl")
+    shown = Table("data set", *ARMS, "known / search", "learnt / search", title="weighted cost")
+    for dataset in datasets:
+        shared: dict[str, Any] = {"dataset": dataset, "model": "mlp", "person": "weights", "users": users}
+        first = Spec(table="preferences", method="growing_spheres", arm="multi", seed=seeds[0], **shared)
+        setting = settings.prepare(check(first), seeds)
+        costs: dict[str, list[float]] = {arm: [] for arm in ARMS}
+        for seed in seeds:
+            for arm, row in _rows(setting, Spec(**asdict(first) | {"seed": seed})).items():
+                method = "growing_spheres" if arm == "multi" else "preference"
+                spec = check(Spec(table="preferences", method=method, arm=arm, seed=seed, **shared))
+                store.append({**asdict(spec), **row})
+                costs[arm].append(row["weighted_cost"])
+        means = {arm: float(np.mean(values)) for arm, values in costs.items()}
+        ratios = [f"{means[arm] / means['search']:.3f}" for arm in ("known", "learnt")]
+        shown.add_row(dataset, *(f"{means[arm]:.4f}" for arm in ARMS), *ratios)
+    Console(width=110).print(shown)
+    return 0
+
+
+def _rows(setting: settings.Setting, spec: Spec) -> dict[str, dict[str, Any]]:
+    logit_fn, space = setting.classifier(spec.seed), setting.space
+    cohort = settings.draw_cohort(setting, spec)
+    base = runner.base_row(setting, spec, logit_fn, cohort).recourse.value
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 5), spec.users)
+    elicitor, num_proposals = runner.arm_elicitor(spec)
+    hare = runner.Answers(person="weights"), logit_fn, keys, cohort.x, cohort.user, base, space
+    args = logit_fn, keys, cohort.x, cohort.user.weights
+    learnt = settings.timed(_learnt_weights, *args, base, space)
+    timings = {
+        "multi": settings.timed(_hare_rows, elicitor, *hare, num_proposals=num_proposals),
+        "known": settings.timed(_preference_rows, *args, space),
+        "learnt": settings.timed(_preference_rows, logit_fn, keys, cohort.x, learnt.value, space),
+    }
+    timings["search"] = settings.timed(best_known, spec.seed, logit_fn, cohort, timings["known"].value, space)
+    before = runner.measure_rows(logit_fn, cohort.x, base, space, cohort.user)
+    rows = {}
+    for arm, timing in timings.items():
+        measures = runner.measure_rows(logit_fn, cohort.x, timing.value, space, cohort.user)
+        asked = jnp.full(spec.users, NUM_ANSWERS * (arm in ("multi", "learnt")))
+        rows[arm] = runner.means(measures, before, asked, cohort.present) | {
+            "fit_s": 0.0,
+            "compile_s": round(timing.compile_s, 3),
+            "run_s": round(timing.run_s, 4),
+            "peak_mib": round(settings.peak_mib()),
+            "device": jax.devices()[0].device_kind,
+            "version": hare_jax.__version__,
+        }
+    return rows
+
+
+def best_known(seed: int, logit_fn: Partial, cohort: settings.Cohort, start: Recourse, space: ActionSpace) -> Recourse:
+    """The cheapest recourses for a cohort's true weights, by a search from 32 starts and from `start`."""
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 6), len(cohort.x))
+    return _long_search(logit_fn, keys, cohort.x, cohort.user.weights, start, space)
+
+
+@jax.jit
+def _long_search(
+    logit_fn: Partial, keys: Array, x: Array, weights: Array, start: Recourse, space: ActionSpace
+) -> Recourse:
+    def one(row: tuple[Array, Array, Array, Recourse]) -> Recourse:
+        key, x, weights, start = row
+        return refine(LONG, key, partial(metrics.weighted_cost, weights, x), logit_fn, x, start, space)
+
+    return map_users(one, (keys, x, weights, start))
+
+
+@jax.jit
+def _preference_rows(logit_fn: Partial, keys: Array, x: Array, weights: Array, space: ActionSpace) -> Recourse:
+    def one(row: tuple[Array, Array, Array]) -> Recourse:
+        key, x, weights = row
+        return preference.generate(preference.Preference(weights=weights), key, logit_fn, x, space)
+
+    return map_users(one, (keys, x, weights))
+
+
+@partial(jax.jit, static_argnames="num_proposals")
+def _hare_rows(*args: Any, num_proposals: int) -> Recourse:
+    return runner.session_rows(*args, num_proposals=num_proposals)[0]
+
+
+@jax.jit
+def _learnt_weights(
+    logit_fn: Partial, keys: Array, x: Array, weights: Array, base: Recourse, space: ActionSpace
+) -> Array:
+    """Weights (n, d) fitted to each person's answers about 30 pairs of valid recourses on the boundary."""
+
+    def pair(key: Array, x: Array, base: Recourse) -> tuple[Recourse, Recourse]:
+        noise = jax.random.normal(key, (2, x.shape[0]), x.dtype)
+        ends = jax.vmap(lambda move: project(space, x, base.x + move))(noise)
+        found = jax.vmap(lambda end: boundary(logit_fn, x, end, space))(ends)
+        return jax.tree.map(lambda leaf: leaf[0], found), jax.tree.map(lambda leaf: leaf[1], found)
+
+    def one(row: tuple[Array, Array, Array, Recourse]) -> Array:
+        key, x, weights, base = row
+        key_pairs, key_answers = jax.random.split(key)
+        a, b = jax.vmap(lambda key: pair(key, x, base))(jax.random.split(key_pairs, NUM_ANSWERS))
+        chose = partial(users.prefers_cheaper, weights, key_answers, x)
+        trust = (a.valid & b.valid).astype(x.dtype)
+        said = answers(Objective(), x, a.x, b.x, jax.vmap(chose)(a.x, b.x), trust)
+        return fit_preferences(Prior(), said).weights
+
+    return map_users(one, (keys, x, weights, base))

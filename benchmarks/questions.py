@@ -1,0 +1,239 @@
+"""Distance and cost against the number of questions, by elicitor: `python -m benchmarks questions`.
+
+Base recourses are those of growing spheres, classifiers the mlp, recourses feasible, ideals far and valid. People hide
+an ideal, hide one and answer wrongly once in ten times, or hide cost weights.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from rich.console import Console
+from rich.progress import track
+
+import hare_jax
+from benchmarks import figures, plots, runner, settings
+from benchmarks.preferences import best_known
+from benchmarks.specs import BAYES, Spec, check
+from benchmarks.store import Store
+from hare_jax import belief, elicit, users
+from hare_jax.base import Recourse
+from hare_jax.elicit.bayes import ideal_region
+from hare_jax.sharding import map_users
+from hare_jax.space import ActionSpace
+
+BUDGETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
+CASES = {"ideal": ("ideal", "0"), "ideal, 10 % flipped": ("ideal", "0.1"), "weights": ("weights", "0")}
+DATASETS = ("adult", "compas", "give_me_some_credit", "heloc", "mortgage")
+_MOST = BUDGETS[-1]
+
+
+class Asked(NamedTuple):
+    """What was recommended to n people after each question."""
+
+    recourse: Recourse  # x (n, T, d), valid (n, T)
+    asked: Array  # (n, T) bool
+    in_region: Array  # (n,) bool: the 90 % region after the last question holds the ideal, of the Bayesian elicitor
+
+
+def questions(
+    datasets: tuple[str, ...] = DATASETS,
+    arms: tuple[str, ...] = ("multi", "random", *BAYES),
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5),
+    users: int = 100,
+    out: Path = Path("benchmarks/results"),
+) -> int:
+    """Run sessions of thirty questions, and write a row for each elicitor and budget, a table and a plot.
+
+    Args:
+        datasets: Data sets.
+        arms: `multi` (HARE, six rounds of five), `random`, `bayes`, and `bayes_ideal` and `bayes_weights`, which are
+            nearly sure beforehand what people hide.
+        seeds: Seeds of training, users and sampling.
+        users: Refused people for each seed.
+        out: Folder of the results.
+    """
+    store = Store(out / "rows.jsonl")
+    for dataset in datasets:
+        todo = []
+        for seed in seeds:
+            for person, noise in CASES.values():
+                shared: dict[str, Any] = {"person": person, "noise": noise, "seed": seed, "users": users}
+                specs = [
+                    check(
+                        Spec(
+                            table="questions", dataset=dataset, model="mlp", method="growing_spheres", arm=arm, **shared
+                        )
+                    )
+                    for arm in arms
+                ]
+                todo += [spec for spec in specs if asdict(replace(spec, budget=_MOST)) not in store]
+        if todo:
+            setting = settings.prepare(todo[0], sorted({spec.seed for spec in todo}))
+            for spec, row in track(
+                _rows(setting, todo), dataset, len(todo) * len(BUDGETS), console=Console(stderr=True)
+            ):
+                store.append({**asdict(spec), **row})
+    print(write(out))
+    return 0
+
+
+def _rows(setting: settings.Setting, specs: list[Spec]) -> Iterator[tuple[Spec, dict[str, Any]]]:
+    cohorts: dict[int, tuple] = {}
+    for spec in specs:
+        logit_fn = setting.classifier(spec.seed)
+        if spec.seed not in cohorts:
+            cohort = settings.draw_cohort(setting, spec)
+            base = runner.base_row(setting, spec, logit_fn, cohort).recourse.value
+            best = best_known(spec.seed, logit_fn, cohort, base, setting.space)
+            cohorts[spec.seed] = cohort, base, best
+        cohort, base, best = cohorts[spec.seed]
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 4), spec.users)
+        answers = runner.Answers(person=spec.person, flip=float(spec.noise))
+        args = answers, logit_fn, keys, cohort.x, cohort.user, base, setting.space
+        if spec.arm in BAYES:
+            done = settings.timed(bayes_rows, elicit.Bayes(ideal_probability=BAYES[spec.arm]), *args)
+        else:
+            elicitor, num_proposals = runner.arm_elicitor(spec)
+            done = settings.timed(_other_rows, elicitor, *args, num_proposals=num_proposals)
+        before = runner.measure_rows(logit_fn, cohort.x, base, setting.table.space, cohort.user)
+        for budget in BUDGETS:
+            row = _figures(setting, logit_fn, cohort, done.value, before, best, spec, budget)
+            run = {"fit_s": 0.0, "compile_s": round(done.compile_s, 3), "run_s": round(done.run_s, 4)}
+            machine = {"device": jax.devices()[0].device_kind, "version": hare_jax.__version__}
+            yield replace(spec, budget=budget), row | run | {"peak_mib": round(settings.peak_mib())} | machine
+
+
+def _figures(
+    setting: settings.Setting,
+    logit_fn: Partial,
+    cohort: settings.Cohort,
+    asked: Asked,
+    before: Any,
+    best: Recourse,
+    spec: Spec,
+    budget: int,
+) -> dict[str, Any]:
+    recourse = jax.tree.map(lambda leaf: leaf[:, budget - 1], asked.recourse)
+    measures = runner.measure_rows(logit_fn, cohort.x, recourse, setting.table.space, cohort.user)
+    row: dict[str, Any] = runner.means(measures, before, jnp.sum(asked.asked[:, :budget], axis=1), cohort.present)
+    there = np.asarray(cohort.present & recourse.valid & best.valid)
+    known = jax.vmap(lambda w, x, z: jnp.sum(w * jnp.abs(z - x)))(cohort.user.weights, cohort.x, best.x)
+    loss = measures.ideal_l2 if spec.person == "ideal" else measures.weighted_cost - known
+    row["regret"] = float(np.mean(np.asarray(loss)[there])) if there.any() else None
+    row["best_known_cost"] = float(np.mean(np.asarray(known)[there])) if there.any() else None
+    if budget == _MOST and spec.arm in BAYES and there.any():
+        row["in_region"] = float(np.mean(np.asarray(asked.in_region)[there]))
+    row["num_mutable"] = int(jnp.sum(setting.space.mutable))
+    return row
+
+
+@jax.jit
+def bayes_rows(
+    hp: elicit.Bayes,
+    answers: runner.Answers,
+    logit_fn: Partial,
+    keys: Array,
+    x: Array,
+    user: users.User,
+    base: Recourse,
+    space: ActionSpace,
+) -> Asked:
+    """Sessions of the Bayesian elicitor for the rows `x` (n, d)."""
+    elicitor = elicit.bayes(hp)
+
+    def one(row: tuple[Array, Array, users.User, Recourse]) -> Asked:
+        key, x, user, base = row
+        prefers = runner.prefers_fn(answers, user)
+
+        def question(state: Any, keys: Array) -> tuple[Any, tuple[Recourse, Array]]:
+            state = elicitor.propose(state, keys[0])
+            shown = elicitor.ask(state)
+            a = prefers(keys[1], x, shown.a, shown.b)
+            state = elicitor.tell(state, jnp.where(a, elicit.PREFERS_A, elicit.PREFERS_B))
+            return state, (elicitor.recommend(state), shown.asked)
+
+        keys = jax.random.split(key, 2 + 2 * _MOST)
+        state = elicitor.start(keys[0], logit_fn, x, base, space)
+        state, (recourse, asked) = jax.lax.scan(question, state, keys[2:].reshape(_MOST, 2))
+        region = ideal_region(state, keys[1], level=0.9)
+        return Asked(recourse, asked, belief.inside(region, user.ideal.x, state.space.mutable))
+
+    return map_users(one, (keys, x, user, base))
+
+
+@partial(jax.jit, static_argnames="num_proposals")
+def _other_rows(
+    elicitor: elicit.Elicitor,
+    answers: runner.Answers,
+    logit_fn: Partial,
+    keys: Array,
+    x: Array,
+    user: users.User,
+    base: Recourse,
+    space: ActionSpace,
+    *,
+    num_proposals: int,
+) -> Asked:
+    """Sessions of another elicitor; one that asks nothing recommends the same after any number of questions."""
+
+    def one(row: tuple[Array, Array, users.User, Recourse]) -> Asked:
+        key, x, user, base = row
+        prefers = runner.prefers_fn(answers, user)
+        best, trace = elicit.run(elicitor, prefers, key, logit_fn, x, base, space, num_proposals=num_proposals)
+        if len(trace.asked) < _MOST:
+            best = jax.tree.map(lambda leaf: jnp.stack([leaf] * _MOST), best)
+            return Asked(best, jnp.zeros(_MOST, bool), jnp.array(False))
+        return Asked(Recourse(trace.x, trace.valid), trace.asked, jnp.array(False))
+
+    return map_users(one, (keys, x, user, base))
+
+
+def write(out: Path) -> Path:
+    """Render `questions.md` and `questions.png` from the rows in `out`; the path of the former."""
+    rows = figures.load(out, "questions")
+    lines = [
+        "# questions: how near, and how cheap, after how many questions",
+        "",
+        "Mean over users and seeds of the distance to the hidden ideal, or of the weighted cost, after that many "
+        "questions, and its ratio to HARE's after 30; *region* is the share of ideals in the 90 % region after 30.",
+        "",
+        "| data set | people | elicitor | 1 | 3 | 5 | 8 | 10 | 20 | 30 | 8 / HARE's 30 | 30 / 30 | region |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (dataset, case), part in _cases(rows):
+        means = part.groupby(["arm", "budget"], observed=True)[_metric(case)].mean().unstack("budget")
+        region = part[part["budget"] == _MOST].groupby("arm", observed=True)["in_region"].mean()
+        theirs = means.loc["multi", _MOST] if "multi" in means.index else float("nan")
+        for arm, values in means.iterrows():
+            shown = [f"{values[budget]:.3f}" for budget in (1, 3, 5, 8, 10, 20, 30)]
+            share = [f"{values[budget] / theirs:.2f}" for budget in (8, 30)]
+            held = f"{region[arm]:.2f}" if arm in BAYES and case != "weights" else ""
+            lines.append(f"| {' | '.join([dataset, case, str(arm), *shown, *share, held])} |")
+        if case == "weights":
+            known = part["best_known_cost"].mean()
+            lines.append(f"| {dataset} | weights | best known | {' | '.join([f'{known:.3f}'] * 7)} | | | |")
+    path = out / "questions.md"
+    if len(rows) and (plot := plots.questions(list(_cases(rows)), _metric, out / "questions.png")):
+        lines[2:2] = [f"![{plot.stem}]({plot.name})", ""]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def _metric(case: str) -> str:
+    return "weighted_cost" if case == "weights" else "ideal_l2"
+
+
+def _cases(rows: Any) -> Iterator[tuple[tuple[str, str], Any]]:
+    for dataset, of_dataset in rows.groupby("dataset", observed=True, sort=False) if len(rows) else ():
+        for case, (person, noise) in CASES.items():
+            part = of_dataset[(of_dataset["person"] == person) & (of_dataset["noise"] == noise)]
+            if len(part):
+                yield (str(dataset), case), part

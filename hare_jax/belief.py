@@ -1,0 +1,215 @@
+"""What is believed about a person, after some answers: Gaussians, by expectation propagation.
+
+What a recourse z is worth to a person is linear in what they hide, theta (d,): `u(z) = phi(z) . theta + c(z)`. If they
+hide an ideal, `u(z) = -||z - theta||^2` without the part that all recourses share; if they hide cost weights,
+`u(z) = -sum_j theta_j |z_j - x_j|`. So "a rather than b" says on which side of a plane theta lies, but for noise:
+`P(a rather than b) = lapse + (1 - 2 lapse) Phi((u(a) - u(b)) / noise)`. A *hypothesis* is one of the two persons with
+one rate of lapses; each has a Gaussian of its own over theta, and is weighed by how well it foretold the answers.
+Minka (2001), https://arxiv.org/abs/1301.2294.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.stats import norm
+
+NUM_PERSONS = 2  # who hides an ideal, and who hides weights, in this order
+_TINY = 1e-12
+_WIDER = 2.0  # than the Gaussian, what is drawn to weigh its tails
+
+
+class Belief(NamedTuple):
+    """Beliefs under h hypotheses after at most T answers: the ideal's with each lapse rate, then the weights'."""
+
+    mean: Array  # (h, d) of theta
+    cov: Array  # (h, d, d)
+    evidence: Array  # (h,) log of the hypothesis's probability, up to a constant
+    lapse: Array  # (h,)
+    plane: Array  # (h, T, d) phi(a) - phi(b) of each answer "a rather than b"; zeros where there is none yet
+    offset: Array  # (h, T) c(a) - c(b)
+    noise: Array  # (h, T) variance
+    precision: Array  # (h, T) of what each answer says of theta along its plane
+    shift: Array  # (h, T) that precision times the mean that goes with it
+    num_told: Array  # () int: answers so far
+
+
+def features(x: Array, z: Array) -> tuple[Array, Array]:
+    """Return phi (2, d) and c (2,) of the recourse `z` (d,) for someone at `x` (d,), for both kinds of person."""
+    zero = jnp.zeros((), z.dtype)
+    return jnp.stack([2 * z, -jnp.abs(z - x)]), jnp.stack([-jnp.sum(z * z), zero])
+
+
+def init(mean: Array, cov: Array, log_prior: Array, lapses: tuple[float, ...], num_answers: int) -> Belief:
+    """Belief before any answer, from `mean` (2, d), `cov` (2, d, d) and `log_prior` (2,) of both kinds of person."""
+    num = len(lapses)
+    mean, cov, log_prior = (jnp.repeat(leaf, num, axis=0) for leaf in (mean, cov, log_prior))
+    none = jnp.zeros((len(mean), num_answers), mean.dtype)
+    planes = jnp.zeros((*none.shape, mean.shape[1]), mean.dtype)
+    lapse = jnp.tile(jnp.array(lapses, mean.dtype), NUM_PERSONS)
+    return Belief(mean, cov, log_prior, lapse, planes, none, none, none, none, jnp.zeros((), jnp.int32))
+
+
+def weight(belief: Belief) -> Array:
+    """Probability (h,) of each hypothesis."""
+    return jax.nn.softmax(belief.evidence)
+
+
+def by_hypothesis(belief: Belief, leaf: Array) -> Array:
+    """Repeat what there is for both kinds of person, (2, ...), for all hypotheses: (h, ...)."""
+    return jnp.repeat(leaf, belief.evidence.shape[0] // NUM_PERSONS, axis=0)
+
+
+def update(belief: Belief, x: Array, a: Array, b: Array, noise: Array, num_sweeps: int = 1) -> Belief:
+    """Learn that the person at `x` (d,) would rather do `a` (d,) than `b` (d,).
+
+    `noise` (2,) is the s.d. of the difference of utilities that such an answer stands on. Answers past the T that there
+    is room for are ignored.
+    """
+    (phi_a, c_a), (phi_b, c_b) = features(x, a), features(x, b)
+    at = belief.num_told
+    belief = belief._replace(
+        plane=belief.plane.at[:, at].set(by_hypothesis(belief, phi_a - phi_b)),
+        offset=belief.offset.at[:, at].set(by_hypothesis(belief, c_a - c_b)),
+        noise=belief.noise.at[:, at].set(by_hypothesis(belief, noise**2)),
+        num_told=jnp.minimum(at + 1, belief.offset.shape[1]),
+    )
+    return jax.lax.fori_loop(0, num_sweeps, lambda _, now: _sweep(now), _add(belief, at))
+
+
+def update_tie(belief: Belief, x: Array, a: Array, b: Array, noise: Array) -> Belief:
+    """Learn that the person can't tell `a` (d,) from `b` (d,): their utilities differ by no more than `noise` (2,)."""
+    (phi_a, c_a), (phi_b, c_b) = features(x, a), features(x, b)
+    plane, offset, noise = (by_hypothesis(belief, leaf) for leaf in (phi_a - phi_b, c_a - c_b, noise))
+    along = jnp.einsum("hde,he->hd", belief.cov, plane)
+    var = jnp.sum(plane * along, axis=1) + noise**2 + _TINY
+    gap = jnp.sum(plane * belief.mean, axis=1) + offset
+    return belief._replace(
+        mean=belief.mean - along * (gap / var)[:, None],
+        cov=belief.cov - along[:, :, None] * along[:, None, :] / var[:, None, None],
+        evidence=belief.evidence - (gap**2 / var + jnp.log(var / noise**2)) / 2,
+    )
+
+
+class _Site(NamedTuple):
+    """One answer of one hypothesis; see `Belief`."""
+
+    plane: Array  # (d,)
+    offset: Array  # ()
+    noise: Array  # ()
+    precision: Array  # ()
+    shift: Array  # ()
+
+
+def _sites(belief: Belief) -> _Site:
+    return _Site(belief.plane, belief.offset, belief.noise, belief.precision, belief.shift)
+
+
+def _add(belief: Belief, at: Array) -> Belief:
+    """Take in the answer number `at`, and what it says of the hypotheses."""
+    site = jax.tree.map(lambda leaf: leaf[:, at], _sites(belief))
+    mean, cov, site, foretold = jax.vmap(_refit)(belief.mean, belief.cov, belief.lapse, site)
+    return belief._replace(
+        mean=mean,
+        cov=cov,
+        evidence=belief.evidence + foretold,
+        precision=belief.precision.at[:, at].set(site.precision),
+        shift=belief.shift.at[:, at].set(site.shift),
+    )
+
+
+def _sweep(belief: Belief) -> Belief:
+    """Fit what each answer says once more, in the light of all the others."""
+
+    def hypothesis(mean: Array, cov: Array, lapse: Array, sites: _Site) -> tuple[Array, Array, _Site]:
+        def step(carry: tuple[Array, Array], site: _Site) -> tuple[tuple[Array, Array], _Site]:
+            mean, cov, site, _ = _refit(*carry, lapse, site)
+            return (mean, cov), site
+
+        (mean, cov), sites = jax.lax.scan(step, (mean, cov), sites)
+        return mean, (cov + cov.T) / 2, sites
+
+    mean, cov, sites = jax.vmap(hypothesis)(belief.mean, belief.cov, belief.lapse, _sites(belief))
+    return belief._replace(mean=mean, cov=cov, precision=sites.precision, shift=sites.shift)
+
+
+def _refit(mean: Array, cov: Array, lapse: Array, site: _Site) -> tuple[Array, Array, _Site, Array]:
+    """Match the moments of all other answers times this one; also the log of how likely this one was ()."""
+    along = cov @ site.plane
+    var, gap = jnp.maximum(site.plane @ along, _TINY), site.plane @ mean
+    keep = jnp.maximum(1 - site.precision * var, 1e-3)
+    var_others, gap_others = var / keep, (gap - site.shift * var) / keep
+    sd = jnp.sqrt(var_others + site.noise + _TINY)
+    t = (gap_others + site.offset) / sd
+    chance = jnp.maximum(lapse + (1 - 2 * lapse) * norm.cdf(t), 1e-8)
+    slope = (1 - 2 * lapse) * norm.pdf(t) / (chance * sd)
+    curve = jnp.clip(slope * (slope + t / sd), 0, 0.999 / var_others)
+    told = jnp.any(site.plane != 0)
+    precision = jnp.where(told, curve / (1 - curve * var_others), 0)
+    shift = jnp.where(told, (slope + gap_others * curve) / (1 - curve * var_others), 0)
+    up, up_shift = precision - site.precision, shift - site.shift
+    scale = 1 / (1 + up * var)
+    mean = mean + along * ((up_shift - up * gap) * scale)
+    cov = cov - along[:, None] * along[None, :] * (up * scale)
+    return mean, cov, site._replace(precision=precision, shift=shift), jnp.where(told, jnp.log(chance), 0)
+
+
+def utilities(belief: Belief, x: Array, z: Array) -> Array:
+    """Expected utility (h,) of `z` (d,) for the person at `x` (d,), up to a constant of each hypothesis."""
+    phi, c = features(x, z)
+    phi, c = by_hypothesis(belief, phi), by_hypothesis(belief, c)
+    return jnp.sum(phi * belief.mean, axis=1) + c
+
+
+class Region(NamedTuple):
+    """An ellipsoid: what a hypothesis believes with some probability."""
+
+    mean: Array  # (d,)
+    cov: Array  # (d, d), the identity where nothing varies
+    radius: Array  # () squared, in units of cov
+
+
+def credible_region(
+    key: Array,
+    belief: Belief,
+    which: Array,
+    prior: tuple[Array, Array],
+    mutable: Array,
+    level: Array | float,
+    *,
+    num_draws: int = 2048,
+) -> Region:
+    """The ellipsoid around the mean of hypothesis `which` that has probability `level` over the `mutable` (d,) columns.
+
+    Answers cut corners off, so the posterior is no Gaussian in its tails: the radius is that of draws from a wider
+    Gaussian, weighed by the exact posterior under the `prior`, mean (d,) and covariance (d, d).
+    """
+    both = mutable[:, None] & mutable[None, :]
+    small = jnp.diag(jnp.where(mutable, 1e-8, 1.0))
+    mean, cov = belief.mean[which], jnp.where(both, belief.cov[which], 0) + small
+    prior_mean, prior_cov = prior[0], jnp.where(both, prior[1], 0) + small
+    root = jnp.linalg.cholesky(_WIDER * cov)
+    normal = jnp.where(mutable[None, :], jax.random.normal(key, (num_draws, len(mean)), mean.dtype), 0)
+    draws = mean[None, :] + normal @ root.T
+    gap = draws @ belief.plane[which].T + belief.offset[which][None, :]
+    chance = norm.cdf(gap / jnp.sqrt(belief.noise[which] + _TINY)[None, :])
+    chance = jnp.where(jnp.any(belief.plane[which] != 0, axis=1)[None, :], chance, 1)
+    told = jnp.sum(jnp.log(belief.lapse[which] + (1 - 2 * belief.lapse[which]) * chance), axis=1)
+    weight = jax.nn.softmax(
+        told - _squared(draws - prior_mean[None, :], prior_cov) / 2 + jnp.sum(normal**2, axis=1) / 2
+    )
+    far = _squared(draws - mean[None, :], cov)
+    order = jnp.argsort(far)
+    enough = jnp.cumsum(weight[order]) >= level
+    return Region(mean, cov, far[order][jnp.argmax(enough)])
+
+
+def inside(region: Region, theta: Array, mutable: Array) -> Array:
+    """Whether `theta` (d,) is in the region, as far as the `mutable` (d,) columns go: () bool."""
+    return _squared(jnp.where(mutable, theta - region.mean, 0)[None, :], region.cov)[0] <= region.radius
+
+
+def _squared(change: Array, cov: Array) -> Array:
+    """Squared Mahalanobis lengths (n,) of the rows of `change` (n, d)."""
+    return jnp.sum(change * jnp.linalg.solve(cov, change.T).T, axis=1)

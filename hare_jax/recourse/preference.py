@@ -1,0 +1,32 @@
+"""The recourse that is cheapest for one person, by their own weights of cost."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.recourse import growing_spheres
+from hare_jax.refine import Refine, refine
+from hare_jax.space import ActionSpace
+
+
+@hyperparams
+class Preference:
+    """What a unit of change costs the person, and how long to search."""
+
+    weights: float | Array = 1.0  # of each column (d,), or of all
+    spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # that the search starts from
+    search: Refine = Refine(num_first=512, num_starts=8)
+
+
+def generate(hp: Preference, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
+    """Recourse for `x` (d,) of least cost `sum_j w_j |x'_j - x_j|`, as of table 7 of HARE (TMLR 2025).
+
+    A search on the decision boundary, from growing spheres and from sparse rays: see `refine`. It keeps to valid points
+    where a penalty would have to be raised until its minimiser is valid, and switches categories.
+    """
+    base = growing_spheres.generate(hp.spheres, key, logit_fn, x, space)
+
+    def cost(x_cf: Array) -> Array:
+        return jnp.sum(hp.weights * jnp.abs(x_cf - x))
+
+    return refine(hp.search, key, cost, logit_fn, x, base, space)

@@ -1,0 +1,199 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from spaces import array, counting, jit, random_problems, split
+
+from hare_jax import elicit, metrics, models, users
+from hare_jax.base import Recourse
+from hare_jax.elicit import CANNOT_TELL, Bayes, Range, Rating, Veto, bayes
+from hare_jax.elicit.bayes import expected_distance, ideal_region
+from hare_jax.recourse import growing_spheres
+from hare_jax.space import action_space, allows
+
+NUM, NUM_QUESTIONS = 40, 6
+SMALL = Bayes(num_pool=24, num_local=8, max_questions=12)
+
+
+def started(hp, key, space, x, params):
+    logit_fn = models.classifier(params)
+    base = growing_spheres.generate(growing_spheres.GrowingSpheres(), key, logit_fn, x, space)
+    return bayes(hp).start(key, Partial(models.logit, params), x, base, space)
+
+
+@partial(jit, static_argnames="kind")
+def sessions(hp, keys, problems, ideals, *, kind="truth"):
+    """All that is shown and recommended, with what the rules say about it: leaves (n, questions, ...)."""
+
+    def one(key, space, x, params, ideal):
+        elicitor = bayes(hp)
+
+        def question(state, key):
+            state = elicitor.propose(state, key)
+            shown = elicitor.ask(state)
+            truth = 1 - users.prefers_nearer(ideal, key, x, shown.a, shown.b).astype(int)
+            answer = {"truth": truth, "unsure": CANNOT_TELL, "always a": 0}[kind]
+            state = elicitor.tell(state, jnp.asarray(answer))
+            best = elicitor.recommend(state)
+            points = jnp.stack([shown.a, shown.b, best.x])
+            logit = jax.vmap(partial(models.logit, params))(points)
+            kept = jax.vmap(lambda z: metrics.feasible(x, z, space).all)(points)
+            return state, (
+                shown,
+                best,
+                (logit >= 0) & kept,
+                expected_distance(state),
+                ideal_region(state, key, 0.9).radius,
+            )
+
+        return jax.lax.scan(question, started(hp, key, space, x, params), jax.random.split(key, NUM_QUESTIONS))[1]
+
+    return jax.vmap(one)(keys, *problems, ideals)
+
+
+@pytest.mark.parametrize("kind", ["truth", "unsure", "always a"])
+def test_all_that_is_shown_is_valid_and_allowed(kind):
+    problems = random_problems(5, NUM)
+    ideals = array(np.random.default_rng(2).uniform(0, 1, problems.x.shape))
+    shown, best, usable, expected, radius = jax.device_get(sessions(SMALL, split(0, NUM), problems, ideals, kind=kind))
+    assert shown.asked.mean() > 0.4
+    assert np.all(usable[shown.asked][:, :2])
+    assert np.all(usable[best.valid][:, 2])
+    assert np.all(best.valid[shown.asked])
+    assert np.all(np.isfinite(expected))
+    assert np.all(radius > 0)
+    assert np.all(np.isfinite(best.x))
+
+
+def test_who_cannot_tell_is_not_asked_the_same_again():
+    problems = random_problems(5, NUM)
+    shown = jax.device_get(sessions(SMALL, split(0, NUM), problems, problems.x, kind="unsure"))[0]
+    again = np.all(shown.a[:, 1:] == shown.a[:, :-1], axis=2) & np.all(shown.b[:, 1:] == shown.b[:, :-1], axis=2)
+    assert np.mean(again[shown.asked[:, 1:]]) < 0.2
+
+
+SPACE = action_space([True] * 3, np.zeros(3), np.ones(3))
+X, SLOPE = jnp.full(3, 0.1), jnp.ones(3)
+BASE = Recourse(jnp.full(3, 0.4), jnp.array(True))
+
+
+def linear(slope, x):
+    return slope @ x - 1
+
+
+@partial(jit, static_argnames=("elicitor_of", "num"))
+def distances(hp, keys, ideals, flip, *, elicitor_of, num):
+    def one(key, ideal):
+        prefers = Partial(users.flipped, flip, Partial(users.prefers_nearer, ideal))
+        logit_fn = Partial(linear, SLOPE)
+        elicitor = elicitor_of(hp)
+        best, trace = elicit.run(elicitor, prefers, key, logit_fn, X, BASE, SPACE, num_proposals=num)
+        return jnp.linalg.norm(best.x - ideal), jnp.sum(trace.asked)
+
+    return jax.vmap(one)(keys, ideals)
+
+
+def ideals_on_the_boundary(num):
+    raw = np.random.default_rng(4).dirichlet(np.ones(3) * 1.5, num)
+    return array(raw)
+
+
+def test_ten_questions_find_the_ideal_and_thirty_of_hare_do_not():
+    ideals = ideals_on_the_boundary(50)
+    ours, asked = distances(SMALL, split(1, 50), ideals, 0.0, elicitor_of=bayes, num=10)
+    theirs, _ = distances(elicit.Hare(), split(1, 50), ideals, 0.0, elicitor_of=elicit.hare, num=1)
+    assert np.all(np.asarray(asked) <= 10)
+    assert float(jnp.mean(ours)) < 0.15
+    assert float(jnp.mean(ours)) < 0.6 * float(jnp.mean(theirs))
+
+
+def test_new_floats_compile_nothing():
+    fn, traces = counting(partial(distances.__wrapped__, elicitor_of=bayes, num=2))
+    ideals = ideals_on_the_boundary(2)
+    for probability, noise in ((0.5, 0.03), (0.9, 0.1)):
+        hp = Bayes(num_pool=8, num_local=4, ideal_probability=probability, noise=noise)
+        fn(hp, split(0, 2), ideals, 0.0)
+    assert len(traces) == 1
+
+
+@pytest.fixture(scope="module")
+def opened():
+    elicitor = bayes(SMALL)
+    state = jit(elicitor.start)(split(2, 1)[0], Partial(linear, SLOPE), X, BASE, SPACE)
+    return elicitor, elicitor.propose(state, split(3, 1)[0])
+
+
+def test_after_a_veto_nothing_breaks_it(opened):
+    elicitor, state = opened
+    tell, propose = jit(elicitor.tell), jit(elicitor.propose)
+    state = tell(state, Veto(jnp.array([True, False, False])))
+    for key in split(4, 6):
+        assert float(state.best.x[0]) == float(X[0])
+        state = propose(state, key)
+        shown = elicitor.ask(state)
+        assert bool(shown.asked)
+        assert float(shown.a[0]) == float(shown.b[0]) == float(X[0])
+        state = tell(state, jnp.asarray(0))
+    assert bool(state.best.valid)
+
+
+def test_a_range_is_kept(opened):
+    elicitor, state = opened
+    state = elicitor.tell(state, Range(jnp.zeros(3), array([0.3, 1.0, 1.0])))
+    state = elicitor.propose(state, split(5, 1)[0])
+    points = jnp.stack([state.best.x, *elicitor.ask(state)[:2]])
+    assert float(jnp.max(points[:, 0])) <= 0.3 + 1e-6
+    assert bool(jnp.all(jax.vmap(lambda z: allows(state.space, X, z))(points)))
+
+
+def test_a_veto_of_everything_leaves_nothing_to_ask_or_recommend(opened):
+    elicitor, state = opened
+    state = elicitor.propose(elicitor.tell(state, Veto(jnp.ones(3, bool))), split(6, 1)[0])
+    assert not bool(state.best.valid)
+    assert not bool(elicitor.ask(state).asked)
+    np.testing.assert_array_equal(state.best.x, X)
+
+
+def test_ratings_teach_as_comparisons_do(opened):
+    elicitor, state = opened
+    a, b = array([0.9, 0.1, 0.1]), array([0.1, 0.1, 0.9])
+    once = elicitor.tell(state, Rating(a, jnp.asarray(1.0)))
+    np.testing.assert_array_equal(once.belief.mean, state.belief.mean)
+    twice = elicitor.tell(once, Rating(b, jnp.asarray(4.0)))
+    assert float(twice.belief.mean[0, 2]) > float(state.belief.mean[0, 2])
+    assert float(twice.belief.mean[0, 0]) < float(state.belief.mean[0, 0])
+
+
+def test_it_stops_where_nothing_more_is_to_be_gained(opened):
+    _, state = opened
+    for least, asked in ((0.0, True), (100.0, False)):
+        elicitor = bayes(Bayes(num_pool=24, num_local=8, max_questions=12, least_gain=least))
+        assert bool(elicitor.ask(elicitor.propose(state, split(7, 1)[0])).asked) == asked
+
+
+def test_without_any_recourse_it_asks_nothing():
+    nothing = Recourse(X, jnp.array(False))
+    elicitor = bayes(SMALL)
+    state = elicitor.start(split(0, 1)[0], Partial(linear, -SLOPE), X, nothing, SPACE)
+    state = elicitor.propose(state, split(1, 1)[0])
+    assert not bool(elicitor.ask(state).asked)
+    state = elicitor.tell(state, jnp.asarray(1))
+    assert not bool(state.best.valid)
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(state.belief))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"acquisition": "luck"}, "acquisition: must be one of utility, information; got 'luck'"),
+        ({"lapses": ()}, "lapses: must hold at least one"),
+        ({"lapses": (0.7,)}, "lapses: must be above 0 and below 0.5"),
+        ({"num_pool": 0}, "num_pool: must be at least 1; got 0"),
+    ],
+)
+def test_wrong_hyperparameters_are_named(wrong, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        bayes(Bayes(**wrong))

@@ -1,0 +1,52 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+from spaces import array, jit, random_problems, split
+
+from hare_jax import metrics, models
+from hare_jax.recourse import growing_spheres
+from hare_jax.refine import Refine, refine
+from hare_jax.space import action_space
+
+NUM = 60
+
+
+@jit
+def refined(keys, problems, weights):
+    def one(key, space, x, params, weights):
+        logit_fn = models.classifier(params)
+        base = growing_spheres.generate(growing_spheres.GrowingSpheres(), key, logit_fn, x, space)
+        found = refine(Refine(), key, lambda z: jnp.sum(weights * jnp.abs(z - x)), logit_fn, x, base, space)
+        kept = metrics.feasible(x, found.x, space).all
+        costs = [metrics.weighted_cost(weights, x, each.x) for each in (base, found)]
+        return base, found, kept, logit_fn(found.x), jnp.stack(costs)
+
+    return jax.vmap(one)(keys, *problems, weights)
+
+
+def test_it_never_gets_dearer_refused_or_forbidden():
+    weights = array(np.random.default_rng(0).uniform(0.1, 5, (NUM, 12)))
+    base, found, kept, logit, costs = jax.device_get(refined(split(0, NUM), random_problems(3, NUM), weights))
+    assert base.valid.mean() > 0.5
+    assert np.all(found.valid >= base.valid)
+    assert np.all(kept[found.valid])
+    assert np.all(logit[found.valid] >= 0)
+    was = base.valid & (costs[:, 0] > 0)
+    assert np.all(costs[was, 1] <= costs[was, 0] * (1 + 1e-6))
+    assert np.mean(costs[was, 1] < 0.95 * costs[was, 0]) > 0.3
+
+
+def test_the_cheapest_of_a_linear_classifier_moves_the_best_column_alone():
+    space = action_space([True] * 4, np.zeros(4), np.ones(4))
+    slope, weights, x = jnp.array([1.0, 2.0, 3.0, 0.5]), jnp.array([1.0, 1.0, 3.0, 0.1]), jnp.full(4, 0.2)
+
+    def logit_fn(z):
+        return slope @ (z - 0.2) - 0.3
+
+    start = growing_spheres.generate(growing_spheres.GrowingSpheres(), split(0, 1)[0], logit_fn, x, space)
+
+    def cost(z):
+        return jnp.sum(weights * jnp.abs(z - x))
+
+    found = refine(Refine(num_rounds=40, margin=0.0), split(1, 1)[0], cost, logit_fn, x, start, space)
+    assert float(cost(found.x)) <= 1.02 * 0.3 * 0.1 / 0.5  # the last column costs least for what it brings
