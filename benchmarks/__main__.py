@@ -9,7 +9,7 @@ from typing import Annotated
 import jax
 import tyro
 
-from benchmarks import render, report, runner, speed
+from benchmarks import gradients, preferences, questions, render, report, runner, speed
 from benchmarks.tables import TABLES, Choice, specs
 
 _ARGUMENTS = """
@@ -66,7 +66,13 @@ def main() -> int:
     """Run the command line; 0 all done, 1 something failed, 2 a wrong option."""
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one for each core; see hare_jax.sharding
     commands = {name: _command((name,), f"{name}: {table.title}.") for name, table in TABLES.items()}
-    commands |= {"all": _command(tuple(TABLES), "All tables."), "speed": speed.speed}
+    commands |= {
+        "all": _command(tuple(TABLES), "All tables."),
+        "gradients": gradients.gradients,
+        "preferences": preferences.preferences,
+        "questions": questions.questions,
+        "speed": speed.speed,
+    }
     try:
         return tyro.extras.subcommand_cli_from_dict(commands, prog="python -m benchmarks")
     except ValueError as error:

@@ -152,4 +152,4 @@ def _learnt_weights(
         said = answers(Objective(), x, a.x, b.x, jax.vmap(chose)(a.x, b.x), trust)
         return fit_preferences(Prior(), said).weights
 
-    return map_users(one, (keys, x, weights, base))
+    return jax.vmap(one)((keys, x, weights, base))  # on one device: batches of matrices wait for the others' threads

@@ -164,7 +164,7 @@ def bayes_rows(
         state = elicitor.start(keys[0], logit_fn, x, base, space)
         state, (recourse, asked) = jax.lax.scan(question, state, keys[2:].reshape(_MOST, 2))
         region = ideal_region(state, keys[1], level=0.9)
-        return Asked(recourse, asked, belief.inside(region, user.ideal.x, state.space.mutable))
+        return Asked(recourse, asked, belief.inside(region, user.ideal.x))
 
     return map_users(one, (keys, x, user, base))
 

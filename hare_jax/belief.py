@@ -163,11 +163,11 @@ def utilities(belief: Belief, x: Array, z: Array) -> Array:
 
 
 class Region(NamedTuple):
-    """An ellipsoid: what a hypothesis believes with some probability."""
+    """An ellipsoid: what a hypothesis believes with some probability. What can't change is left out."""
 
     mean: Array  # (d,)
-    cov: Array  # (d, d), the identity where nothing varies
-    radius: Array  # () squared, in units of cov
+    whiten: Array  # (d, d): theta is inside where the length of `whiten @ (theta - mean)` is at most the radius
+    radius: Array  # () squared
 
 
 def credible_region(
@@ -185,31 +185,55 @@ def credible_region(
     Answers cut corners off, so the posterior is no Gaussian in its tails: the radius is that of draws from a wider
     Gaussian, weighed by the exact posterior under the `prior`, mean (d,) and covariance (d, d).
     """
-    both = mutable[:, None] & mutable[None, :]
-    small = jnp.diag(jnp.where(mutable, 1e-8, 1.0))
-    mean, cov = belief.mean[which], jnp.where(both, belief.cov[which], 0) + small
-    prior_mean, prior_cov = prior[0], jnp.where(both, prior[1], 0) + small
-    root = jnp.linalg.cholesky(_WIDER * cov)
+    mean, plane = belief.mean[which], belief.plane[which]
+    to_prior, whiten = (whitening(jnp.where(_both(mutable), cov, 0), mutable) for cov in (prior[1], belief.cov[which]))
     normal = jnp.where(mutable[None, :], jax.random.normal(key, (num_draws, len(mean)), mean.dtype), 0)
-    draws = mean[None, :] + normal @ root.T
-    gap = draws @ belief.plane[which].T + belief.offset[which][None, :]
+    draws = mean[None, :] + jnp.sqrt(_WIDER) * normal @ root(belief.cov[which], mutable).T
+    gap = draws @ plane.T + belief.offset[which][None, :]
     chance = norm.cdf(gap / jnp.sqrt(belief.noise[which] + _TINY)[None, :])
-    chance = jnp.where(jnp.any(belief.plane[which] != 0, axis=1)[None, :], chance, 1)
+    chance = jnp.where(jnp.any(plane != 0, axis=1)[None, :], chance, 1)
     told = jnp.sum(jnp.log(belief.lapse[which] + (1 - 2 * belief.lapse[which]) * chance), axis=1)
-    weight = jax.nn.softmax(
-        told - _squared(draws - prior_mean[None, :], prior_cov) / 2 + jnp.sum(normal**2, axis=1) / 2
-    )
-    far = _squared(draws - mean[None, :], cov)
-    order = jnp.argsort(far)
+    length = jnp.sum(normal**2, axis=1)
+    before = jnp.sum(((draws - prior[0][None, :]) @ to_prior.T) ** 2, axis=1)
+    weight = jax.nn.softmax(told - before / 2 + length / 2)
+    order = jnp.argsort(length)
     enough = jnp.cumsum(weight[order]) >= level
-    return Region(mean, cov, far[order][jnp.argmax(enough)])
+    return Region(mean, whiten, _WIDER * length[order][jnp.argmax(enough)])
 
 
-def inside(region: Region, theta: Array, mutable: Array) -> Array:
-    """Whether `theta` (d,) is in the region, as far as the `mutable` (d,) columns go: () bool."""
-    return _squared(jnp.where(mutable, theta - region.mean, 0)[None, :], region.cov)[0] <= region.radius
+def inside(region: Region, theta: Array) -> Array:
+    """Whether `theta` (d,) is in the region: () bool."""
+    return jnp.sum((region.whiten @ (theta - region.mean)) ** 2) <= region.radius
 
 
-def _squared(change: Array, cov: Array) -> Array:
-    """Squared Mahalanobis lengths (n,) of the rows of `change` (n, d)."""
-    return jnp.sum(change * jnp.linalg.solve(cov, change.T).T, axis=1)
+def _both(mutable: Array) -> Array:
+    return mutable[:, None] & mutable[None, :]
+
+
+def root(cov: Array, mutable: Array) -> Array:
+    """Lower-triangular root (d, d) of the `mutable` (d,) part of `cov` (d, d), by Cholesky; zeros elsewhere.
+
+    Written out: JAX's own, in a batch on a CPU, waits for threads that other devices of the same CPU may hold.
+    """
+    rest = jnp.where(_both(mutable), cov, 0)
+
+    def column(rest: Array, at: Array) -> tuple[Array, Array]:
+        pivot = rest[at, at]
+        found = jnp.where(pivot > _TINY, rest[:, at] * jax.lax.rsqrt(jnp.maximum(pivot, _TINY)), 0)
+        found = jnp.where(jnp.arange(len(found)) < at, 0, found)
+        return rest - found[:, None] * found[None, :], found
+
+    return jax.lax.scan(column, rest, jnp.arange(len(cov)))[1].T
+
+
+def whitening(cov: Array, mutable: Array) -> Array:
+    """The matrix (d, d) that makes what varies with the `mutable` (d,) part of `cov` (d, d) standard normal."""
+    lower = root(cov, mutable)
+
+    def row(known: Array, at: Array) -> tuple[Array, None]:
+        pivot = lower[at, at]
+        unit = (jnp.arange(len(cov)) == at).astype(cov.dtype)
+        found = jnp.where(pivot > 0, (unit - lower[at] @ known) / jnp.where(pivot > 0, pivot, 1), 0)
+        return known.at[at].set(found), None
+
+    return jax.lax.scan(row, jnp.zeros_like(cov), jnp.arange(len(cov)))[0]

@@ -35,7 +35,8 @@ def boundary(
     (0.5, [0.0])
     """
     one = jnp.ones((), x.dtype)
-    width = one * 2.0**-num_steps
+    rounding = 64 * float(jnp.finfo(x.dtype).eps)  # of a logit: another program may round the same one otherwise
+    width = one * max(2.0**-num_steps, rounding)
 
     def excess(t: Array) -> Array:
         return logit_fn(along(space, x, x_cf, t)) - margin
@@ -51,8 +52,9 @@ def boundary(
 
     def residual(t: Array) -> Array:
         """`excess`, or a residual that only the present `t` solves, whatever the rest is."""
-        before, here = along(space, x, x_cf, t - width), along(space, x, x_cf, t)
-        smooth = jnp.all((space.step == 0) | (before == here)) & (excess(t - width) < 0)
+        back = jnp.maximum(t - width, 0)
+        same = along(space, x, x_cf, back) == along(space, x, x_cf, t)
+        smooth = jnp.all((space.step == 0) | same) & (excess(back) < rounding)
         return jnp.where(smooth, excess(t), t - jax.lax.stop_gradient(t))
 
     valid = excess(one) >= 0

@@ -16,6 +16,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import hyperparams, require
+from hare_jax.recourse_cost import linear_cost
+from hare_jax.space import ActionSpace
 
 _LEAST_STEPS = 600  # 20 epochs of a small data set leave a classifier half trained
 
@@ -39,6 +41,7 @@ class Training:
     positive_weight: float = 1.0  # weight of a row of class 1 in the loss; below 1 it raises balanced accuracy
     batch_size: int = 256
     num_epochs: int = 20
+    recourse_weight: float | None = None  # in the loss, of the mean cost of recourse; None leaves that out altogether
 
 
 def init(key: Array, num_columns: int, hidden: tuple[int, ...] = (10, 5, 10)) -> Params:
@@ -70,16 +73,23 @@ def classifier(params: Params) -> Partial:
     return Partial(logit, params)
 
 
-def fit(hp: Training, key: Array, x: Array, y: Array) -> Params:
+def fit(
+    hp: Training, key: Array, x: Array, y: Array, space: ActionSpace | None = None, weights: Array | None = None
+) -> Params:
     """Train on rows `x` (n, d) with labels `y` (n,) in {0, 1}, as one scan; `vmap` over `key` trains several at once.
 
     Binary cross-entropy, RMSprop, a new shuffle each epoch, the rows that don't fill a last batch left out of that
     epoch. The defaults are those of HARE's experiments (TMLR 2025).
 
+    With `hp.recourse_weight` the loss holds the mean over the batch of `recourse_cost.linear_cost` in `space`, which is
+    0 for who is accepted; `weights` (d,) are the cost of a unit of change, 1 where left out.
+
     Raises:
-        ValueError: those of `check_rows`.
+        ValueError: those of `check_rows`, or a recourse weight without a space.
     """
     check_rows(x, y)
+    known = hp.recourse_weight is None or space is not None
+    require(known, "space", "must be given with a recourse_weight", space)
     x, y = jnp.asarray(x), jnp.asarray(y)
     num_rows, num_columns = x.shape
     batch_size = min(hp.batch_size, num_rows)
@@ -92,7 +102,13 @@ def fit(hp: Training, key: Array, x: Array, y: Array) -> Params:
         logits = jax.vmap(logit, in_axes=(None, 0))(params, x[rows])
         wanted = y[rows].astype(logits.dtype)
         weight = jnp.where(wanted > 0, hp.positive_weight, 1.0)
-        return jnp.mean(weight * optax.sigmoid_binary_cross_entropy(logits, wanted))
+        loss = jnp.mean(weight * optax.sigmoid_binary_cross_entropy(logits, wanted))
+        return loss if hp.recourse_weight is None else loss + hp.recourse_weight * mean_cost(params, rows)
+
+    def mean_cost(params: Params, rows: Array) -> Array:
+        price = jnp.ones(num_columns, x.dtype) if weights is None else weights
+        cost = jax.vmap(lambda row: linear_cost(classifier(params), row, space, price))(x[rows])  # type: ignore[arg-type]
+        return jnp.mean(cost)
 
     def step(carry: tuple[Params, optax.OptState], rows: Array) -> tuple[tuple[Params, optax.OptState], None]:
         params, state = carry

@@ -19,6 +19,9 @@ def map_users(fn: Callable[[Any], Any], rows: Any, *, batch_size: int | None = N
     Each device takes an equal share of the users, `batch_size` at a time, so that memory does not grow with their
     number. By default 100 at a time on a CPU, whose cache they fit, and 10,000 on an accelerator.
 
+    On a CPU of several devices `fn` may not factorise matrices (`jnp.linalg`, `jax.scipy.linalg`): JAX's batches of
+    those wait for threads that the other devices hold, maybe for ever.
+
     >>> map_users(lambda row: row[0] * row[1], (jnp.arange(3), jnp.arange(3))).tolist()
     [0, 1, 4]
     """

@@ -100,7 +100,7 @@ def test_the_credible_region_holds_its_share_of_the_exact_posterior(num_answers)
     draws = array(np.random.default_rng(1).multivariate_normal(MEAN, COV, 20000))
     gaps = [((b - draws) ** 2).sum(1) - ((a - draws) ** 2).sum(1) for a, b in pairs]
     weight = np.prod([0.01 + 0.98 * norm.cdf(gap / NOISE) for gap in gaps], axis=0) * np.ones(len(draws))
-    held = np.asarray(jax.vmap(lambda theta: beliefs.inside(region, theta, mutable))(draws))
+    held = np.asarray(jax.vmap(lambda theta: beliefs.inside(region, theta))(draws))
     assert weight @ held / weight.sum() == pytest.approx(0.8, abs=0.04)
 
 
@@ -109,5 +109,16 @@ def test_what_cannot_change_is_left_out_of_the_region():
     prior = array(MEAN), array(COV)
     region = beliefs.credible_region(jax.random.key(0), start(), IDEAL, prior, mutable, 0.9)
     assert float(region.radius) == pytest.approx(2.71, abs=0.3)  # the 90 % quantile of a chi-squared law
-    assert bool(beliefs.inside(region, array([MEAN[0], 77.0]), mutable))
-    assert not bool(beliefs.inside(region, array([MEAN[0] + 2 * np.sqrt(COV[0, 0]), MEAN[1]]), mutable))
+    assert bool(beliefs.inside(region, array([MEAN[0], 77.0])))
+    assert not bool(beliefs.inside(region, array([MEAN[0] + 2 * np.sqrt(COV[0, 0]), MEAN[1]])))
+
+
+def test_roots_and_whitening_of_what_varies():
+    rng = np.random.default_rng(3)
+    raw = rng.normal(size=(5, 5))
+    cov, mutable = array(raw @ raw.T), jnp.array([True, False, True, True, True])
+    lower, whiten = jit(beliefs.root)(cov, mutable), jit(beliefs.whitening)(cov, mutable)
+    part = np.where(np.asarray(mutable)[:, None] & np.asarray(mutable)[None, :], cov, 0)
+    np.testing.assert_allclose(lower @ lower.T, part, atol=1e-4)
+    np.testing.assert_allclose(whiten @ part @ whiten.T, np.diag(np.asarray(mutable, float)), atol=1e-4)
+    assert np.all(np.triu(lower, 1) == 0)

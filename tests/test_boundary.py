@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from spaces import WIDTH, array, jit, random_problems, widen
+from jax.test_util import check_grads
+from spaces import WIDTH, array, jit, random_problems, row, widen
 
 from hare_jax import metrics, models
 from hare_jax.boundary import MARGIN, boundary
@@ -15,6 +16,13 @@ NUM, NUM_WISHES = 400, 16
 
 def linear(weights, x):
     return jnp.sum(weights[:-1] * x) + weights[-1]
+
+
+def tanh_logit(params, x):
+    *hidden, last = params
+    for layer in hidden:
+        x = jnp.tanh(layer.weight @ x + layer.bias)
+    return (last.weight @ x + last.bias)[0]
 
 
 def search_row(space, x, params, wish):
@@ -136,3 +144,90 @@ def test_under_x64():
         assert found.x.dtype == "float64"
         assert found.valid.sum() > 200
         assert np.all(ask_again(wide.params, found.x) >= 0, where=found.valid)
+
+
+@pytest.mark.slow
+def test_derivatives_to_second_order():
+    """In weights, margin, and the continuous columns of both ends; half of the ways cross steps and categories."""
+    problems, wishes = problems_and_wishes()
+    with jax.enable_x64(True):
+        wishes = np.where(np.arange(NUM)[:, None] % 2 == 0, wishes[:, 0], wishes[:, 1])
+        problems, wishes = jax.tree.map(jnp.asarray, widen((problems, wishes)))
+        x_cf = jit(jax.vmap(project))(problems.space, problems.x, wishes)
+        logits = jit(jax.vmap(tanh_logit))
+        crossing = (logits(problems.params, problems.x) < -0.05) & (logits(problems.params, x_cf) > 0.05)
+        (space, x, params), x_cf = row((problems, x_cf), np.flatnonzero(crossing)[:12])
+        assert len(x) == 12
+        stepped = (space.step > 0) & (x != x_cf)
+        assert 3 <= int(jnp.any(stepped, axis=1).sum()) <= 9
+
+        def moved(params, start, end, margin):
+            start, end = (jnp.where(space.step == 0, change, 0) for change in (start, end))
+            search = partial(boundary, num_steps=45)
+            each = jax.vmap(lambda params, *args: search(partial(tanh_logit, params), *args[:3], margin=args[3]).x)
+            return each(params, x + start, x_cf + end, space, margin)
+
+        args = (params, jnp.zeros_like(x), jnp.zeros_like(x), jnp.full(12, 0.001))
+        check_grads(jax.jit(moved), args, order=2, modes=["fwd", "rev"], eps=1e-6)
+
+
+@jit
+def slopes(problems, x_cf):
+    """Gradients of a random combination of the point's columns, for each row in everything it depends on."""
+    mixture = jnp.sin(jnp.arange(1.0, WIDTH + 1))
+
+    def mixed(params, x, x_cf, margin, space):
+        found = boundary(models.classifier(params), x, x_cf, space, margin=margin)
+        return jnp.sum(mixture * found.x), found.valid
+
+    def one(space, x, params, x_cf):
+        slope = jax.grad(mixed, argnums=(0, 1, 2, 3), has_aux=True)
+        return slope(params, x, x_cf, jnp.asarray(MARGIN, x.dtype), space)
+
+    return jax.vmap(one)(*problems, x_cf)
+
+
+def test_gradients_are_finite_in_every_row():
+    """Invalid rows, rows that are accepted where they stand, and recourses that are the factual itself."""
+    problems, wishes = problems_and_wishes()
+    x_cf = np.array(jit(jax.vmap(jax.vmap(project, in_axes=(None, None, 0))))(problems.space, problems.x, wishes))
+    x_cf[:, 0] = problems.x
+    many = jax.tree.map(lambda leaf: np.repeat(leaf, NUM_WISHES, axis=0), problems)
+    grads, valid = jax.device_get(slopes(many, x_cf.reshape(-1, WIDTH)))
+    assert 0.2 < valid.mean() < 0.8
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+    moving = np.any(grads[0][0].weight != 0, axis=(1, 2))
+    assert moving.sum() > 100
+    assert not moving[~valid].any()
+    assert not moving.reshape(NUM, NUM_WISHES)[:, 0].any()
+
+
+def test_the_derivative_is_the_closed_form_on_a_linear_model():
+    """`t = (margin - l(x)) / (l(x_cf) - l(x))`, differentiated where the point lies within the way."""
+    rng = np.random.default_rng(4)
+    space = action_space([True] * WIDTH, [-np.inf] * WIDTH, [np.inf] * WIDTH)
+
+    def closed(weights, x, x_cf, margin):
+        start, end = linear(weights, x), linear(weights, x_cf)
+        return x + (margin - start) / (end - start) * (x_cf - x)
+
+    def ours(weights, x, x_cf, margin):
+        return boundary(partial(linear, weights), x, x_cf, space, margin=margin, num_steps=50).x
+
+    with jax.enable_x64(True):
+        weights, x, x_cf = (rng.normal(size=(100, width)) for width in (WIDTH + 1, WIDTH, WIDTH))
+        start, end = ((weights[:, :-1] * point).sum(axis=1) + weights[:, -1] for point in (x, x_cf))
+        kept = np.flatnonzero((start < -0.1) & (end > 0.1))
+        args = (*(jnp.asarray(value[kept]) for value in (weights, x, x_cf)), jnp.full(len(kept), 0.05))
+        found, expected = (jit(jax.vmap(jax.jacrev(fn, argnums=(0, 1, 2, 3))))(*args) for fn in (ours, closed))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-8)
+
+
+def test_more_steps_than_the_dtype_can_hold_leave_the_derivative():
+    space = action_space([True], [0.0], [1.0])
+
+    def moved(threshold):
+        return boundary(lambda x: x[0] - threshold, jnp.zeros(1), jnp.ones(1), space, num_steps=40).x[0]
+
+    np.testing.assert_allclose(jit(jax.grad(moved))(jnp.asarray(0.3)), 1, rtol=1e-5)

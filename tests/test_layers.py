@@ -10,7 +10,8 @@ import hare_jax
 LAYERS = [
     {"base"},
     {"space"},
-    {"boundary", "implicit", "schema"},
+    {"belief", "boundary", "implicit", "schema"},
+    {"recourse_cost", "refine"},
     {"blackbox", "models"},
     {"vae"},
     {"data", "recourse"},  # modules of one layer don't know each other, but the files of a folder do

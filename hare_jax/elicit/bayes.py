@@ -191,9 +191,7 @@ def _propose(hp: Bayes, state: State, key: Array) -> State:
     """Draw recourses from the posterior of the ideal, and choose a question."""
     belief = state.belief
     which = _likeliest_ideal(belief)
-    small = jnp.diag(jnp.full_like(state.x, 1e-6))
-    root = jnp.linalg.cholesky(belief.cov[which] + small)
-    root = jnp.where(jnp.all(jnp.isfinite(root)), root, jnp.sqrt(small))
+    root = beliefs.root(belief.cov[which], state.space.mutable)
     moves = jax.random.normal(key, (hp.num_local, len(state.x)), state.x.dtype) @ root.T
     wishes = jax.vmap(lambda move: project(state.space, state.x, belief.mean[which] + move))(moves)
     anchors = jax.tree.map(lambda leaf: leaf[: -hp.num_local], state.pool)

@@ -13,20 +13,22 @@ from hare_jax.space import ActionSpace
 class Preference:
     """What a unit of change costs the person, and how long to search."""
 
-    weights: float | Array = 1.0  # of each column (d,), or of all
+    weights: Array | None = None  # of each column (d,); None is 1 for all
     spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # that the search starts from
     search: Refine = Refine(num_first=512, num_starts=8)
 
 
 def generate(hp: Preference, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
-    """Recourse for `x` (d,) of least cost `sum_j w_j |x'_j - x_j|`, as of table 7 of HARE (TMLR 2025).
+    """Recourse for `x` (d,). De Toni et al. (2024), https://arxiv.org/abs/2205.13743, search by a person's costs, too.
 
-    A search on the decision boundary, from growing spheres and from sparse rays: see `refine`. It keeps to valid points
-    where a penalty would have to be raised until its minimiser is valid, and switches categories.
+    The least cost `sum_j w_j |x'_j - x_j|`, that of table 7 of HARE (TMLR 2025), by a search on the decision boundary
+    from growing spheres and from sparse rays: see `refine`. It keeps to valid points, where a penalty would have to be
+    raised until its minimiser is valid, and it switches categories.
     """
     base = growing_spheres.generate(hp.spheres, key, logit_fn, x, space)
+    weights = jnp.ones_like(x) if hp.weights is None else hp.weights
 
     def cost(x_cf: Array) -> Array:
-        return jnp.sum(hp.weights * jnp.abs(x_cf - x))
+        return jnp.sum(weights * jnp.abs(x_cf - x))
 
     return refine(hp.search, key, cost, logit_fn, x, base, space)
