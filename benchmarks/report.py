@@ -21,6 +21,7 @@ _REASONS = {
 def write(out: Path) -> Path:
     """Write `README.md`, and `authors.md` with each of the authors' figures beside ours; the path of the former."""
     rows = figures.load(out)
+    rows = rows[rows["table"].isin(TABLES)] if len(rows) else rows
     sessions = rows[rows["arm"] != "base"]
     ours = rows[rows["mode"] == "paper"] if len(rows) else rows
     beside = figures.against_authors(ours)
@@ -99,5 +100,7 @@ def _tables(out: Path) -> list[str]:
         if (out / f"{name}.md").is_file():
             plots = [f"[{mode}]({name}_{mode}.png)" for mode in MODES if (out / f"{name}_{mode}.png").is_file()]
             lines.append(f"- [{name}]({name}.md): {table.title}; plots: {', '.join(plots) or 'none'}")
+    if (out / "questions.md").is_file():
+        lines.append("- [questions](questions.md): how near, and how cheap, after how many questions")
     plot = out / "table1_feasible.png"
     return [*lines, "", f"![Distance to the hidden ideal]({plot.name})"] if plot.is_file() else lines

@@ -11,7 +11,7 @@ from hare_jax import metrics, models
 from hare_jax.boundary import MARGIN, boundary
 from hare_jax.space import action_space, project
 
-NUM, NUM_WISHES = 400, 16
+NUM, NUM_WISHES = 400, 25
 
 
 def linear(weights, x):
