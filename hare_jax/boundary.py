@@ -36,7 +36,7 @@ def boundary(
     """
     one = jnp.ones((), x.dtype)
     rounding = 64 * float(jnp.finfo(x.dtype).eps)  # of a logit: another program may round the same one otherwise
-    width = one * max(2.0**-num_steps, rounding)
+    width = jnp.maximum(jnp.exp2(-one * num_steps), rounding)
 
     def excess(t: Array) -> Array:
         return logit_fn(along(space, x, x_cf, t)) - margin
