@@ -41,14 +41,19 @@ def boundary(
     def excess(t: Array) -> Array:
         return logit_fn(along(space, x, x_cf, t)) - margin
 
-    def bisect(_: object, t: Array) -> Array:
-        def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-            refused, accepted = bracket
+    def bisect(_: object, t: Array) -> tuple[Array, Array]:
+        def halve(_: int, bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            refused, accepted, best = bracket
             middle = (refused + accepted) / 2
-            inside = excess(middle) >= 0
-            return jnp.where(inside, refused, middle), jnp.where(inside, middle, accepted)
+            point = along(space, x, x_cf, middle)
+            inside = logit_fn(point) - margin >= 0
+            return (
+                jnp.where(inside, refused, middle),
+                jnp.where(inside, middle, accepted),
+                jnp.where(inside, point, best),
+            )
 
-        return jax.lax.fori_loop(0, num_steps, halve, (jnp.zeros_like(t), t))[1]
+        return jax.lax.fori_loop(0, num_steps, halve, (jnp.zeros_like(t), t, x_cf))[1:]
 
     def residual(t: Array) -> Array:
         """`excess`, or a residual that only the present `t` solves, whatever the rest is."""
@@ -58,8 +63,10 @@ def boundary(
         return jnp.where(smooth, excess(t), t - jax.lax.stop_gradient(t))
 
     valid = excess(one) >= 0
-    t = jax.lax.custom_root(residual, one, bisect, _divide)
-    return Recourse(jnp.where(valid, along(space, x, x_cf, t), x_cf), valid)
+    t, best = jax.lax.custom_root(residual, one, bisect, _divide, has_aux=True)
+    point = along(space, x, x_cf, t)
+    point += jax.lax.stop_gradient(best - point)  # computed again, a step may be rounded the other way
+    return Recourse(jnp.where(valid, point, x_cf), valid)
 
 
 def _divide(tangent: object, value: Array) -> Array:
