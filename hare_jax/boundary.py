@@ -45,7 +45,7 @@ def boundary(
         def halve(_: int, bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             refused, accepted, best = bracket
             middle = (refused + accepted) / 2
-            point = along(space, x, x_cf, middle)
+            point = jax.lax.optimization_barrier(along(space, x, x_cf, middle))  # what is kept is what was evaluated
             inside = logit_fn(point) - margin >= 0
             return (
                 jnp.where(inside, refused, middle),

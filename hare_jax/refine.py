@@ -50,7 +50,8 @@ def refine(
 
     def throw(aim: Array) -> Recourse:
         """The better of what is aimed at and the boundary on the way there; if that is refused, on the way beyond."""
-        near, far = project(space, x, aim), project(space, x, x + _REACH * (aim - x))
+        aims = project(space, x, aim), project(space, x, x + _REACH * (aim - x))
+        near, far = jax.lax.optimization_barrier(aims)  # what is kept is what was evaluated
         inside = Recourse(near, logit_fn(near) >= hp.margin)
         end = jnp.where(inside.valid, near, far)
         found = boundary(logit_fn, x, end, space, margin=hp.margin, num_steps=hp.num_steps)

@@ -165,6 +165,7 @@ def _to_accepted(hp: Bayes, logit_fn: LogitFn, wish: Array, anchors: Recourse, s
     distance = jnp.where(anchors.valid, jnp.sum((anchors.x - wish[None, :]) ** 2, axis=1), jnp.inf)
     near = jnp.argmin(distance)
     found = boundary(logit_fn, wish, anchors.x[near], space, margin=hp.margin, num_steps=_BOUNDARY_STEPS)
+    wish = jax.lax.optimization_barrier(wish)
     accepted = logit_fn(wish) >= hp.margin
     return Recourse(jnp.where(accepted, wish, found.x), accepted | (found.valid & anchors.valid[near]))
 
