@@ -23,7 +23,7 @@ from benchmarks import figures, plots, runner, settings
 from benchmarks.preferences import best_known
 from benchmarks.specs import BAYES, Spec, check
 from benchmarks.store import Store
-from hare_jax import belief, elicit, users
+from hare_jax import belief, elicit, metrics, users
 from hare_jax.base import Recourse
 from hare_jax.elicit.bayes import ideal_region
 from hare_jax.sharding import map_users
@@ -125,7 +125,7 @@ def _figures(
     measures = runner.measure_rows(logit_fn, cohort.x, recourse, setting.table.space, cohort.user)
     row: dict[str, Any] = runner.means(measures, before, jnp.sum(asked.asked[:, :budget], axis=1), cohort.present)
     there = np.asarray(cohort.present & recourse.valid & best.valid)
-    known = jax.vmap(lambda w, x, z: jnp.sum(w * jnp.abs(z - x)))(cohort.user.weights, cohort.x, best.x)
+    known = jax.vmap(metrics.weighted_cost)(cohort.user.weights, cohort.x, best.x)
     loss = measures.ideal_l2 if spec.person == "ideal" else measures.weighted_cost - known
     row["regret"] = float(np.mean(np.asarray(loss)[there])) if there.any() else None
     row["best_known_cost"] = float(np.mean(np.asarray(known)[there])) if there.any() else None
