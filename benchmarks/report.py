@@ -29,7 +29,7 @@ def write(out: Path) -> Path:
         "# Results",
         "",
         f"{len(ours)} experiments in paper mode (`python -m benchmarks all`) and {len(rows) - len(ours)} in feasible "
-        f"mode (with `--feasible`, or one table); {sessions['valid_n'].sum():.0f} sessions of simulated people, at most "
+        f"mode (with `--feasible`, or one table); {sessions['valid_n'].sum():.0f} simulated sessions, at most "
         f"{rows['peak_mib'].max():.0f} MiB of memory a process. What is empty was not run.",
         "",
         "## What holds of the paper's claims",

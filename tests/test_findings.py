@@ -55,7 +55,7 @@ def test_the_page_tells_how_near_the_authors_are(tmp_path):
     Store(tmp_path / "rows.jsonl").append(asdict(spec) | figures | run)
     page = report.write(tmp_path).read_text()
     assert "| ideal_l2 | 1 | 1 |  |" in page  # the authors' is 0.293 +- 0.055
-    assert "0 sessions of simulated people" in page
+    assert "0 simulated sessions" in page
     assert (
         "| heloc | mlp | wachter | base | near | 30 | 0 | all | ideal | success |"
         in (tmp_path / "authors.md").read_text()
