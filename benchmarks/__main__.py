@@ -9,7 +9,7 @@ from typing import Annotated
 import jax
 import tyro
 
-from benchmarks import gradients, preferences, questions, render, report, runner, speed
+from benchmarks import gradients, preferences, questions, render, report, runner, settings, speed
 from benchmarks.tables import TABLES, Choice, specs
 
 _ARGUMENTS = """
@@ -41,7 +41,7 @@ def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
         feasible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         out: Path = Path("benchmarks/results"),
     ) -> int:
-        _compile_quickly()
+        settings.compile_quickly()
         mode = "feasible" if feasible else "paper"
         choice = Choice(datasets, models, methods, arms, levels, seeds, users, mode)
         status = runner.run([spec for name in names for spec in specs(name, choice)], out)
@@ -52,14 +52,6 @@ def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
 
     command.__doc__ = about + _ARGUMENTS
     return command
-
-
-def _compile_quickly() -> None:
-    """Have a CPU compile in half the time: tables are many programs that run for milliseconds.
-
-    The flag is read when the first program is compiled, in this process and in those that it starts.
-    """
-    os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}".strip()
 
 
 def main() -> int:

@@ -33,6 +33,7 @@ from hare_jax.space import ActionSpace, project
 ARMS = ("multi", "known", "learnt", "search")
 LONG = Refine(num_first=512, num_starts=32, num_rounds=60)
 NUM_ANSWERS = 30
+_NUM_DRAWN = 32  # rays, of which a question shows two
 
 
 def preferences(
@@ -49,6 +50,7 @@ def preferences(
         users: Refused people for each seed.
         out: Folder of the results.
     """
+    settings.compile_quickly()
     store = Store(out / "rows.jsonl")
     shown = Table("data set", *ARMS, "known / search", "learnt / search", title="weighted cost")
     for dataset in datasets:
@@ -77,11 +79,12 @@ def _rows(setting: settings.Setting, spec: Spec) -> dict[str, dict[str, Any]]:
     elicitor, num_proposals = runner.arm_elicitor(spec)
     hare = runner.Answers(person="weights"), logit_fn, keys, cohort.x, cohort.user, base, space
     args = logit_fn, keys, cohort.x, cohort.user.weights
-    learnt = settings.timed(_learnt_weights, *args, base, space)
+    at_one = jax.device_put((*args, space), jax.devices()[0])  # see `map_users` on factorising matrices
+    learnt = settings.timed(_learnt_weights, *at_one)
     timings = {
         "multi": settings.timed(_hare_rows, elicitor, *hare, num_proposals=num_proposals),
         "known": settings.timed(_preference_rows, *args, space),
-        "learnt": settings.timed(_preference_rows, logit_fn, keys, cohort.x, learnt.value, space),
+        "learnt": settings.timed(_preference_rows, logit_fn, keys, cohort.x, jax.device_get(learnt.value), space),
     }
     timings["search"] = settings.timed(best_known, spec.seed, logit_fn, cohort, timings["known"].value, space)
     before = runner.measure_rows(logit_fn, cohort.x, base, space, cohort.user)
@@ -132,24 +135,27 @@ def _hare_rows(*args: Any, num_proposals: int) -> Recourse:
 
 
 @jax.jit
-def _learnt_weights(
-    logit_fn: Partial, keys: Array, x: Array, weights: Array, base: Recourse, space: ActionSpace
-) -> Array:
+def _learnt_weights(logit_fn: Partial, keys: Array, x: Array, weights: Array, space: ActionSpace) -> Array:
     """Weights (n, d) fitted to each person's answers about 30 pairs of valid recourses on the boundary."""
 
-    def pair(key: Array, x: Array, base: Recourse) -> tuple[Recourse, Recourse]:
-        noise = jax.random.normal(key, (2, x.shape[0]), x.dtype)
-        ends = jax.vmap(lambda move: project(space, x, base.x + move))(noise)
+    def pair(key: Array, x: Array) -> Recourse:
+        """Two recourses in random directions that change half of the columns: the first valid ones of many."""
+        key_move, key_change = jax.random.split(key)
+        moves = 2 * jax.random.normal(key_move, (_NUM_DRAWN, len(x)), x.dtype)
+        changed = jax.random.bernoulli(key_change, 0.5, moves.shape)
+        ends = jax.vmap(lambda move: project(space, x, x + move))(jnp.where(changed, moves, 0))
         found = jax.vmap(lambda end: boundary(logit_fn, x, end, space))(ends)
-        return jax.tree.map(lambda leaf: leaf[0], found), jax.tree.map(lambda leaf: leaf[1], found)
+        first = jnp.argsort(~found.valid, stable=True)[:2]
+        return jax.tree.map(lambda leaf: leaf[first], found)
 
-    def one(row: tuple[Array, Array, Array, Recourse]) -> Array:
-        key, x, weights, base = row
+    def one(row: tuple[Array, Array, Array]) -> Array:
+        key, x, weights = row
         key_pairs, key_answers = jax.random.split(key)
-        a, b = jax.vmap(lambda key: pair(key, x, base))(jax.random.split(key_pairs, NUM_ANSWERS))
+        shown = jax.vmap(lambda key: pair(key, x))(jax.random.split(key_pairs, NUM_ANSWERS))
+        a, b = shown.x[:, 0], shown.x[:, 1]
         chose = partial(users.prefers_cheaper, weights, key_answers, x)
-        trust = (a.valid & b.valid).astype(x.dtype)
-        said = answers(Objective(), x, a.x, b.x, jax.vmap(chose)(a.x, b.x), trust)
+        trust = jnp.all(shown.valid, axis=1).astype(x.dtype)
+        said = answers(Objective(), x, a, b, jax.vmap(chose)(a, b), trust)
         return fit_preferences(Prior(), said).weights
 
-    return jax.vmap(one)((keys, x, weights, base))  # on one device: batches of matrices wait for the others' threads
+    return jax.vmap(one)((keys, x, weights))

@@ -23,9 +23,10 @@ from benchmarks import figures, plots, runner, settings
 from benchmarks.preferences import best_known
 from benchmarks.specs import BAYES, Spec, check
 from benchmarks.store import Store
-from hare_jax import belief, elicit, metrics, users
+from hare_jax import elicit, metrics, users
 from hare_jax.base import Recourse
-from hare_jax.elicit.bayes import ideal_region
+from hare_jax.elicit.bayes import State, ideal_region
+from hare_jax.region import inside
 from hare_jax.sharding import map_users
 from hare_jax.space import ActionSpace
 
@@ -60,6 +61,7 @@ def questions(
         users: Refused people for each seed.
         out: Folder of the results.
     """
+    settings.compile_quickly()
     store = Store(out / "rows.jsonl")
     for dataset in datasets:
         todo = []
@@ -98,11 +100,8 @@ def _rows(setting: settings.Setting, specs: list[Spec]) -> Iterator[tuple[Spec, 
         keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 4), spec.users)
         answers = runner.Answers(person=spec.person, flip=float(spec.noise))
         args = answers, logit_fn, keys, cohort.x, cohort.user, base, setting.space
-        if spec.arm in BAYES:
-            done = settings.timed(bayes_rows, elicit.Bayes(ideal_probability=BAYES[spec.arm]), *args)
-        else:
-            elicitor, num_proposals = runner.arm_elicitor(spec)
-            done = settings.timed(_other_rows, elicitor, *args, num_proposals=num_proposals)
+        elicitor, num_proposals = runner.arm_elicitor(spec)
+        done = settings.timed(asked_rows, elicitor, *args, num_proposals=num_proposals)
         before = runner.measure_rows(logit_fn, cohort.x, base, setting.table.space, cohort.user)
         for budget in BUDGETS:
             row = _figures(setting, logit_fn, cohort, done.value, before, best, spec, budget)
@@ -135,42 +134,8 @@ def _figures(
     return row
 
 
-@jax.jit
-def bayes_rows(
-    hp: elicit.Bayes,
-    answers: runner.Answers,
-    logit_fn: Partial,
-    keys: Array,
-    x: Array,
-    user: users.User,
-    base: Recourse,
-    space: ActionSpace,
-) -> Asked:
-    """Sessions of the Bayesian elicitor for the rows `x` (n, d)."""
-    elicitor = elicit.bayes(hp)
-
-    def one(row: tuple[Array, Array, users.User, Recourse]) -> Asked:
-        key, x, user, base = row
-        prefers = runner.prefers_fn(answers, user)
-
-        def question(state: Any, keys: Array) -> tuple[Any, tuple[Recourse, Array]]:
-            state = elicitor.propose(state, keys[0])
-            shown = elicitor.ask(state)
-            a = prefers(keys[1], x, shown.a, shown.b)
-            state = elicitor.tell(state, jnp.where(a, elicit.PREFERS_A, elicit.PREFERS_B))
-            return state, (elicitor.recommend(state), shown.asked)
-
-        keys = jax.random.split(key, 2 + 2 * _MOST)
-        state = elicitor.start(keys[0], logit_fn, x, base, space)
-        state, (recourse, asked) = jax.lax.scan(question, state, keys[2:].reshape(_MOST, 2))
-        region = ideal_region(state, keys[1], level=0.9)
-        return Asked(recourse, asked, belief.inside(region, user.ideal.x))
-
-    return map_users(one, (keys, x, user, base))
-
-
 @partial(jax.jit, static_argnames="num_proposals")
-def _other_rows(
+def asked_rows(
     elicitor: elicit.Elicitor,
     answers: runner.Answers,
     logit_fn: Partial,
@@ -182,16 +147,19 @@ def _other_rows(
     *,
     num_proposals: int,
 ) -> Asked:
-    """Sessions of another elicitor; one that asks nothing recommends the same after any number of questions."""
+    """A session for each row `x` (n, d); who asks nothing recommends the same after any number of questions."""
 
     def one(row: tuple[Array, Array, users.User, Recourse]) -> Asked:
         key, x, user, base = row
         prefers = runner.prefers_fn(answers, user)
-        best, trace = elicit.run(elicitor, prefers, key, logit_fn, x, base, space, num_proposals=num_proposals)
-        if len(trace.asked) < _MOST:
-            best = jax.tree.map(lambda leaf: jnp.stack([leaf] * _MOST), best)
+        state, trace = elicit.session(elicitor, prefers, key, logit_fn, x, base, space, num_proposals=num_proposals)
+        if not elicitor.questions_per_proposal:
+            best = jax.tree.map(lambda leaf: jnp.stack([leaf] * _MOST), elicitor.recommend(state))
             return Asked(best, jnp.zeros(_MOST, bool), jnp.array(False))
-        return Asked(Recourse(trace.x, trace.valid), trace.asked, jnp.array(False))
+        held = jnp.array(False)
+        if isinstance(state, State) and answers.person == "ideal":
+            held = inside(ideal_region(state, jax.random.fold_in(key, 1), level=0.9), user.ideal.x)
+        return Asked(Recourse(trace.x, trace.valid), trace.asked, held)
 
     return map_users(one, (keys, x, user, base))
 

@@ -26,7 +26,7 @@ from rich.progress import Progress
 import hare_jax
 from benchmarks import paper, settings
 from benchmarks.settings import Cohort, Setting, Timed, timed
-from benchmarks.specs import Spec
+from benchmarks.specs import BAYES, Spec
 from benchmarks.store import Store
 from hare_jax import elicit, metrics, summary, users
 from hare_jax.base import Prefers, Recourse, hyperparams
@@ -199,6 +199,8 @@ def _arm(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort, base: 
 
 def arm_elicitor(spec: Spec, movable: Array | None = None) -> tuple[elicit.Elicitor, int]:
     """The elicitor of an arm, and its number of proposals; `movable` asks for the original's sampling."""
+    if spec.arm in BAYES:
+        return elicit.bayes(elicit.Bayes(ideal_probability=BAYES[spec.arm])), spec.budget
     many = spec.arm == "multi"
     sampling = Sampling(num_directions=spec.per_round if many else spec.budget)
     margin = MARGIN if movable is None else 0.0

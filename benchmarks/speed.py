@@ -22,7 +22,6 @@ from rich.table import Table
 
 import hare_jax
 from benchmarks import runner, settings
-from benchmarks.questions import bayes_rows
 from benchmarks.specs import Spec, check
 from benchmarks.store import append_row
 from hare_jax import candidates, elicit, users
@@ -163,15 +162,14 @@ def _stages(
     stages.append(("questions", 0.0, 0.0, asked))
     rounds = num // spec.per_round
     spread = hp.num_steps * (num * 2 * evaluation + rounds * 4e-6 * spec.per_round**2 * width)
-    for arm, flops in (("single", sampling), ("multi", spread)):
+    bisecting = 21 * (num + 1) * evaluation
+    for arm, flops in (("single", sampling + bisecting), ("multi", spread + bisecting), ("bayes", 0.0)):
         elicitor, num_proposals = runner.arm_elicitor(replace(spec, arm=arm))
         session = _best(
             runner.session_rows, elicitor, runner.Answers(), logit_fn, keys, cohort.x, cohort.user, base.value, space,
             num_proposals=num_proposals,
         )  # fmt: skip
-        stages.append((f"{arm}, all of it", flops + 21 * (num + 1) * evaluation, 0.0, session))
-    people = logit_fn, keys, cohort.x, cohort.user, base.value, space
-    stages.append(("bayes, 30 questions", 0.0, 0.0, _best(bayes_rows, elicit.Bayes(), runner.Answers(), *people)))
+        stages.append((f"{arm}, all of it", flops, 0.0, session))
     return stages
 
 

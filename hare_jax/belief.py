@@ -3,9 +3,10 @@
 What a recourse z is worth to a person is linear in what they hide, theta (d,): `u(z) = phi(z) . theta + c(z)`. If they
 hide an ideal, `u(z) = -||z - theta||^2` without the part that all recourses share; if they hide cost weights,
 `u(z) = -sum_j theta_j |z_j - x_j|`. So "a rather than b" says on which side of a plane theta lies, but for noise:
-`P(a rather than b) = lapse + (1 - 2 lapse) Phi((u(a) - u(b)) / noise)`. A *hypothesis* is one of the two persons with
-one rate of lapses; each has a Gaussian of its own over theta, and is weighed by how well it foretold the answers.
-Minka (2001), https://arxiv.org/abs/1301.2294.
+`P(a rather than b) = lapse + (1 - 2 lapse) Phi((u(a) - u(b)) / noise)`; who can't tell says that the difference is
+`noise` times a standard normal. A *hypothesis* is one of the two persons with one rate of lapses; each has a Gaussian
+of its own over theta, and is weighed by how well it foretold the answers. Minka (2001),
+https://arxiv.org/abs/1301.2294.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,6 @@ from jax.scipy.stats import norm
 
 NUM_PERSONS = 2  # who hides an ideal, and who hides weights, in this order
 _TINY = 1e-12
-_WIDER = 2.0  # than the Gaussian, what is drawn to weigh its tails
 
 
 class Belief(NamedTuple):
@@ -30,6 +30,7 @@ class Belief(NamedTuple):
     plane: Array  # (h, T, d) phi(a) - phi(b) of each answer "a rather than b"; zeros where there is none yet
     offset: Array  # (h, T) c(a) - c(b)
     noise: Array  # (h, T) variance
+    tied: Array  # (T,) bool: not "a rather than b", but "I can't tell"
     precision: Array  # (h, T) of what each answer says of theta along its plane
     shift: Array  # (h, T) that precision times the mean that goes with it
     num_told: Array  # () int: answers so far
@@ -48,7 +49,8 @@ def init(mean: Array, cov: Array, log_prior: Array, lapses: tuple[float, ...], n
     none = jnp.zeros((len(mean), num_answers), mean.dtype)
     planes = jnp.zeros((*none.shape, mean.shape[1]), mean.dtype)
     lapse = jnp.tile(jnp.array(lapses, mean.dtype), NUM_PERSONS)
-    return Belief(mean, cov, log_prior, lapse, planes, none, none, none, none, jnp.zeros((), jnp.int32))
+    tied, num_told = jnp.zeros(num_answers, bool), jnp.zeros((), jnp.int32)
+    return Belief(mean, cov, log_prior, lapse, planes, none, none, tied, none, none, num_told)
 
 
 def weight(belief: Belief) -> Array:
@@ -61,8 +63,10 @@ def by_hypothesis(belief: Belief, leaf: Array) -> Array:
     return jnp.repeat(leaf, belief.evidence.shape[0] // NUM_PERSONS, axis=0)
 
 
-def update(belief: Belief, x: Array, a: Array, b: Array, noise: Array, num_sweeps: int = 1) -> Belief:
-    """Learn that the person at `x` (d,) would rather do `a` (d,) than `b` (d,).
+def update(
+    belief: Belief, x: Array, a: Array, b: Array, noise: Array, num_sweeps: int = 1, tied: Array | bool = False
+) -> Belief:
+    """Learn that the person at `x` (d,) would rather do `a` (d,) than `b` (d,), or, if `tied`, can't tell.
 
     `noise` (2,) is the s.d. of the difference of utilities that such an answer stands on. Answers past the T that there
     is room for are ignored.
@@ -73,23 +77,10 @@ def update(belief: Belief, x: Array, a: Array, b: Array, noise: Array, num_sweep
         plane=belief.plane.at[:, at].set(by_hypothesis(belief, phi_a - phi_b)),
         offset=belief.offset.at[:, at].set(by_hypothesis(belief, c_a - c_b)),
         noise=belief.noise.at[:, at].set(by_hypothesis(belief, noise**2)),
+        tied=belief.tied.at[at].set(tied),
         num_told=jnp.minimum(at + 1, belief.offset.shape[1]),
     )
     return jax.lax.fori_loop(0, num_sweeps, lambda _, now: _sweep(now), _add(belief, at))
-
-
-def update_tie(belief: Belief, x: Array, a: Array, b: Array, noise: Array) -> Belief:
-    """Learn that the person can't tell `a` (d,) from `b` (d,): their utilities differ by no more than `noise` (2,)."""
-    (phi_a, c_a), (phi_b, c_b) = features(x, a), features(x, b)
-    plane, offset, noise = (by_hypothesis(belief, leaf) for leaf in (phi_a - phi_b, c_a - c_b, noise))
-    along = jnp.einsum("hde,he->hd", belief.cov, plane)
-    var = jnp.sum(plane * along, axis=1) + noise**2 + _TINY
-    gap = jnp.sum(plane * belief.mean, axis=1) + offset
-    return belief._replace(
-        mean=belief.mean - along * (gap / var)[:, None],
-        cov=belief.cov - along[:, :, None] * along[:, None, :] / var[:, None, None],
-        evidence=belief.evidence - (gap**2 / var + jnp.log(var / noise**2)) / 2,
-    )
 
 
 class _Site(NamedTuple):
@@ -98,12 +89,14 @@ class _Site(NamedTuple):
     plane: Array  # (d,)
     offset: Array  # ()
     noise: Array  # ()
+    tied: Array  # () bool
     precision: Array  # ()
     shift: Array  # ()
 
 
 def _sites(belief: Belief) -> _Site:
-    return _Site(belief.plane, belief.offset, belief.noise, belief.precision, belief.shift)
+    tied = jnp.broadcast_to(belief.tied[None, :], belief.offset.shape)
+    return _Site(belief.plane, belief.offset, belief.noise, tied, belief.precision, belief.shift)
 
 
 def _add(belief: Belief, at: Array) -> Belief:
@@ -140,19 +133,23 @@ def _refit(mean: Array, cov: Array, lapse: Array, site: _Site) -> tuple[Array, A
     var, gap = jnp.maximum(site.plane @ along, _TINY), site.plane @ mean
     keep = jnp.maximum(1 - site.precision * var, 1e-3)
     var_others, gap_others = var / keep, (gap - site.shift * var) / keep
-    sd = jnp.sqrt(var_others + site.noise + _TINY)
+    var_answer = var_others + site.noise + _TINY
+    sd = jnp.sqrt(var_answer)
     t = (gap_others + site.offset) / sd
     chance = jnp.maximum(lapse + (1 - 2 * lapse) * norm.cdf(t), 1e-8)
     slope = (1 - 2 * lapse) * norm.pdf(t) / (chance * sd)
     curve = jnp.clip(slope * (slope + t / sd), 0, 0.999 / var_others)
+    exact = 1 / (site.noise + _TINY)
+    precision = jnp.where(site.tied, exact, curve / (1 - curve * var_others))
+    shift = jnp.where(site.tied, -site.offset * exact, (slope + gap_others * curve) / (1 - curve * var_others))
+    foretold = jnp.where(site.tied, -(t**2 + jnp.log(var_answer * exact)) / 2, jnp.log(chance))
     told = jnp.any(site.plane != 0)
-    precision = jnp.where(told, curve / (1 - curve * var_others), 0)
-    shift = jnp.where(told, (slope + gap_others * curve) / (1 - curve * var_others), 0)
+    precision, shift, foretold = (jnp.where(told, leaf, 0) for leaf in (precision, shift, foretold))
     up, up_shift = precision - site.precision, shift - site.shift
     scale = 1 / (1 + up * var)
     mean = mean + along * ((up_shift - up * gap) * scale)
     cov = cov - along[:, None] * along[None, :] * (up * scale)
-    return mean, cov, site._replace(precision=precision, shift=shift), jnp.where(told, jnp.log(chance), 0)
+    return mean, cov, site._replace(precision=precision, shift=shift), foretold
 
 
 def utilities(belief: Belief, x: Array, z: Array) -> Array:
@@ -162,60 +159,12 @@ def utilities(belief: Belief, x: Array, z: Array) -> Array:
     return jnp.sum(phi * belief.mean, axis=1) + c
 
 
-class Region(NamedTuple):
-    """An ellipsoid: what a hypothesis believes with some probability. What can't change is left out."""
-
-    mean: Array  # (d,)
-    whiten: Array  # (d, d): theta is inside where the length of `whiten @ (theta - mean)` is at most the radius
-    radius: Array  # () squared
-
-
-def credible_region(
-    key: Array,
-    belief: Belief,
-    which: Array,
-    prior: tuple[Array, Array],
-    mutable: Array,
-    level: Array | float,
-    *,
-    num_draws: int = 2048,
-) -> Region:
-    """The ellipsoid around the mean of hypothesis `which` that has probability `level` over the `mutable` (d,) columns.
-
-    Answers cut corners off, so the posterior is no Gaussian in its tails: the radius is that of draws from a wider
-    Gaussian, weighed by the exact posterior under the `prior`, mean (d,) and covariance (d, d).
-    """
-    mean, plane = belief.mean[which], belief.plane[which]
-    to_prior, whiten = (whitening(jnp.where(_both(mutable), cov, 0), mutable) for cov in (prior[1], belief.cov[which]))
-    normal = jnp.where(mutable[None, :], jax.random.normal(key, (num_draws, len(mean)), mean.dtype), 0)
-    draws = mean[None, :] + jnp.sqrt(_WIDER) * normal @ root(belief.cov[which], mutable).T
-    gap = draws @ plane.T + belief.offset[which][None, :]
-    chance = norm.cdf(gap / jnp.sqrt(belief.noise[which] + _TINY)[None, :])
-    chance = jnp.where(jnp.any(plane != 0, axis=1)[None, :], chance, 1)
-    told = jnp.sum(jnp.log(belief.lapse[which] + (1 - 2 * belief.lapse[which]) * chance), axis=1)
-    length = jnp.sum(normal**2, axis=1)
-    before = jnp.sum(((draws - prior[0][None, :]) @ to_prior.T) ** 2, axis=1)
-    weight = jax.nn.softmax(told - before / 2 + length / 2)
-    order = jnp.argsort(length)
-    enough = jnp.cumsum(weight[order]) >= level
-    return Region(mean, whiten, _WIDER * length[order][jnp.argmax(enough)])
-
-
-def inside(region: Region, theta: Array) -> Array:
-    """Whether `theta` (d,) is in the region: () bool."""
-    return jnp.sum((region.whiten @ (theta - region.mean)) ** 2) <= region.radius
-
-
-def _both(mutable: Array) -> Array:
-    return mutable[:, None] & mutable[None, :]
-
-
 def root(cov: Array, mutable: Array) -> Array:
     """Lower-triangular root (d, d) of the `mutable` (d,) part of `cov` (d, d), by Cholesky; zeros elsewhere.
 
     Written out: JAX's own, in a batch on a CPU, waits for threads that other devices of the same CPU may hold.
     """
-    rest = jnp.where(_both(mutable), cov, 0)
+    rest = jnp.where(mutable[:, None] & mutable[None, :], cov, 0)
 
     def column(rest: Array, at: Array) -> tuple[Array, Array]:
         pivot = rest[at, at]
@@ -224,16 +173,3 @@ def root(cov: Array, mutable: Array) -> Array:
         return rest - found[:, None] * found[None, :], found
 
     return jax.lax.scan(column, rest, jnp.arange(len(cov)))[1].T
-
-
-def whitening(cov: Array, mutable: Array) -> Array:
-    """The matrix (d, d) that makes what varies with the `mutable` (d,) part of `cov` (d, d) standard normal."""
-    lower = root(cov, mutable)
-
-    def row(known: Array, at: Array) -> tuple[Array, None]:
-        pivot = lower[at, at]
-        unit = (jnp.arange(len(cov)) == at).astype(cov.dtype)
-        found = jnp.where(pivot > 0, (unit - lower[at] @ known) / jnp.where(pivot > 0, pivot, 1), 0)
-        return known.at[at].set(found), None
-
-    return jax.lax.scan(row, jnp.zeros_like(cov), jnp.arange(len(cov)))[0]

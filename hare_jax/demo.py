@@ -1,8 +1,8 @@
-"""The demonstration: train a classifier, simulate people it refuses, and compare HARE with its base method.
+"""The demonstration: train a classifier, simulate people it refuses, and compare elicitors with their base method.
 
-Each person gets four recourses: the base method's; one drawn at random from the candidates that HARE would show; and
-HARE's, after one round of questions and after many. `run` is a few jitted programs over all people at once. It prints
-nothing: its caller passes in what marks the stages.
+Each person gets five recourses: the base method's; one drawn at random from the candidates that HARE would show;
+HARE's, after one round of questions and after many; and that of the Bayesian elicitor. `run` is a few jitted programs
+over all people at once. It prints nothing: its caller passes in what marks the stages.
 """
 
 import dataclasses
@@ -31,11 +31,11 @@ Stage = Callable[[str], AbstractContextManager[Any]]  # the name of a stage -> e
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Compare a base method, a random control and HARE on simulated applicants.
+    """Compare a base method, a random control, HARE and the Bayesian elicitor on simulated applicants.
 
     Trains a classifier, simulates people whom it refuses, each with an ideal recourse in mind that the methods don't
     know, and shows how near to it each method comes, what that costs and how long it takes. Then shows the recourse of
-    one of them before and after HARE's questions.
+    one of them before and after the questions.
     """
 
     dataset: str = "mortgage"
@@ -133,15 +133,17 @@ def draw_people(demo: Demo, key: Array, logit_fn: Partial, table: data.Table, re
 def compare(
     demo: Demo, key: Array, logit_fn: Partial, table: data.Table, people: People, stage: Stage = nullcontext
 ) -> dict[str, Arm]:
-    """Give everyone the four recourses, and measure them."""
-    key_fit, key_base, key_random, key_one, key_many, key_intervals = jax.random.split(key, 6)
+    """Give everyone the recourses of all arms, and measure them."""
+    key_fit, key_base, key_random, key_one, key_many, key_intervals, key_bayes = jax.random.split(key, 7)
     judge = functools.partial(quick_jit(_judge), key_intervals, logit_fn, people, table.space)
     num_people, num_rounds = len(people.x), demo.budget // demo.per_round
     one, many = (Hare(sampling=Sampling(num_directions=num)) for num in (demo.budget, demo.per_round))
+    bayes = elicit.bayes(elicit.Bayes(max_questions=demo.budget))
     sessions = {
         "random": (f"Random control: one of {demo.budget} candidates", key_random, elicit.random_choice(one), 1),
         "one round": (f"HARE, one round of {demo.budget}", key_one, elicit.hare(one), 1),
         "many rounds": (f"HARE, {num_rounds} rounds of {demo.per_round}", key_many, elicit.hare(many), num_rounds),
+        "Bayes": (f"Bayes, {demo.budget} questions", key_bayes, bayes, demo.budget),
     }
 
     def arm(found: Recourse, questions: float, seconds: float) -> Arm:

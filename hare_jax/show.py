@@ -71,7 +71,7 @@ def _arms_notes(report: demo.Report) -> str:
     return (
         f"Means over people: success and valid over {len(report.people.x)}, the rest over the successes "
         f"({' to '.join(map(str, counts))}). wL1 weighs the changes with each person's hidden weights. Time is warm, "
-        "for all people in one batch; random, one round and many rounds start from base, and its time comes on top.\n"
+        "for all people in one batch; all others start from base, and its time comes on top.\n"
     )
 
 
@@ -82,14 +82,16 @@ def _applicant(console: Console, options: demo.Demo, report: demo.Report) -> Non
         console.print(f"The base method found no recourse for applicant {index + 1} of {len(gains)}: nothing to show.")
         return
     rule = "" if options.applicant else " (the one whom many rounds brought most of the way from base to ideal)"
-    before, after = (float(report.arms[name].measures.ideal_l2[index]) for name in ("base", "many rounds"))
-    about = f"[bold]Applicant {index + 1}[/] of {len(gains)}{rule}: distance to ideal {before:.2f} -> {after:.2f}."
+    names = "base", "many rounds", "Bayes"
+    base, many, bayes = (float(report.arms[name].measures.ideal_l2[index]) for name in names)
+    distances = f"distance to ideal {base:.2f} -> {many:.2f} (HARE), {bayes:.2f} (Bayes)"
+    about = f"[bold]Applicant {index + 1}[/] of {len(gains)}{rule}: {distances}."
     console.print(about, _applicant_table(report, index), sep="\n\n")
 
 
 def _applicant_table(report: demo.Report, index: int) -> Table:
-    """Features that any of the three recourses changes: as they are now, and what each makes of them."""
-    arms = {"base\nrecourse": "base", "after\nHARE": "many rounds"}
+    """Features that any of the recourses changes: as they are now, and what each makes of them."""
+    arms = {"base\nrecourse": "base", "after\nHARE": "many rounds", "after\nBayes": "Bayes"}
     points = [report.people.x, *(report.arms[arm].recourse.x for arm in arms.values()), report.people.hidden.ideal.x]
     shown = report.table.decode(np.stack([np.asarray(rows[index]) for rows in points]))
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)

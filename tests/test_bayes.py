@@ -10,13 +10,23 @@ from spaces import array, counting, jit, random_problems, split
 from hare_jax import elicit, metrics, models, users
 from hare_jax.base import Recourse
 from hare_jax.candidates import Sampling
-from hare_jax.elicit import CANNOT_TELL, Bayes, Range, Rating, Veto, bayes
-from hare_jax.elicit.bayes import expected_distance, ideal_region
+from hare_jax.elicit import (
+    CANNOT_TELL,
+    Bayes,
+    Choice,
+    Range,
+    Rating,
+    Veto,
+    bayes,
+    expected_distance,
+    ideal_region,
+    offer,
+)
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import action_space, allows
 
 NUM, NUM_QUESTIONS = 40, 6
-SMALL = Bayes(num_pool=24, num_local=8, max_questions=12)
+SMALL = Bayes(num_pool=24, num_local=8, num_cheap=2, max_questions=12)
 
 
 def started(hp, key, space, x, params):
@@ -27,7 +37,7 @@ def started(hp, key, space, x, params):
 
 @partial(jit, static_argnames="kind")
 def sessions(hp, keys, problems, ideals, *, kind="truth"):
-    """All that is shown and recommended, with what the rules say about it: leaves (n, questions, ...)."""
+    """All that is shown and recommended, with what the rules say about it, and what is known in the end."""
 
     def one(key, space, x, params, ideal):
         elicitor = bayes(hp)
@@ -42,15 +52,11 @@ def sessions(hp, keys, problems, ideals, *, kind="truth"):
             points = jnp.stack([shown.a, shown.b, best.x])
             logit = jax.vmap(partial(models.logit, params))(points)
             kept = jax.vmap(lambda z: metrics.feasible(x, z, space).all)(points)
-            return state, (
-                shown,
-                best,
-                (logit >= 0) & kept,
-                expected_distance(state),
-                ideal_region(state, key, 0.9).radius,
-            )
+            return state, (shown, best, (logit >= 0) & kept)
 
-        return jax.lax.scan(question, started(hp, key, space, x, params), jax.random.split(key, NUM_QUESTIONS))[1]
+        start = started(hp, key, space, x, params)
+        state, shown = jax.lax.scan(question, start, jax.random.split(key, NUM_QUESTIONS))
+        return *shown, expected_distance(state, key), ideal_region(state, key, 0.9).radius
 
     return jax.vmap(one)(keys, *problems, ideals)
 
@@ -116,7 +122,7 @@ def test_new_floats_compile_nothing():
     fn, traces = counting(partial(distances.__wrapped__, elicitor_of=bayes, num=2))
     ideals = ideals_on_the_boundary(2)
     for probability, noise in ((0.5, 0.03), (0.9, 0.1)):
-        hp = Bayes(num_pool=8, num_local=4, ideal_probability=probability, noise=noise)
+        hp = Bayes(num_pool=8, num_local=4, num_cheap=2, ideal_probability=probability, noise=noise)
         fn(hp, split(0, 2), ideals, 0.0)
     assert len(traces) == 1
 
@@ -169,10 +175,30 @@ def test_ratings_teach_as_comparisons_do(opened):
     assert float(twice.belief.mean[0, 0]) < float(state.belief.mean[0, 0])
 
 
+def test_a_set_is_valid_diverse_and_starts_with_what_suits_best(opened):
+    _, state = opened
+    options, valid = jit(lambda state, key: offer(state, key, 4))(state, split(8, 1)[0])
+    assert bool(jnp.all(valid))
+    assert len(np.unique(np.asarray(options), axis=0)) == 4
+    assert bool(jnp.all(jax.vmap(partial(linear, SLOPE))(options) >= 0))
+    assert bool(jnp.all(jax.vmap(lambda z: allows(SPACE, X, z))(options)))
+
+
+def test_a_choice_from_three_counts_as_two_comparisons(opened):
+    elicitor, state = opened
+    options = array([[0.9, 0.1, 0.1], [0.1, 0.1, 0.9], [0.1, 0.9, 0.1], [0.5, 0.5, 0.5]])
+    valid = jnp.array([True, True, True, False])
+    told = elicitor.tell(state, Choice(Recourse(options, valid), jnp.asarray(1)))
+    assert int(told.belief.num_told) == 2
+    assert float(told.belief.mean[0, 2]) > float(state.belief.mean[0, 2])
+    others = told.belief.plane[0, :2]
+    np.testing.assert_allclose(others, 2 * (options[1] - options[jnp.array([0, 2])]), atol=1e-6)
+
+
 def test_it_stops_where_nothing_more_is_to_be_gained(opened):
     _, state = opened
     for least, asked in ((0.0, True), (100.0, False)):
-        elicitor = bayes(Bayes(num_pool=24, num_local=8, max_questions=12, least_gain=least))
+        elicitor = bayes(Bayes(num_pool=24, num_local=8, num_cheap=2, max_questions=12, least_gain=least))
         assert bool(elicitor.ask(elicitor.propose(state, split(7, 1)[0])).asked) == asked
 
 

@@ -11,7 +11,7 @@ LAYERS = [
     {"base"},
     {"space"},
     {"belief", "boundary", "implicit", "schema"},
-    {"recourse_cost", "refine"},
+    {"recourse_cost", "refine", "region"},
     {"blackbox", "models"},
     {"vae"},
     {"data", "recourse"},  # modules of one layer don't know each other, but the files of a folder do

@@ -61,7 +61,7 @@ class Elicitor:
     questions_per_proposal: int
 
 
-def run(
+def session(
     elicitor: Elicitor,
     prefers: Prefers,
     key: Array,
@@ -71,8 +71,8 @@ def run(
     space: ActionSpace,
     *,
     num_proposals: int,
-) -> tuple[Recourse, Trace]:
-    """Run a whole session for the user at `x` (d,), from a base `recourse`: the last recommendation, and the trace.
+) -> tuple[Any, Trace]:
+    """Hold a whole session with the user at `x` (d,), from a base `recourse`: the last state, and the trace.
 
     One scan over proposals around one over questions; `vmap` it over keys, users, rows and recourses.
     """
@@ -91,4 +91,20 @@ def run(
 
     state = elicitor.start(keys.start, as_partial(logit_fn), x, recourse, space)
     state, trace = jax.lax.scan(proposal, state, (keys.propose, keys.answer))
-    return elicitor.recommend(state), Trace(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in trace))
+    return state, Trace(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in trace))
+
+
+def run(
+    elicitor: Elicitor,
+    prefers: Prefers,
+    key: Array,
+    logit_fn: LogitFn,
+    x: Array,
+    recourse: Recourse,
+    space: ActionSpace,
+    *,
+    num_proposals: int,
+) -> tuple[Recourse, Trace]:
+    """As `session` with the same arguments, but the last recommendation in place of the last state."""
+    state, trace = session(elicitor, prefers, key, logit_fn, x, recourse, space, num_proposals=num_proposals)
+    return elicitor.recommend(state), trace

@@ -2,7 +2,8 @@
 
 The posterior (`belief`) covers people who hide an ideal and people who hide cost weights, careful or careless ones, and
 learns which. Questions are pairs from a pool of valid recourses: some drawn once from all that the person may reach,
-some from the posterior, anew for each proposal. Besides comparisons, `tell` takes ratings, vetoes and ranges.
+some from the posterior, anew for each proposal. `offer` makes a set of more than two from it. Besides comparisons,
+`tell` takes choices from a set, ratings, vetoes and ranges.
 """
 
 from typing import NamedTuple
@@ -10,19 +11,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.stats import norm
 from jax.tree_util import Partial
 
 from hare_jax import belief as beliefs
 from hare_jax.base import LogitFn, Recourse, choose, hyperparams, require
 from hare_jax.belief import Belief
-from hare_jax.boundary import MARGIN, boundary
+from hare_jax.boundary import MARGIN
+from hare_jax.elicit import pool as pools
+from hare_jax.elicit.acquisition import ACQUISITIONS, best_pair, best_set, utility_scales
 from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Elicitor, Question
 from hare_jax.refine import Refine, refine
-from hare_jax.space import ActionSpace, bounds, project
+from hare_jax.region import MonteCarlo, Region, credible_region, draw_ideals
+from hare_jax.space import ActionSpace, project
 
-ACQUISITIONS = ("utility", "information")
-_BOUNDARY_STEPS = 10  # bisections that bring a wish to the accepted side
 _LEAST_WEIGHT = 0.1  # of a column's cost, in a recommendation
 
 
@@ -40,12 +41,14 @@ class Bayes:
     acquisition: str = "utility"  # "utility" of the better of a pair, or "information" about the person
     least_gain: float = -1e9  # ask on only where more is expected, in nats or prior s.d. of the pool's utilities
     num_pool: int = 64  # recourses drawn at the start
-    num_local: int = 32  # recourses drawn from the posterior for each proposal
+    num_local: int = 24  # recourses drawn from the posterior of the ideal for each proposal
+    num_cheap: int = 8  # recourses searched for, for each proposal, by weights drawn from their posterior
     num_favourites: int = 8  # likeliest of them, one of which is in each question
     max_questions: int = 32  # answers that a session can hold
     questions_per_proposal: int = 1
     num_sweeps: int = 1  # of expectation propagation, after each answer
-    search: Refine = Refine(num_first=16, num_starts=2, num_rounds=6, num_rays=8)  # for the recommendation
+    search: Refine = Refine(num_first=8, num_starts=1, num_rounds=6, num_rays=8)  # for the recommendation
+    short_search: Refine = Refine(num_first=2, num_starts=1, num_rounds=2, num_rays=4)  # for each set of drawn weights
     margin: float = MARGIN  # the least logit of a recourse
 
 
@@ -60,6 +63,13 @@ class Range(NamedTuple):
 
     lower: Array  # (d,)
     upper: Array  # (d,)
+
+
+class Choice(NamedTuple):
+    """An answer: which of some valid options is the best. It counts as one comparison with each of the others."""
+
+    options: Recourse  # (k, d)
+    chosen: Array  # () int
 
 
 class Rating(NamedTuple):
@@ -79,7 +89,7 @@ class State(NamedTuple):
     belief: Belief
     prior_mean: Array  # (2, d)
     prior_cov: Array  # (2, d, d)
-    pool: Recourse  # (m, d): the base, the recommendation, `num_pool` and `num_local` others
+    pool: Recourse  # (m, d): the base, the recommendation, then `num_pool`, `num_local` and `num_cheap` others
     best: Recourse
     question: Question
     rated: Rating  # the last one; NaN before
@@ -100,7 +110,7 @@ def bayes(hp: Bayes | None = None) -> Elicitor:
     choose("acquisition", hp.acquisition, ACQUISITIONS)
     require(len(hp.lapses) > 0, "lapses", "must hold at least one", hp.lapses)
     require(all(0 < lapse < 0.5 for lapse in hp.lapses), "lapses", "must be above 0 and below 0.5", hp.lapses)
-    for name in ("num_pool", "num_local", "num_favourites", "max_questions", "questions_per_proposal"):
+    for name in ("num_pool", "num_local", "num_cheap", "num_favourites", "max_questions", "questions_per_proposal"):
         require(getattr(hp, name) > 0, name, "must be at least 1", getattr(hp, name))
     return Elicitor(
         start=Partial(_start, hp),
@@ -112,28 +122,42 @@ def bayes(hp: Bayes | None = None) -> Elicitor:
     )
 
 
-def ideal_region(state: State, key: Array, level: float = 0.9) -> beliefs.Region:
-    """Where the ideal is with probability `level`, if the person hides one; `belief.inside` asks whether a point is."""
-    which = _likeliest_ideal(state.belief)
+def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
+    """Draws (n, d) of the ideal, given all answers, if the person hides one; see `region.draw_ideals`."""
     prior = state.prior_mean[0], state.prior_cov[0]
-    return beliefs.credible_region(key, state.belief, which, prior, state.space.mutable, level)
+    return draw_ideals(MonteCarlo() if hp is None else hp, key, state.belief, prior, state.x, state.space)
 
 
-def _likeliest_ideal(belief: Belief) -> Array:
-    return jnp.argmax(belief.evidence[: belief.evidence.shape[0] // beliefs.NUM_PERSONS])
+def ideal_region(state: State, key: Array, level: float = 0.9) -> Region:
+    """Where the ideal is with probability `level`, if the person hides one; `region.inside` asks whether a point is."""
+    return credible_region(ideals(state, key), state.space.mutable, level)
 
 
-def expected_distance(state: State) -> Array:
-    """How far () the recommendation is expected to be from the ideal, root mean square, if the person hides one."""
-    which = _likeliest_ideal(state.belief)
-    gap = jnp.where(state.space.mutable, state.best.x - state.belief.mean[which], 0)
-    return jnp.sqrt(gap @ gap + jnp.sum(jnp.where(state.space.mutable, jnp.diag(state.belief.cov[which]), 0)))
+def expected_distance(state: State, key: Array) -> Array:
+    """How far () the recommendation is expected to be from the ideal (L2), if the person hides one."""
+    return jnp.mean(jnp.linalg.norm(ideals(state, key) - state.best.x[None, :], axis=1))
+
+
+def offer(state: State, key: Array, num: int) -> Recourse:
+    """A set of `num` recourses (num, d) to choose the best from, the likeliest to suit first; `tell` it as a `Choice`.
+
+    Each raises the expected utility of the best of the set most, given those before it, which comes within 1 - 1/e of
+    the best such set (Viappiani and Boutilier, 2010). Options with `valid=False` add nothing, and aren't to be shown.
+    """
+    return best_set(key, state.belief, state.prior_cov, state.x, state.pool, num)
 
 
 def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> State:
     key_pool, key_search, key_state = jax.random.split(key, 3)
-    pool = _first_pool(hp, key_pool, logit_fn, x, recourse, space)
-    mean, cov = _prior(hp, x, pool, space)
+    drawn = pools.all_over(key_pool, logit_fn, x, recourse, space, hp.num_pool, hp.reach, hp.margin)
+    known = pools.put_in_front(recourse, pools.put_in_front(recourse, drawn))
+    num_later = hp.num_local + hp.num_cheap
+    later = Recourse(jnp.tile(recourse.x, (num_later, 1)), jnp.zeros(num_later, bool))
+    pool = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), known, later)
+    ideal_mean, ideal_cov = pools.prior(x, pool, space, hp.reach)
+    ones = jnp.ones_like(x)
+    mean = jnp.stack([ideal_mean, hp.weight_mean * ones])
+    cov = jnp.stack([ideal_cov, jnp.diag(hp.weight_sd**2 * ones)])
     log_prior = jnp.log(jnp.stack([hp.ideal_probability, 1 - jnp.asarray(hp.ideal_probability)])).astype(x.dtype)
     belief = beliefs.init(mean, cov, log_prior, hp.lapses, hp.max_questions)
     nothing = Question(recourse.x, recourse.x, jnp.array(False))
@@ -142,106 +166,51 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
     return _search(hp, state, key_search)
 
 
-def _first_pool(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> Recourse:
-    """Wishes in all directions, up to `reach` away, each brought to the accepted side."""
-    noise = jax.random.uniform(key, (hp.num_pool, x.shape[0]), x.dtype, -1, 1)
-    noise = jnp.where(space.mutable[None, :], noise, 0)
-    length = jnp.maximum(jnp.linalg.norm(noise, axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
-    radius = hp.reach * (jnp.arange(hp.num_pool, dtype=x.dtype) + 0.5) / hp.num_pool
-    wishes = jax.vmap(lambda move: project(space, x, x + move))(radius[:, None] * noise / length)
-    anchors = _put_in_front(recourse, Recourse(wishes, jax.vmap(logit_fn)(wishes) >= hp.margin))
-    drawn = jax.vmap(lambda wish: _to_accepted(hp, logit_fn, wish, anchors, space))(wishes)
-    known = _put_in_front(recourse, _put_in_front(recourse, drawn))
-    later = Recourse(jnp.tile(recourse.x, (hp.num_local, 1)), jnp.zeros(hp.num_local, bool))
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), known, later)
-
-
-def _put_in_front(one: Recourse, others: Recourse) -> Recourse:
-    return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), one, others)
-
-
-def _to_accepted(hp: Bayes, logit_fn: LogitFn, wish: Array, anchors: Recourse, space: ActionSpace) -> Recourse:
-    """The first accepted point on the way from an allowed `wish` (d,) to the nearest of the valid `anchors` (m, d)."""
-    distance = jnp.where(anchors.valid, jnp.sum((anchors.x - wish[None, :]) ** 2, axis=1), jnp.inf)
-    near = jnp.argmin(distance)
-    found = boundary(logit_fn, wish, anchors.x[near], space, margin=hp.margin, num_steps=_BOUNDARY_STEPS)
-    wish = jax.lax.optimization_barrier(wish)
-    accepted = logit_fn(wish) >= hp.margin
-    return Recourse(jnp.where(accepted, wish, found.x), accepted | (found.valid & anchors.valid[near]))
-
-
-def _prior(hp: Bayes, x: Array, pool: Recourse, space: ActionSpace) -> tuple[Array, Array]:
-    """Mean (2, d) and covariance (2, d, d) of an ideal and of weights.
-
-    An ideal's are those of the pool, widened by the variance of a uniform law over all that the person may reach.
-    """
-    lower, upper = bounds(space, x)
-    width = jnp.minimum(upper, x + hp.reach) - jnp.maximum(lower, x - hp.reach)
-    variance = jnp.where(space.mutable, width**2 * jnp.where(space.step == 1, 1 / 4, 1 / 12), 0)
-    share = pool.valid / jnp.maximum(jnp.sum(pool.valid), 1).astype(x.dtype)
-    mean = jnp.where(jnp.any(pool.valid), share @ pool.x, x)
-    centred = pool.x - mean[None, :]
-    ones = jnp.ones_like(x)
-    return (
-        jnp.stack([mean, hp.weight_mean * ones]),
-        jnp.stack([(centred * share[:, None]).T @ centred + jnp.diag(variance), jnp.diag(hp.weight_sd**2 * ones)]),
-    )
-
-
 def _propose(hp: Bayes, state: State, key: Array) -> State:
-    """Draw recourses from the posterior of the ideal, and choose a question."""
-    belief = state.belief
-    which = _likeliest_ideal(belief)
-    root = beliefs.root(belief.cov[which], state.space.mutable)
-    moves = jax.random.normal(key, (hp.num_local, len(state.x)), state.x.dtype) @ root.T
-    wishes = jax.vmap(lambda move: project(state.space, state.x, belief.mean[which] + move))(moves)
-    anchors = jax.tree.map(lambda leaf: leaf[: -hp.num_local], state.pool)
-    found = jax.vmap(lambda wish: _to_accepted(hp, state.logit_fn, wish, anchors, state.space))(wishes)
-    pool = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), anchors, found)
+    """Draw recourses from the posterior, and choose a question."""
+    key_local, key_cheap = jax.random.split(key)
+    known = jax.tree.map(lambda leaf: leaf[: -hp.num_local - hp.num_cheap], state.pool)
+    local, cheap = _local(hp, state, key_local, known), _cheap(hp, state, key_cheap, known)
+    pool = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), known, local, cheap)
     return _choose(hp, state._replace(pool=pool))
 
 
+def _local(hp: Bayes, state: State, key: Array, known: Recourse) -> Recourse:
+    """Recourses near ideals that are drawn from the posterior."""
+    theta = _drawn(state, key, 0, hp.num_local)
+    wishes = jax.vmap(lambda ideal: project(state.space, state.x, ideal))(theta)
+    return pools.to_accepted(state.logit_fn, wishes, known, state.space, hp.margin)
+
+
+def _cheap(hp: Bayes, state: State, key: Array, known: Recourse) -> Recourse:
+    """Recourses that are cheap by weights that are drawn from the posterior."""
+    key_weights, key_search = jax.random.split(key)
+    weights = jnp.maximum(_drawn(state, key_weights, 1, hp.num_cheap), _LEAST_WEIGHT)
+
+    def one(key: Array, weights: Array) -> Recourse:
+        def cost(z: Array) -> Array:
+            return jnp.sum(weights * jnp.abs(z - state.x))
+
+        near = jnp.argmin(jnp.where(known.valid, jax.vmap(cost)(known.x), jnp.inf))
+        start = Recourse(known.x[near], known.valid[near])
+        return refine(hp.short_search, key, cost, state.logit_fn, state.x, start, state.space)
+
+    return jax.vmap(one)(jax.random.split(key_search, hp.num_cheap), weights)
+
+
+def _drawn(state: State, key: Array, person: int, num: int) -> Array:
+    """What people of a kind hide, (num, d), drawn from the likeliest hypothesis about them."""
+    belief = state.belief
+    evidence = belief.evidence.reshape(beliefs.NUM_PERSONS, -1)[person]
+    which = person * len(evidence) + jnp.argmax(evidence)
+    root = beliefs.root(belief.cov[which], state.space.mutable)
+    return belief.mean[which][None, :] + jax.random.normal(key, (num, len(state.x)), state.x.dtype) @ root.T
+
+
 def _choose(hp: Bayes, state: State) -> State:
-    """Choose the pair of one of the favourites and one other that is expected to bring most."""
-    belief, (z, valid) = state.belief, state.pool
-    phi, c = jax.vmap(lambda z: beliefs.features(state.x, z), out_axes=1)(z)
-    scale = _scales(state, phi)
-    weight = beliefs.weight(belief)
-    phi, c, scale = (beliefs.by_hypothesis(belief, leaf) for leaf in (phi, c, scale))
-    utility = jnp.einsum("hmd,hd->hm", phi, belief.mean) + c
-    total = jnp.where(valid, weight @ (utility / scale[:, None]), -jnp.inf)
-    favourites = jax.lax.top_k(total, min(hp.num_favourites, len(total)))[1]
-    spread = jnp.einsum("hmd,hde->hme", phi, belief.cov)
-    own = jnp.einsum("hmd,hmd->hm", spread, phi)
-    var = own[:, favourites, None] + own[:, None, :] - 2 * jnp.einsum("hfd,hmd->hfm", spread[:, favourites], phi)
-    sd = jnp.sqrt(jnp.maximum(var, 1e-12))
-    gap = utility[:, favourites, None] - utility[:, None, :]
-    chance = norm.cdf(gap / sd)
-    if hp.acquisition == "utility":
-        better = utility[:, None, :] + gap * chance + sd * norm.pdf(gap / sd)
-        each = (better - jnp.max(jnp.where(valid, utility, -jnp.inf), axis=1)[:, None, None]) / scale[:, None, None]
-    else:
-        lapse = belief.lapse[:, None, None]
-        answer = lapse + (1 - 2 * lapse) * chance
-        each = _entropy(answer) - _entropy(belief.lapse)[:, None, None]
-    differ = jnp.any(z[favourites, None, :] != z[None, :, :], axis=2)
-    score = jnp.einsum("h,hfm->fm", weight, each)
-    score = jnp.where(valid[favourites, None] & valid[None, :] & differ, score, -jnp.inf)
-    first, second = jnp.unravel_index(jnp.argmax(score), score.shape)
-    asked = (score[first, second] > hp.least_gain) & (belief.num_told < hp.max_questions)
-    return state._replace(question=Question(z[favourites[first]], z[second], asked))
-
-
-def _entropy(chance: Array) -> Array:
-    return -jax.scipy.special.xlogy(chance, chance) - jax.scipy.special.xlogy(1 - chance, 1 - chance)
-
-
-def _scales(state: State, phi: Array) -> Array:
-    """Prior s.d. (2,) of the utility of the pool's recourses, to weigh what is in different units."""
-    share = state.pool.valid / jnp.maximum(jnp.sum(state.pool.valid), 1)
-    centred = phi - jnp.einsum("m,pmd->pd", share, phi)[:, None, :]
-    variance = jnp.einsum("m,pmd,pde,pme->p", share, centred, state.prior_cov, centred)
-    return jnp.sqrt(jnp.maximum(variance, 1e-12))
+    a, b, gain = best_pair(hp.acquisition, hp.num_favourites, state.belief, state.prior_cov, state.x, state.pool)
+    asked = (gain > hp.least_gain) & (state.belief.num_told < hp.max_questions)
+    return state._replace(question=Question(a, b, asked))
 
 
 def _ask(state: State) -> Question:
@@ -252,14 +221,14 @@ def _recommend(state: State) -> Recourse:
     return state.best
 
 
-def _tell(hp: Bayes, state: State, answer: Array | Veto | Range | Rating) -> State:
+def _tell(hp: Bayes, state: State, answer: Array | Choice | Rating | Veto | Range) -> State:
     key_search, key = jax.random.split(state.key)
     state = _learn(hp, state._replace(key=key), answer)
     state = _search(hp, state, key_search)
     return _choose(hp, state) if hp.questions_per_proposal > 1 else state
 
 
-def _learn(hp: Bayes, state: State, answer: Array | Veto | Range | Rating) -> State:
+def _learn(hp: Bayes, state: State, answer: Array | Choice | Rating | Veto | Range) -> State:
     space = state.space
     if isinstance(answer, Veto):
         return _restrict(hp, state, space._replace(mutable=space.mutable & ~answer.columns))
@@ -270,23 +239,24 @@ def _learn(hp: Bayes, state: State, answer: Array | Veto | Range | Rating) -> St
         better = answer.value > state.rated.value
         a, b = jnp.where(better, answer.x, state.rated.x), jnp.where(better, state.rated.x, answer.x)
         differs = better | (answer.value < state.rated.value)  # not so for the first rating
-        told = _compare(hp, state, a, b)
-        return state._replace(belief=_where(differs, told, state.belief), rated=answer)
-    shown = state.question
-    first = answer == PREFERS_A
-    told = _compare(hp, state, jnp.where(first, shown.a, shown.b), jnp.where(first, shown.b, shown.a))
-    doubt = hp.indifference * _pair_sd(state, shown.a, shown.b)
-    tied = beliefs.update_tie(state.belief, state.x, shown.a, shown.b, doubt)
-    learnt = _where(answer == CANNOT_TELL, tied, told)
-    return state._replace(belief=_where(shown.asked, learnt, state.belief))
+        return _compare(hp, state, a, b, differs)._replace(rated=answer)
+    if isinstance(answer, Choice):
+
+        def beaten(state: State, at: Array) -> tuple[State, None]:
+            (options, valid), chosen = answer
+            return _compare(hp, state, options[chosen], options[at], valid[at] & (at != chosen)), None
+
+        return jax.lax.scan(beaten, state, jnp.arange(len(answer.options.x)))[0]
+    shown, first = state.question, answer == PREFERS_A
+    a, b = jnp.where(first, shown.a, shown.b), jnp.where(first, shown.b, shown.a)
+    return _compare(hp, state, a, b, shown.asked, answer == CANNOT_TELL)
 
 
-def _where(condition: Array, yes: Belief, no: Belief) -> Belief:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
-
-
-def _compare(hp: Bayes, state: State, a: Array, b: Array) -> Belief:
-    return beliefs.update(state.belief, state.x, a, b, hp.noise * _pair_sd(state, a, b), hp.num_sweeps)
+def _compare(hp: Bayes, state: State, a: Array, b: Array, told: Array, tied: Array | bool = False) -> State:
+    """Learn, if it was `told`, that `a` (d,) is better than `b` (d,), or that they are `tied`."""
+    noise = jnp.where(tied, hp.indifference, hp.noise) * _pair_sd(state, a, b)
+    learnt = beliefs.update(state.belief, state.x, a, b, noise, hp.num_sweeps, tied)
+    return state._replace(belief=jax.tree.map(lambda new, old: jnp.where(told, new, old), learnt, state.belief))
 
 
 def _pair_sd(state: State, a: Array, b: Array) -> Array:
@@ -313,8 +283,8 @@ def _search(hp: Bayes, state: State, key: Array) -> State:
     weights_too = jnp.arange(belief.evidence.shape[0]) >= len(hp.lapses)
     least = jnp.where(weights_too[:, None], _LEAST_WEIGHT, -jnp.inf)
     usual = belief._replace(mean=jnp.maximum(belief.mean, least))
-    phi = jax.vmap(lambda z: beliefs.features(state.x, z)[0], out_axes=1)(pool.x)
-    share = beliefs.weight(belief) / beliefs.by_hypothesis(belief, _scales(state, phi))
+    scale = utility_scales(state.prior_cov, state.x, pool)
+    share = beliefs.weight(belief) / beliefs.by_hypothesis(belief, scale)
 
     def cost(z: Array) -> Array:
         return -jnp.sum(share * beliefs.utilities(usual, state.x, z))
