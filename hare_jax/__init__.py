@@ -13,6 +13,7 @@ from hare_jax import preference as preference
 from hare_jax import recourse as recourse
 from hare_jax import recourse_cost as recourse_cost
 from hare_jax import refine as refine
+from hare_jax import region as region
 from hare_jax import schema as schema
 from hare_jax import sharding as sharding
 from hare_jax import space as space

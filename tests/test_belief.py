@@ -76,7 +76,7 @@ def test_contradictions_make_a_careless_person_likelier_and_break_nothing():
 
 def test_a_tie_is_a_measurement_of_the_difference():
     a, b = PAIRS[0]
-    got = beliefs.update(start(), X, a, b, jnp.full(2, NOISE), 2, tied=True)
+    got = jit(beliefs.update)(start(), X, a, b, jnp.full(2, NOISE), 2, True)
     plane = 2 * (a - b)
     gain = COV @ plane / (plane @ COV @ plane + NOISE**2)
     gap = plane @ MEAN - a @ a + b @ b
@@ -90,7 +90,7 @@ def test_ties_and_comparisons_come_in_any_order():
         belief = start()
         for at in order:
             a, b = PAIRS[at]
-            belief = beliefs.update(belief, X, a, b, jnp.full(2, NOISE), 10, tied=at == 0)
+            belief = jit(beliefs.update)(belief, X, a, b, jnp.full(2, NOISE), 10, at == 0)
         return belief
 
     once, again = learnt((0, 1, 2)), learnt((2, 0, 1))

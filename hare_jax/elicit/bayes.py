@@ -241,12 +241,12 @@ def _learn(hp: Bayes, state: State, answer: Array | Choice | Rating | Veto | Ran
         differs = better | (answer.value < state.rated.value)  # not so for the first rating
         return _compare(hp, state, a, b, differs)._replace(rated=answer)
     if isinstance(answer, Choice):
+        (options, valid), chosen = jax.tree.map(jnp.asarray, answer)
 
         def beaten(state: State, at: Array) -> tuple[State, None]:
-            (options, valid), chosen = answer
             return _compare(hp, state, options[chosen], options[at], valid[at] & (at != chosen)), None
 
-        return jax.lax.scan(beaten, state, jnp.arange(len(answer.options.x)))[0]
+        return jax.lax.scan(beaten, state, jnp.arange(len(options)))[0]
     shown, first = state.question, answer == PREFERS_A
     a, b = jnp.where(first, shown.a, shown.b), jnp.where(first, shown.b, shown.a)
     return _compare(hp, state, a, b, shown.asked, answer == CANNOT_TELL)
