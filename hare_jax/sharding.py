@@ -20,7 +20,8 @@ def map_users(fn: Callable[[Any], Any], rows: Any, *, batch_size: int | None = N
     number. By default 100 at a time on a CPU, whose cache they fit, and 10,000 on an accelerator.
 
     On a CPU of several devices `fn` may not factorise matrices (`jnp.linalg`, `jax.scipy.linalg`): JAX's batches of
-    those wait for threads that the other devices hold, maybe for ever.
+    those wait for threads that the other devices hold, maybe for ever. The results are spread over the devices, and
+    so is a program that takes them in: one that factorises matrices wants them on one device (`jax.device_put`).
 
     >>> map_users(lambda row: row[0] * row[1], (jnp.arange(3), jnp.arange(3))).tolist()
     [0, 1, 4]
