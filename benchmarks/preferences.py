@@ -10,19 +10,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 from rich.console import Console
 from rich.table import Table
 
 import hare_jax
-from benchmarks import runner, settings
+from benchmarks import figures, runner, settings
 from benchmarks.specs import Spec, check
 from benchmarks.store import Store
 from benchmarks.tables import DATASETS
 from hare_jax import metrics, users
-from hare_jax.base import Recourse
+from hare_jax.base import Recourse, require
 from hare_jax.boundary import boundary
 from hare_jax.preference import Objective, Prior, answers, fit_preferences
 from hare_jax.recourse import preference
@@ -42,7 +41,7 @@ def preferences(
     users: int = 100,
     out: Path = Path("benchmarks/results"),
 ) -> int:
-    """Measure the weighted cost of each arm on the same users, and write a row for each, and a table.
+    """Measure the weighted cost of each arm on the same users; write the rows that aren't there yet, and show all.
 
     Args:
         datasets: Data sets.
@@ -50,25 +49,43 @@ def preferences(
         users: Refused people for each seed.
         out: Folder of the results.
     """
+    for name, given in (("datasets", datasets), ("seeds", seeds)):
+        require(len(given) > 0, name, "must hold at least one", given)
     settings.compile_quickly()
     store = Store(out / "rows.jsonl")
-    shown = Table("data set", *ARMS, "known / search", "learnt / search", title="weighted cost")
     for dataset in datasets:
-        shared: dict[str, Any] = {"dataset": dataset, "model": "mlp", "person": "weights", "users": users}
-        first = Spec(table="preferences", method="growing_spheres", arm="multi", seed=seeds[0], **shared)
-        setting = settings.prepare(check(first), seeds)
-        costs: dict[str, list[float]] = {arm: [] for arm in ARMS}
-        for seed in seeds:
-            for arm, row in _rows(setting, Spec(**asdict(first) | {"seed": seed})).items():
-                method = "growing_spheres" if arm == "multi" else "preference"
-                spec = check(Spec(table="preferences", method=method, arm=arm, seed=seed, **shared))
-                store.append({**asdict(spec), **row})
-                costs[arm].append(row["weighted_cost"])
-        means = {arm: float(np.mean(values)) for arm, values in costs.items()}
-        ratios = [f"{means[arm] / means['search']:.3f}" for arm in ("known", "learnt")]
-        shown.add_row(dataset, *(f"{means[arm]:.4f}" for arm in ARMS), *ratios)
-    Console(width=110).print(shown)
+        specs = [check(_spec(dataset, arm, seed, users)) for seed in seeds for arm in ARMS]
+        todo = sorted({spec.seed for spec in specs if asdict(spec) not in store})
+        if todo:
+            setting = settings.prepare(specs[0], todo)
+        for seed in todo:
+            for arm, row in _rows(setting, _spec(dataset, "multi", seed, users)).items():
+                store.append({**asdict(_spec(dataset, arm, seed, users)), **row})
+    _show(figures.load(out, "preferences"))
     return 0
+
+
+def _spec(dataset: str, arm: str, seed: int, users: int) -> Spec:
+    method = "growing_spheres" if arm == "multi" else "preference"
+    return Spec(
+        table="preferences",
+        dataset=dataset,
+        model="mlp",
+        method=method,
+        arm=arm,
+        person="weights",
+        seed=seed,
+        users=users,
+    )
+
+
+def _show(rows: Any) -> None:
+    shown = Table("data set", *ARMS, "known / search", "learnt / search", title="weighted cost")
+    means = rows.groupby(["dataset", "arm"], observed=True)["weighted_cost"].mean().unstack("arm")
+    for dataset, costs in means.iterrows():
+        ratios = [f"{costs[arm] / costs['search']:.3f}" for arm in ("known", "learnt")]
+        shown.add_row(str(dataset), *(f"{costs[arm]:.4f}" for arm in ARMS), *ratios)
+    Console(width=110).print(shown)
 
 
 def _rows(setting: settings.Setting, spec: Spec) -> dict[str, dict[str, Any]]:
