@@ -30,7 +30,7 @@ from hare_jax.sharding import map_users
 from hare_jax.space import ActionSpace, project
 
 ARMS = ("multi", "known", "learnt", "search")
-LONG = Refine(num_first=512, num_starts=32, num_rounds=60)
+LONG = Refine(num_first=4096, num_starts=32, num_rounds=120)
 NUM_ANSWERS = 30
 _NUM_DRAWN = 32  # rays, of which a question shows two
 

@@ -5,6 +5,7 @@ sparse directions, keeps the cheapest few, and changes their directions in one o
 point that it keeps is allowed and accepted, and the cost never rises. No gradient is asked for: categories have none.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -83,21 +84,21 @@ def refine(
         value, index = jax.lax.top_k(-jax.vmap(costs)(found), num)
         return jax.tree.map(lambda leaf: leaf[index], found), -value
 
-    def one_round(carry: tuple[Recourse, Array], key: Array) -> tuple[tuple[Recourse, Array], None]:
+    def one_round(carry: tuple[Recourse, Array], draws: Array) -> tuple[tuple[Recourse, Array], None]:
         now, cost = carry
-        draws = jax.random.uniform(key, (hp.num_starts, hp.num_rays, 6), x.dtype)
         thrown = jax.vmap(lambda draws, z: jax.vmap(bend, in_axes=(0, None))(draws, z))(draws, now.x)
         nearest, value = jax.vmap(lambda found: best_of(found, 1))(thrown)
         better = value[:, 0] < cost
         found = Recourse(jnp.where(better[:, None], nearest.x[:, 0], now.x), now.valid | better)
         return (found, jnp.minimum(value[:, 0], cost)), None
 
-    key_first, key_rounds = jax.random.split(key)
-    first = jax.vmap(sparse)(jax.random.uniform(key_first, (hp.num_first, 7), x.dtype))
+    shape = hp.num_rounds, hp.num_starts, hp.num_rays, 6
+    draws = jax.random.uniform(key, (7 * hp.num_first + math.prod(shape),), x.dtype)  # each call is dear to compile
+    first = jax.vmap(sparse)(draws[: 7 * hp.num_first].reshape(hp.num_first, 7))
     given = jax.tree.map(lambda leaf: leaf[None], recourse)
     every = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), given, first)
     start = best_of(every, hp.num_starts)
-    (found, cost), _ = jax.lax.scan(one_round, start, jax.random.split(key_rounds, hp.num_rounds))
+    (found, cost), _ = jax.lax.scan(one_round, start, draws[7 * hp.num_first :].reshape(shape))
     cheapest = jnp.argmin(cost)
     known = jnp.isfinite(cost[cheapest])
     return Recourse(jnp.where(known, found.x[cheapest], recourse.x), jnp.where(known, True, recourse.valid))

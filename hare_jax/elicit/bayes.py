@@ -168,24 +168,23 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
 
 def _propose(hp: Bayes, state: State, key: Array) -> State:
     """Draw recourses from the posterior, and choose a question."""
-    key_local, key_cheap = jax.random.split(key)
+    keys = jax.random.split(key, 1 + hp.num_cheap)
     known = jax.tree.map(lambda leaf: leaf[: -hp.num_local - hp.num_cheap], state.pool)
-    local, cheap = _local(hp, state, key_local, known), _cheap(hp, state, key_cheap, known)
+    normal = jax.random.normal(keys[0], (hp.num_local + hp.num_cheap, len(state.x)), state.x.dtype)
+    local = _local(hp, state, known, _drawn(state, 0, normal[: hp.num_local]))
+    cheap = _cheap(hp, state, keys[1:], known, _drawn(state, 1, normal[hp.num_local :]))
     pool = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), known, local, cheap)
     return _choose(hp, state._replace(pool=pool))
 
 
-def _local(hp: Bayes, state: State, key: Array, known: Recourse) -> Recourse:
-    """Recourses near ideals that are drawn from the posterior."""
-    theta = _drawn(state, key, 0, hp.num_local)
-    wishes = jax.vmap(lambda ideal: project(state.space, state.x, ideal))(theta)
+def _local(hp: Bayes, state: State, known: Recourse, ideals: Array) -> Recourse:
+    """Recourses near the `ideals` (n, d)."""
+    wishes = jax.vmap(lambda ideal: project(state.space, state.x, ideal))(ideals)
     return pools.to_accepted(state.logit_fn, wishes, known, state.space, hp.margin)
 
 
-def _cheap(hp: Bayes, state: State, key: Array, known: Recourse) -> Recourse:
-    """Recourses that are cheap by weights that are drawn from the posterior."""
-    key_weights, key_search = jax.random.split(key)
-    weights = jnp.maximum(_drawn(state, key_weights, 1, hp.num_cheap), _LEAST_WEIGHT)
+def _cheap(hp: Bayes, state: State, keys: Array, known: Recourse, weights: Array) -> Recourse:
+    """Recourses that are cheap by each of the `weights` (n, d)."""
 
     def one(key: Array, weights: Array) -> Recourse:
         def cost(z: Array) -> Array:
@@ -195,16 +194,16 @@ def _cheap(hp: Bayes, state: State, key: Array, known: Recourse) -> Recourse:
         start = Recourse(known.x[near], known.valid[near])
         return refine(hp.short_search, key, cost, state.logit_fn, state.x, start, state.space)
 
-    return jax.vmap(one)(jax.random.split(key_search, hp.num_cheap), weights)
+    return jax.vmap(one)(keys, jnp.maximum(weights, _LEAST_WEIGHT))
 
 
-def _drawn(state: State, key: Array, person: int, num: int) -> Array:
-    """What people of a kind hide, (num, d), drawn from the likeliest hypothesis about them."""
+def _drawn(state: State, person: int, normal: Array) -> Array:
+    """What people of a kind hide (n, d), from standard `normal` draws, by the likeliest hypothesis about them."""
     belief = state.belief
     evidence = belief.evidence.reshape(beliefs.NUM_PERSONS, -1)[person]
     which = person * len(evidence) + jnp.argmax(evidence)
     root = beliefs.root(belief.cov[which], state.space.mutable)
-    return belief.mean[which][None, :] + jax.random.normal(key, (num, len(state.x)), state.x.dtype) @ root.T
+    return belief.mean[which][None, :] + normal @ root.T
 
 
 def _choose(hp: Bayes, state: State) -> State:
