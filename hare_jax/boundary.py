@@ -30,7 +30,7 @@ def boundary(
 
     >>> from hare_jax.space import action_space
     >>> space = action_space(mutable=[True], lower=[0.0], upper=[1.0])
-    >>> move = lambda x: boundary(lambda x: x[0] - 0.5, x, jnp.array([1.0]), space, margin=0.0).x[0]
+    >>> move = jax.jit(lambda x: boundary(lambda x: x[0] - 0.5, x, jnp.array([1.0]), space, margin=0.0).x[0])
     >>> round(float(move(jnp.array([0.0]))), 4), jax.grad(move)(jnp.array([0.0])).tolist()
     (0.5, [0.0])
     """

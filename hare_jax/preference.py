@@ -166,7 +166,7 @@ def fit_preferences(hp: Prior, said: Answers) -> Preferences:
     shown, and the prior.
 
     >>> said = answers(Objective(), jnp.zeros(2), jnp.eye(2)[:1], jnp.eye(2)[1:], jnp.ones(1))  # 1st column, not 2nd
-    >>> weights = fit_preferences(Prior(), said).weights
+    >>> weights = jax.jit(fit_preferences)(Prior(), said).weights
     >>> bool(weights[0] < weights[1])
     True
     """
