@@ -80,7 +80,8 @@ def questions(
             axis.plot(curve["budget"], curve["mean"], color=f"C{index}", label=_ELICITORS.get(str(arm), str(arm)))
             low, high = curve["mean"] - curve["half"], curve["mean"] + curve["half"]
             axis.fill_between(curve["budget"], low, high, color=f"C{index}", alpha=0.2)
-        axis.set_ylim(bottom=0)
+        worst = found.loc[found["arm"] != "random", "mean"].max()  # costs at random would leave no room for the others
+        axis.set_ylim(0, 1.3 * worst if case == "weights" and worst > 0 else None)
         axis.set_title(f"{dataset}: {case}", fontsize=8)
         axis.set_xlabel("questions", fontsize=7)
         if case == "weights":
@@ -93,8 +94,10 @@ def questions(
             axis.plot(k, start * 2 ** (-k * bits / part["num_mutable"].iloc[0]), ":", color="0.3", label="k bits")
     for row, case in zip(axes, people, strict=True):
         row[0].set_ylabel("weighted cost" if case == "weights" else "distance to the ideal", fontsize=8)
-        row[-1].legend(fontsize=6)
-    figure.tight_layout()
+    shown = [axis.get_legend_handles_labels() for axis in axes.flat]
+    legend = {label: line for lines, labels in shown for line, label in zip(lines, labels, strict=True)}
+    figure.legend(legend.values(), legend.keys(), loc="lower center", ncol=len(legend), fontsize=8)
+    figure.tight_layout(rect=(0, 0.1 / len(people), 1, 1))
     figure.savefig(path, dpi=100, metadata={"Software": None})
     plt.close(figure)
     return path
