@@ -5,11 +5,16 @@ fractional, and its answer is the accepted end of the bracket, a point that was 
 of the root `t` of `logit_fn(along(t)) = margin`: by the implicit function theorem, whatever number of steps found it.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse
+from hare_jax.base import LogitFn, Recourse, as_partial
 from hare_jax.space import ActionSpace, along
 
 MARGIN = 1e-3  # logits; a point bisected to logit 0 is refused in one of seven separate evaluations in float32
@@ -35,42 +40,62 @@ def boundary(
     (0.5, [0.0])
     """
     one = jnp.ones((), x.dtype)
-    rounding = 64 * float(jnp.finfo(x.dtype).eps)  # of a logit: another program may round the same one otherwise
-    width = jnp.maximum(jnp.exp2(-one * num_steps), rounding)
+    logit_fn = as_partial(logit_fn)
+    call, closure = jax.closure_convert(lambda logit_fn, x: logit_fn(x), logit_fn, x)
+    way = _Way(logit_fn, tuple(closure), x, x_cf, space, jnp.asarray(margin, x.dtype))
+    constant = jax.lax.stop_gradient(way)  # a search compares: there is nothing to differentiate
 
-    def excess(t: Array) -> Array:
-        return logit_fn(along(space, x, x_cf, t)) - margin
+    def halve(_: int, bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        refused, accepted, best = bracket
+        middle = (refused + accepted) / 2
+        point, excess = _at(call, constant, middle)
+        inside = excess >= 0
+        return (
+            jnp.where(inside, refused, middle),
+            jnp.where(inside, middle, accepted),
+            jnp.where(inside, point, best),
+        )
 
-    def bisect(_: object, t: Array) -> tuple[Array, Array]:
-        def halve(_: int, bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            refused, accepted, best = bracket
-            middle = (refused + accepted) / 2
-            point = jax.lax.optimization_barrier(along(space, x, x_cf, middle))  # what is kept is what was evaluated
-            inside = logit_fn(point) - margin >= 0
-            return (
-                jnp.where(inside, refused, middle),
-                jnp.where(inside, middle, accepted),
-                jnp.where(inside, point, best),
-            )
-
-        return jax.lax.fori_loop(0, num_steps, halve, (jnp.zeros_like(t), t, x_cf))[1:]
-
-    def residual(t: Array) -> Array:
-        """`excess`, or a residual that only the present `t` solves, whatever the rest is."""
-        back = jnp.maximum(t - width, 0)
-        same = along(space, x, x_cf, back) == along(space, x, x_cf, t)
-        smooth = jnp.all((space.step == 0) | same) & (excess(back) < rounding)
-        return jnp.where(smooth, excess(t), t - jax.lax.stop_gradient(t))
-
-    valid = excess(one) >= 0
-    t, best = jax.lax.custom_root(residual, one, bisect, _divide, has_aux=True)
-    point = along(space, x, x_cf, t)
+    bracket = jnp.zeros_like(one), one, jax.lax.stop_gradient(x_cf)
+    _, t, best = jax.lax.fori_loop(0, num_steps, halve, bracket)
+    point = along(space, x, x_cf, _root(call, way, t, jnp.exp2(-one * num_steps)))
     point += jax.lax.stop_gradient(best - point)  # computed again, a step may be rounded the other way
+    valid = _at(call, constant, one)[1] >= 0
     return Recourse(jnp.where(valid, point, x_cf), valid)
 
 
-def _divide(tangent: object, value: Array) -> Array:
-    """Solve the scalar linear equation `tangent(t) = value`; 0 where the classifier is flat along the way."""
-    slope = tangent(jnp.ones_like(value))  # type: ignore[operator]
-    rises = slope > 0
-    return jnp.where(rises, value / jnp.where(rises, slope, 1), 0)
+class _Way(NamedTuple):
+    """A way to walk, and the classifier on it; all that the root may be differentiated in."""
+
+    logit_fn: Partial
+    closure: tuple[Array, ...]  # what `logit_fn` has from elsewhere
+    x: Array  # (d,)
+    x_cf: Array  # (d,)
+    space: ActionSpace
+    margin: Array  # ()
+
+
+def _at(call: Callable[..., Array], way: _Way, t: Array) -> tuple[Array, Array]:
+    """The point (d,) of the `way` at `t` (), and by how much its logit exceeds the margin ()."""
+    point = jax.lax.optimization_barrier(along(way.space, way.x, way.x_cf, t))  # what is kept is what was evaluated
+    return point, call(way.logit_fn, point, *way.closure) - way.margin
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _root(call: Callable[..., Array], way: _Way, t: Array, width: Array) -> Array:
+    """`t` (), known to be within `width` () above a root of the excess, with the derivative of that root."""
+    return t
+
+
+@_root.defjvp
+def _implicit(call: Callable[..., Array], primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (way, _, width), (change, _, _) = primals, tangents
+    t = _root(call, *primals)
+    constant, here = jax.lax.stop_gradient((way, t))
+    rounding = 64 * float(jnp.finfo(t.dtype).eps)  # of a logit: another program may round the same one otherwise
+    before, refused = _at(call, constant, jnp.maximum(here - jnp.maximum(width, rounding), 0))
+    stays = jnp.all((way.space.step == 0) | (before == _at(call, constant, here)[0]))
+    slope = jax.jvp(lambda t: _at(call, way, t)[1], (t,), (jnp.ones_like(t),))[1]
+    shift = jax.jvp(lambda way: _at(call, way, t)[1], (way,), (change,))[1]
+    smooth = stays & (refused < rounding) & (slope > 0)
+    return t, jnp.where(smooth, -shift / jnp.where(smooth, slope, 1), 0)

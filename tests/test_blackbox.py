@@ -9,9 +9,11 @@ from spaces import array, counting, full_space, jit, random_rows, split
 
 from hare_jax import elicit, metrics
 from hare_jax.blackbox import black_box
+from hare_jax.boundary import boundary
 from hare_jax.candidates import Sampling
 from hare_jax.recourse import METHODS, bind
 from hare_jax.sharding import map_users
+from hare_jax.space import action_space
 from hare_jax.users import prefers_nearer
 
 NUM, NUM_ROWS = 12, 400
@@ -118,6 +120,13 @@ def test_a_gradient_is_an_error_that_says_what_to_do():
     wachter = bind("wachter", jax.random.key(0), logit_fn, random_rows(0, 4), full_space())
     with pytest.raises(TypeError, match="METHODS"):
         wachter(jax.random.key(1), logit_fn, random_rows(0, 1)[0], full_space())
+
+
+def test_the_boundary_needs_no_gradient():
+    logit_fn, space = black_box(Model().predict_proba), action_space([True] * 3, [0.0] * 3, [1.0] * 3)
+    found = jit(boundary)(logit_fn, array([0.0, 1.0, 0.0]), array([1.0, 0.0, 0.0]), space, margin=0.0)
+    assert found.valid
+    np.testing.assert_allclose(found.x, [0.5, 0.5, 0], atol=1e-5)
 
 
 def test_float64_is_kept():
