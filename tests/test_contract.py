@@ -1,6 +1,6 @@
 """What every recourse method promises, checked for each row of `METHODS`."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -48,9 +48,15 @@ class Case(NamedTuple):
         return row((self.problems, self.recourse), self.kinds[kind])
 
 
+def quick(name):
+    """Hyperparameters, other than the defaults, of a method that would train an autoencoder for long."""
+    autoencoder = getattr(METHODS[name].hyperparams(), "autoencoder", None)
+    return {} if autoencoder is None else {"autoencoder": replace(autoencoder, num_epochs=4)}
+
+
 def fit(name, key, problem, rows):
     method = METHODS[name]
-    return method.fit(method.hyperparams(), key, models.classifier(problem.params), rows, problem.space)
+    return method.fit(method.hyperparams(**quick(name)), key, models.classifier(problem.params), rows, problem.space)
 
 
 def fit_all(name, keys, problems, rows):
@@ -124,9 +130,8 @@ def problems():
 
 
 def marked(name):
-    """Methods with an autoencoder train one for each problem, which takes long."""
-    trains = "autoencoder" in METHODS[name].hyperparams.__dataclass_fields__
-    return pytest.param(name, marks=pytest.mark.slow) if trains else name
+    """Methods with an autoencoder train one for each problem."""
+    return pytest.param(name, marks=pytest.mark.slow) if quick(name) else name
 
 
 @pytest.fixture(scope="module", params=map(marked, METHODS))
@@ -244,11 +249,11 @@ def test_looped_is_vmapped_with_one_trace(case):
     for index in (*range(6), *range(-3, 0)):
         space, x, params = row(case.problems, index)
         logit_fn = models.classifier(params)
-        bound = bind(case.name, keys_fit[index], logit_fn, rows, space)
+        bound = bind(case.name, keys_fit[index], logit_fn, rows, space, **quick(case.name))
         single = generate_row(bound, keys[index], logit_fn, x, space)
         assert single.valid == case.recourse.valid[index]
         np.testing.assert_allclose(single.x, case.recourse.x[index], atol=1e-4)
-        bound = bind(case.name, keys_fit[index], logit_fn, rows, space, **floats)
+        bound = bind(case.name, keys_fit[index], logit_fn, rows, space, **quick(case.name), **floats)
         moved.append(not np.array_equal(generate_row(bound, keys[index], logit_fn, x, space).x, single.x))
     assert len(traces) == 1
     assert any(moved) or not floats.keys() - {"margin"}  # the hyperparameters arrive
