@@ -30,7 +30,7 @@ from hare_jax.sharding import map_users
 from hare_jax.space import ActionSpace, project
 
 ARMS = ("multi", "known", "learnt", "search")
-LONG = Refine(num_first=4096, num_starts=32, num_rounds=120)
+LONG = Refine(num_first=128, num_starts=32, num_rounds=120)
 NUM_ANSWERS = 30
 _NUM_DRAWN = 32  # rays, of which a question shows two
 
@@ -61,7 +61,8 @@ def preferences(
         for seed in todo:
             for arm, row in _rows(setting, _spec(dataset, "multi", seed, users)).items():
                 store.append({**asdict(_spec(dataset, arm, seed, users)), **row})
-    _show(figures.load(out, "preferences"))
+    rows = figures.load(out, "preferences")
+    _show(rows[rows["users"] == users])
     return 0
 
 
@@ -97,19 +98,21 @@ def _rows(setting: settings.Setting, spec: Spec) -> dict[str, dict[str, Any]]:
     hare = runner.Answers(person="weights"), logit_fn, keys, cohort.x, cohort.user, base, space
     args = logit_fn, keys, cohort.x, cohort.user.weights
     at_one = jax.device_put((*args, space), jax.devices()[0])  # see `map_users` on factorising matrices
-    learnt = settings.timed(_learnt_weights, *at_one)
+    weights, num_answers = jax.device_get(settings.timed(_learnt_weights, *at_one).value)
+    hare_timing = settings.timed(runner.session_rows, elicitor, *hare, num_proposals=num_proposals)
     timings = {
-        "multi": settings.timed(_hare_rows, elicitor, *hare, num_proposals=num_proposals),
+        "multi": hare_timing._replace(value=hare_timing.value[0]),
         "known": settings.timed(_preference_rows, *args, space),
-        "learnt": settings.timed(_preference_rows, logit_fn, keys, cohort.x, jax.device_get(learnt.value), space),
+        "learnt": settings.timed(_preference_rows, logit_fn, keys, cohort.x, weights, space),
     }
+    asked = {"multi": hare_timing.value[1], "learnt": num_answers}
     timings["search"] = settings.timed(best_known, spec.seed, logit_fn, cohort, timings["known"].value, space)
     before = runner.measure_rows(logit_fn, cohort.x, base, space, cohort.user)
     rows = {}
     for arm, timing in timings.items():
         measures = runner.measure_rows(logit_fn, cohort.x, timing.value, space, cohort.user)
-        asked = jnp.full(spec.users, NUM_ANSWERS * (arm in ("multi", "learnt")))
-        rows[arm] = runner.means(measures, before, asked, cohort.present) | {
+        questions = asked.get(arm, jnp.zeros(spec.users))
+        rows[arm] = runner.means(measures, before, questions, cohort.present) | {
             "fit_s": 0.0,
             "compile_s": round(timing.compile_s, 3),
             "run_s": round(timing.run_s, 4),
@@ -146,14 +149,14 @@ def _preference_rows(logit_fn: Partial, keys: Array, x: Array, weights: Array, s
     return map_users(one, (keys, x, weights))
 
 
-@partial(jax.jit, static_argnames="num_proposals")
-def _hare_rows(*args: Any, num_proposals: int) -> Recourse:
-    return runner.session_rows(*args, num_proposals=num_proposals)[0]
-
-
 @jax.jit
-def _learnt_weights(logit_fn: Partial, keys: Array, x: Array, weights: Array, space: ActionSpace) -> Array:
-    """Weights (n, d) fitted to each person's answers about 30 pairs of valid recourses on the boundary."""
+def _learnt_weights(
+    logit_fn: Partial, keys: Array, x: Array, weights: Array, space: ActionSpace
+) -> tuple[Array, Array]:
+    """Weights (n, d) fitted to each person's answers about 30 pairs of recourses on the boundary, and how many (n,).
+
+    A pair with a refused recourse is not asked about.
+    """
 
     def pair(key: Array, x: Array) -> Recourse:
         """Two recourses in random directions that change half of the columns: the first valid ones of many."""
@@ -165,7 +168,7 @@ def _learnt_weights(logit_fn: Partial, keys: Array, x: Array, weights: Array, sp
         first = jnp.argsort(~found.valid, stable=True)[:2]
         return jax.tree.map(lambda leaf: leaf[first], found)
 
-    def one(row: tuple[Array, Array, Array]) -> Array:
+    def one(row: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         key, x, weights = row
         key_pairs, key_answers = jax.random.split(key)
         shown = jax.vmap(lambda key: pair(key, x))(jax.random.split(key_pairs, NUM_ANSWERS))
@@ -173,6 +176,6 @@ def _learnt_weights(logit_fn: Partial, keys: Array, x: Array, weights: Array, sp
         chose = partial(users.prefers_cheaper, weights, key_answers, x)
         trust = jnp.all(shown.valid, axis=1).astype(x.dtype)
         said = answers(Objective(), x, a, b, jax.vmap(chose)(a, b), trust)
-        return fit_preferences(Prior(), said).weights
+        return fit_preferences(Prior(), said).weights, jnp.sum(trust)
 
     return jax.vmap(one)((keys, x, weights))

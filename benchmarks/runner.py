@@ -200,7 +200,7 @@ def _arm(setting: Setting, spec: Spec, logit_fn: Partial, cohort: Cohort, base: 
 def arm_elicitor(spec: Spec, movable: Array | None = None) -> tuple[elicit.Elicitor, int]:
     """The elicitor of an arm, and its number of proposals; `movable` asks for the original's sampling."""
     if spec.arm in BAYES:
-        return elicit.bayes(elicit.Bayes(ideal_probability=BAYES[spec.arm])), spec.budget
+        return elicit.bayes(elicit.Bayes(ideal_probability=BAYES[spec.arm], max_questions=spec.budget)), spec.budget
     many = spec.arm == "multi"
     sampling = Sampling(num_directions=spec.per_round if many else spec.budget)
     margin = MARGIN if movable is None else 0.0

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
 import jax
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
@@ -52,6 +53,16 @@ def require(ok: bool, argument: str, rule: str, value: Any) -> None:
     """Raise a `ValueError` that names the argument, the rule and the value, unless `ok`."""
     if not ok:
         raise ValueError(f"{argument}: {rule}; got {value!r}")
+
+
+def is_known(*values: Any) -> bool:
+    """Whether `values` (pytrees) are there to be checked, as those that `jit` traces are not."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def holds(rule: Callable[[np.ndarray], Any], value: Any) -> bool:
+    """Whether `rule` holds for all of `value`, or `value` is traced and not known."""
+    return not is_known(value) or bool(np.all(rule(np.asarray(value))))
 
 
 def choose(argument: str, name: str, options: Collection[str]) -> None:

@@ -73,14 +73,15 @@ def update(
     """
     (phi_a, c_a), (phi_b, c_b) = features(x, a), features(x, b)
     at = belief.num_told
-    belief = belief._replace(
+    told = belief._replace(
         plane=belief.plane.at[:, at].set(by_hypothesis(belief, phi_a - phi_b)),
         offset=belief.offset.at[:, at].set(by_hypothesis(belief, c_a - c_b)),
         noise=belief.noise.at[:, at].set(by_hypothesis(belief, noise**2)),
         tied=belief.tied.at[at].set(tied),
-        num_told=jnp.minimum(at + 1, belief.offset.shape[1]),
+        num_told=at + 1,
     )
-    return jax.lax.fori_loop(0, num_sweeps, lambda _, now: _sweep(now), _add(belief, at))
+    learnt = jax.lax.fori_loop(0, num_sweeps, lambda _, now: _sweep(now), _add(told, at))
+    return jax.tree.map(lambda new, old: jnp.where(at < belief.offset.shape[1], new, old), learnt, belief)
 
 
 class _Site(NamedTuple):

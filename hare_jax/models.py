@@ -15,7 +15,7 @@ import optax
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import hyperparams, require
+from hare_jax.base import hyperparams, is_known, require
 from hare_jax.recourse_cost import linear_cost
 from hare_jax.space import ActionSpace
 
@@ -151,7 +151,7 @@ def check_rows(x: Array, y: Array) -> None:
     """
     require(x.ndim == 2, "x", "must have shape (n, d)", x.shape)
     require(y.shape == x.shape[:1], "y", f"must have shape ({x.shape[0]},), as x has rows", y.shape)
-    if isinstance(x, jax.core.Tracer) or isinstance(y, jax.core.Tracer):
+    if not is_known(x, y):
         return
     labels = np.unique(y)
     require(not np.isnan(x).any(), "x", "must not hold NaN", int(np.isnan(x).sum()))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, choose, hyperparams, require
+from hare_jax.base import LogitFn, choose, holds, hyperparams, require
 from hare_jax.boundary import MARGIN
 from hare_jax.implicit import argmin
 
@@ -44,7 +44,7 @@ def column_costs(hp: Objective, x: Array, x_cf: Array) -> Array:
     `percentile` is `l1` of the shift in the column's quantile (Ustun et al. 2019), smoothed by the bandwidth.
 
     Raises:
-        ValueError: no such kind, or `percentile` without knots.
+        ValueError: no such kind, `percentile` without knots, or a smoothing of 0 where it has no derivative.
 
     >>> column_costs(Objective(smoothing=0.0, kind="squared"), jnp.zeros(2), jnp.array([0.5, 2.0])).tolist()
     [0.25, 4.0]
@@ -52,6 +52,7 @@ def column_costs(hp: Objective, x: Array, x_cf: Array) -> Array:
     choose("kind", hp.kind, KINDS)
     if hp.kind == "squared":
         return (x_cf - x) ** 2
+    require(holds(lambda s: s > 0, hp.smoothing), "smoothing", "must be above 0 but for squared", hp.smoothing)
     change = x_cf - x
     if hp.kind == "percentile":
         require(hp.knots is not None, "knots", "must be given for percentile (see quantile_knots)", hp.knots)
@@ -125,8 +126,26 @@ def answers(
 ) -> Answers:
     """What the person at `x` (d,) has said of pairs `a`, `b` (n, d), of `rated` (m, d) recourses and of columns.
 
+    `chose_a` (n,) is 1 where they rather took the first, 0 where the second, and between them where they were unsure.
     What is left out was not said; trust is 1 where left out.
+
+    Raises:
+        ValueError: half of a pair or of a rating is missing, lengths differ, or `chose_a` is not a share.
     """
+    for name, given, partner, needed in (
+        ("b", b, "a", a),
+        ("a", a, "b", b),
+        ("chose_a", chose_a, "a", a),
+        ("a", a, "chose_a", chose_a),
+        ("rating", rating, "rated", rated),
+        ("rated", rated, "rating", rating),
+    ):
+        require((given is None) == (needed is None), name, f"must come with {partner}", given)
+    for name, given, of in (("b", b, a), ("chose_a", chose_a, a), ("trust", trust, a), ("rating", rating, rated)):
+        if given is not None:
+            require(of is not None and len(given) == len(of), name, "must have one for each recourse", jnp.shape(given))
+    share = chose_a is None or holds(lambda share: (share >= 0) & (share <= 1), chose_a)
+    require(share, "chose_a", "must be from 0 to 1", chose_a)
     none = jnp.zeros((0, x.shape[0]), x.dtype)
     costs = jax.vmap(partial(column_costs, hp, x))
     a, b, rated = (none if points is None else points for points in (a, b, rated))
@@ -152,8 +171,9 @@ def surprise(hp: Prior, said: Answers, log_weights: Array) -> Array:
     lead = hp.sharpness * (said.b @ weights - said.a @ weights)
     chosen = said.chose_a * jax.nn.log_sigmoid(lead) + (1 - said.chose_a) * jax.nn.log_sigmoid(-lead)
     error = said.rating + said.rated @ weights
-    total = jnp.maximum(jnp.sum(said.rated_trust), 1)
-    error = (error - jnp.sum(said.rated_trust * error) / total) / hp.rating_sd  # the zero of the ratings is theirs
+    total = jnp.sum(said.rated_trust)
+    mean = jnp.sum(said.rated_trust * error) / jnp.where(total > 0, total, 1)
+    error = (error - mean) / hp.rating_sd  # the zero of the ratings is theirs
     prior = jnp.sum(((log_weights - hp.centre) / hp.spread) ** 2)
     return prior / 2 - jnp.sum(said.trust * chosen) + jnp.sum(said.rated_trust * error**2) / 2
 

@@ -1,8 +1,9 @@
 """Search on the decision boundary for the recourse of least cost, whatever the cost and the classifier.
 
 A *ray* leads from the factual to an allowed point, and is bisected to the boundary. The search throws rays in random
-sparse directions, keeps the cheapest few, and changes their directions in one or two columns, round after round. Each
-point that it keeps is allowed and accepted, and the cost never rises. No gradient is asked for: categories have none.
+directions, half of them sparse, keeps the cheapest few, and changes their directions in one or two columns, round after
+round. Each point that it keeps is allowed and accepted, and the cost never rises. No gradient is asked for: categories
+have none.
 """
 
 import math
@@ -10,6 +11,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
@@ -23,7 +25,7 @@ _REACH = 1.5  # of the changed direction's length, so that a ray has room to be 
 class Refine:
     """How long to search."""
 
-    num_first: int = 128  # rays of the first round, for each start
+    num_first: int = 32  # rays of the first round, for each start
     num_starts: int = 4  # searched from, side by side
     num_rounds: int = 20
     num_rays: int = 16  # a round, for each start
@@ -43,11 +45,18 @@ def refine(
     """The cheapest valid recourse for `x` (d,) by `cost_fn: (d,) -> ()`: `recourse`, or what the search finds."""
     lower, upper = bounds(space, x)
     lower, upper = jnp.maximum(lower, x - 1e3), jnp.minimum(upper, x + 1e3)  # where there is no bound
-    num_mutable = jnp.sum(space.mutable)
+    num_mutable, columns = jnp.sum(space.mutable), jnp.arange(len(x))
     movable = jnp.argsort(~space.mutable)
 
     def costs(found: Recourse) -> Array:
         return jnp.where(found.valid, cost_fn(found.x), jnp.inf)
+
+    def put(z: Array, column: Array, value: Array, back: Array) -> Array:
+        """`z` with this `value` in a `column`; a category switches to that column's level, or `back` to that of `x`."""
+        in_group = (space.group == space.group[column]) & (space.group[column] >= 0)
+        two_levels = (space.step[column] > 0) & (space.step[column] > 0.99 * (upper - lower)[column])
+        value = jnp.where(two_levels & ~back, (lower + upper - x)[column], value)
+        return jnp.where(in_group, jnp.where(back, x, columns == column), z.at[column].set(value))
 
     def throw(aim: Array) -> Recourse:
         """The better of what is aimed at and the boundary on the way there; if that is refused, on the way beyond."""
@@ -66,39 +75,56 @@ def refine(
         share = (2 * jnp.where(draw[2:4] < 0.5, draw[2:4], draw[2:4] - 0.5)) ** 3
         out = x[column] + share * (end - x[column])
         scaled = x[column] + 2 * share * (z[column] - x[column])
-        value = jnp.where(draw[4:] < 0.3, x[column], jnp.where(draw[4:] < 0.65, out, scaled))
-        moved = z.at[column[0]].set(value[0])
-        moved = jnp.where(draw[0] * 7 % 1 < 0.5, moved, moved.at[column[1]].set(value[1]))
+        back = draw[4:] < 0.3
+        value = jnp.where(back, x[column], jnp.where(draw[4:] < 0.65, out, scaled))
+        moved = put(z, column[0], value[0], back[0])
+        moved = jnp.where(draw[0] * 7 % 1 < 0.5, moved, put(moved, column[1], value[1], back[1]))
         return throw(moved)
 
-    def sparse(draw: Array) -> Recourse:
-        """A ray in a random direction of one to three columns; `draw` (7,) is uniform."""
+    def sparse(draw: Array) -> Array:
+        """Where a ray in a random direction of one to three columns leads; `draw` (7,) is uniform."""
         column = movable[jnp.floor(draw[:3] * num_mutable).astype(jnp.int32)]
         side = draw[3:6] < 0.5
         end = jnp.where(side, lower[column], upper[column])
         share = jnp.where(side, 2 * draw[3:6], 2 * draw[3:6] - 1)
         length = jnp.minimum(2 * draw[6], 1) / jnp.max(share)  # half of them go all the way
-        return throw(x.at[column].set(x[column] + length * share * (end - x[column])))
+        value = x[column] + length * share * (end - x[column])
+        away = jnp.array(False)
+        aim = put(x, column[0], value[0], away)
+        return put(put(aim, column[1], value[1], away), column[2], value[2], away)
 
-    def best_of(found: Recourse, num: int) -> tuple[Recourse, Array]:
-        value, index = jax.lax.top_k(-jax.vmap(costs)(found), num)
-        return jax.tree.map(lambda leaf: leaf[index], found), -value
+    def dense(draw: Array) -> Array:
+        """Where a ray in a random direction of about half of the columns leads; `draw` (2, d) is uniform."""
+        side = draw[0] < 0.5
+        share = jnp.where(side, 2 * draw[0], 2 * draw[0] - 1)
+        return jnp.where(draw[1] < 0.5, x + share * (jnp.where(side, lower, upper) - x), x)
+
+    def best_of(found: Recourse) -> tuple[Recourse, Array]:
+        every = jax.vmap(costs)(found)
+        best = jnp.argmin(every)
+        return jax.tree.map(lambda leaf: leaf[best], found), every[best]
 
     def one_round(carry: tuple[Recourse, Array], draws: Array) -> tuple[tuple[Recourse, Array], None]:
         now, cost = carry
         thrown = jax.vmap(lambda draws, z: jax.vmap(bend, in_axes=(0, None))(draws, z))(draws, now.x)
-        nearest, value = jax.vmap(lambda found: best_of(found, 1))(thrown)
-        better = value[:, 0] < cost
-        found = Recourse(jnp.where(better[:, None], nearest.x[:, 0], now.x), now.valid | better)
-        return (found, jnp.minimum(value[:, 0], cost)), None
+        nearest, value = jax.vmap(best_of)(thrown)
+        better = value < cost
+        found = Recourse(jnp.where(better[:, None], nearest.x, now.x), now.valid | better)
+        return (found, jnp.minimum(value, cost)), None
 
-    shape = hp.num_rounds, hp.num_starts, hp.num_rays, 6
-    draws = jax.random.uniform(key, (7 * hp.num_first + math.prod(shape),), x.dtype)  # each call is dear to compile
-    first = jax.vmap(sparse)(draws[: 7 * hp.num_first].reshape(hp.num_first, 7))
-    given = jax.tree.map(lambda leaf: leaf[None], recourse)
-    every = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), given, first)
-    start = best_of(every, hp.num_starts)
-    (found, cost), _ = jax.lax.scan(one_round, start, draws[7 * hp.num_first :].reshape(shape))
+    num_sparse, num_dense = (hp.num_first + 1) // 2, hp.num_first // 2
+    firsts = (hp.num_starts, num_sparse, 7), (hp.num_starts, num_dense, 2, len(x))
+    shapes = *firsts, (hp.num_rounds, hp.num_starts, hp.num_rays, 6)
+    ends = np.cumsum([0, *map(math.prod, shapes)])
+    drawn = jax.random.uniform(key, (ends[-1],), x.dtype)  # all at once: each call is dear to compile
+    draws = [drawn[a:b].reshape(shape) for a, b, shape in zip(ends[:-1], ends[1:], shapes, strict=True)]
+    aims = jnp.concatenate([jax.vmap(jax.vmap(sparse))(draws[0]), jax.vmap(jax.vmap(dense))(draws[1])], axis=1)
+    start = jax.vmap(best_of)(jax.vmap(jax.vmap(throw))(aims))
+    given = costs(recourse) < start[1][0]
+    start = jax.tree.map(
+        lambda old, new: old.at[0].set(jnp.where(given, new, old[0])), start, (recourse, costs(recourse))
+    )
+    (found, cost), _ = jax.lax.scan(one_round, start, draws[2])
     cheapest = jnp.argmin(cost)
     known = jnp.isfinite(cost[cheapest])
     return Recourse(jnp.where(known, found.x[cheapest], recourse.x), jnp.where(known, True, recourse.valid))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import norm
 
-from hare_jax.base import hyperparams
+from hare_jax.base import holds, hyperparams, require
 from hare_jax.belief import NUM_PERSONS, Belief, root
 from hare_jax.space import ActionSpace, project
 
@@ -110,7 +110,11 @@ def credible_region(draws: Array, mutable: Array, level: Array | float) -> Regio
     """The ellipsoid around the mean of the `draws` (n, d) that holds the share `level` of them.
 
     It is as wide in each of the `mutable` (d,) columns as they are.
+
+    Raises:
+        ValueError: the level is no share between 0 and 1.
     """
+    require(holds(lambda share: (share > 0) & (share < 1), level), "level", "must be above 0 and below 1", level)
     mean = jnp.mean(draws, axis=0)
     centred = draws - mean[None, :]
     cov = centred.T @ centred / len(draws) + _LEAST_VARIANCE * jnp.eye(len(mean), dtype=draws.dtype)

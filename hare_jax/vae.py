@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from hare_jax.base import hyperparams, require
+from hare_jax.base import hyperparams, is_known, require
 from hare_jax.models import Layer, Params
 from hare_jax.space import ActionSpace, bounds, relax
 
@@ -200,7 +200,7 @@ def train(loss_fn: Callable, hp: Vae, key: Array, weights: Any, rows: Any, conte
 def check_rows(rows: Array) -> None:
     """Raise a `ValueError` unless `rows` is (n, d) with n > 0 and finite; inside `jit` only the shape is checked."""
     require(rows.ndim == 2 and rows.shape[0] > 0, "rows", "must have shape (n, d) with n > 0", rows.shape)
-    if not isinstance(rows, jax.core.Tracer):
+    if is_known(rows):
         bad = int((~np.isfinite(np.asarray(rows))).sum())
         require(bad == 0, "rows", "must be finite", f"{bad} that are not")
 

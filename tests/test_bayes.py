@@ -1,3 +1,4 @@
+import io
 from dataclasses import replace
 from functools import partial
 
@@ -181,6 +182,36 @@ def test_a_range_is_kept(opened):
     assert bool(jnp.all(jax.vmap(lambda z: allows(state.space, X, z))(points)))
 
 
+def test_a_range_that_the_factual_is_outside_of_is_kept_too(opened):
+    elicitor, state = opened
+    state = tell(elicitor, state, Range(array([0.5, 0.0, 0.0]), jnp.ones(3)))
+    state = propose(elicitor, state, split(5, 1)[0])
+    first = np.asarray(state.pool.x)[np.asarray(state.pool.valid), 0]
+    assert np.all((first == X[0]) | (first >= 0.5 - 1e-5))
+    assert np.any(first >= 0.5 - 1e-5)
+    assert bool(state.best.valid)
+    assert float(state.best.x[0]) == X[0] or float(state.best.x[0]) >= 0.5 - 1e-5
+    state = tell(elicitor, state, Range(jnp.zeros(3), array([0.3, 1.0, 1.0])))  # nothing is in both
+    assert set(np.asarray(state.pool.x)[np.asarray(state.pool.valid), 0].tolist()) <= {float(X[0])}
+
+
+def test_a_veto_of_a_level_is_one_of_its_category():
+    space = action_space([True] * 4, np.zeros(4), np.ones(4), group=[0, 0, 0, -1])
+    x, base = jnp.array([1.0, 0.0, 0.0, 0.1]), Recourse(jnp.array([0.0, 1.0, 0.0, 1.0]), jnp.array(True))
+    elicitor = bayes(SMALL)
+
+    @jit
+    def after_veto(keys):
+        state = elicitor.start(keys[0], Partial(linear, jnp.array([0.0, 0.3, 0.6, 1.2])), x, base, space)
+        return elicitor.propose(elicitor.tell(state, Veto(jnp.array([False, True, False, False]))), keys[1])
+
+    state = jax.device_get(after_veto(split(11, 2)))
+    assert state.pool.valid.any()
+    np.testing.assert_array_equal(state.pool.x[state.pool.valid, :3], np.tile(x[:3], (state.pool.valid.sum(), 1)))
+    np.testing.assert_array_equal(state.best.x[:3], x[:3])
+    assert state.best.valid
+
+
 def test_a_veto_of_everything_leaves_nothing_to_ask_or_recommend(opened):
     elicitor, state = opened
     state = propose(elicitor, tell(elicitor, state, Veto(jnp.ones(3, bool))), split(6, 1)[0])
@@ -197,6 +228,47 @@ def test_ratings_teach_as_comparisons_do(opened):
     twice = tell(elicitor, once, Rating(b, jnp.asarray(4.0)))
     assert float(twice.belief.mean[0, 2]) > float(state.belief.mean[0, 2])
     assert float(twice.belief.mean[0, 0]) < float(state.belief.mean[0, 0])
+    between = tell(elicitor, twice, Rating(array([0.1, 0.9, 0.1]), jnp.asarray(2.0)))
+    assert int(between.belief.num_told) == 3  # better than the worst, and worse than the best
+    again = tell(elicitor, between, Rating(b, jnp.asarray(4.0)))
+    assert int(again.belief.num_told) == 4
+
+
+def test_an_answered_question_is_not_shown_again(opened):
+    """A person's loop may be `while elicitor.ask(state).asked`."""
+    elicitor, state = opened
+    assert bool(elicitor.ask(state).asked)
+    told = tell(elicitor, state, jnp.asarray(0))
+    assert not bool(elicitor.ask(told).asked)
+    assert int(tell(elicitor, told, jnp.asarray(0)).belief.num_told) == int(told.belief.num_told) == 1
+
+
+def test_a_session_can_be_saved(opened):
+    elicitor, state = opened
+    file = io.BytesIO()
+    np.savez(file, *jax.tree.leaves(state))
+    file.seek(0)
+    with np.load(file) as arrays:
+        restored = jax.tree.unflatten(jax.tree.structure(state), [arrays[name] for name in arrays.files])
+    after = [tell(elicitor, one, jnp.asarray(1)) for one in (state, restored)]
+    jax.tree.map(np.testing.assert_array_equal, *after)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_the_dtype_of_the_row_is_kept_under_x64(dtype):
+    with jax.enable_x64(True):
+        x, wish, slope = (jnp.asarray(np.asarray(leaf), dtype) for leaf in (X, BASE.x, SLOPE))
+
+        def held(key):
+            prefers, logit_fn = Partial(users.prefers_nearer, wish), Partial(linear, slope)
+            base = Recourse(wish, jnp.array(True))
+            state, trace = elicit.session(bayes(SMALL), prefers, key, logit_fn, x, base, SPACE, num_proposals=2)
+            return state.belief, state.pool.x, trace.x, ideals(state, key)
+
+        floats = [
+            leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(held, jax.random.key(0))) if leaf.dtype.kind == "f"
+        ]
+    assert set(floats) == {jnp.dtype(dtype)}
 
 
 def test_a_set_is_valid_and_diverse(opened):
@@ -233,10 +305,16 @@ def test_answers_make_it_surer_of_where_the_ideal_is(opened):
 
 
 def test_it_stops_where_nothing_more_is_to_be_gained(opened):
-    _, state = opened
-    for least, asked in ((0.0, True), (100.0, False)):
-        elicitor = bayes(replace(SMALL, least_gain=least))
-        assert bool(elicitor.ask(propose(elicitor, state, split(7, 1)[0])).asked) == asked
+    elicitor, state = opened
+    for acquisition, least in (("utility", 0.05), ("information", 0.2)):
+        elicitor = bayes(replace(SMALL, acquisition=acquisition, least_gain=least))
+        now, num_asked = propose(elicitor, state, split(7, 1)[0]), 0
+        while bool(elicitor.ask(now).asked):
+            shown = elicitor.ask(now)
+            answer = 1 - users.prefers_nearer(array([0.8, 0.1, 0.1]), split(7, 1)[0], X, shown.a, shown.b).astype(int)
+            now, num_asked = tell(elicitor, now, answer), num_asked + 1
+            now = propose(elicitor, now, split(20 + num_asked, 1)[0])
+        assert 1 <= num_asked < SMALL.max_questions
 
 
 def test_without_any_recourse_it_asks_nothing():
@@ -256,6 +334,9 @@ def test_without_any_recourse_it_asks_nothing():
         ({"lapses": ()}, "lapses: must hold at least one"),
         ({"lapses": (0.7,)}, "lapses: must be above 0 and below 0.5"),
         ({"num_pool": 0}, "num_pool: must be at least 1; got 0"),
+        ({"ideal_probability": 1.5}, "ideal_probability: must be above 0 and below 1; got 1.5"),
+        ({"reach": 0.0}, "reach: must be above 0; got 0.0"),
+        ({"weight_sd": -1.0}, "weight_sd: must be above 0; got -1.0"),
     ],
 )
 def test_wrong_hyperparameters_are_named(wrong, message):

@@ -20,6 +20,7 @@ from hare_jax.elicit import (
     Elicitor,
     Hare,
     Trace,
+    Veto,
     hare,
     random_choice,
     run,
@@ -332,6 +333,12 @@ def test_nothing_is_left_to_ask_after_the_last_challenger(person):
     assert not ask(person.hare, state).asked
     after = tell(person.hare, state, PREFERS_B)
     np.testing.assert_array_equal(recommend(person.hare, after).x, recommend(person.hare, state).x)
+
+
+def test_an_answer_that_it_does_not_know_is_refused(person):
+    state, _ = begin(person)
+    with pytest.raises(ValueError, match="answer: must be 0, 1 or 2"):
+        tell(person.hare, state, Veto(jnp.ones(len(person.x), bool)))
 
 
 def test_nothing_is_asked_before_the_first_proposal(person):

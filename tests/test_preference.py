@@ -76,6 +76,8 @@ def test_the_cheapest_recourse_moves_as_finite_differences_say(x64):
 def test_a_kind_that_is_not_there_and_knots_that_are_missing():
     with pytest.raises(ValueError, match="kind: must be one of l1, squared, percentile; got 'l2'"):
         preference.column_costs(Objective(kind="l2"), jnp.zeros(2), jnp.ones(2))
+    with pytest.raises(ValueError, match="smoothing: must be above 0 but for squared; got 0"):
+        preference.column_costs(Objective(smoothing=0.0), jnp.zeros(2), jnp.ones(2))
     with pytest.raises(ValueError, match="knots: must be given for percentile"):
         preference.column_costs(Objective(kind="percentile"), jnp.zeros(2), jnp.ones(2))
 
@@ -129,6 +131,27 @@ def test_ratings_tell_the_weights_whatever_their_zero():
     said = answers(Objective(smoothing=1e-4), x, rated=a, rating=7.0 - a @ weights)
     found = jit(fit_preferences)(Prior(rating_sd=0.01), said)
     np.testing.assert_allclose(found.weights, weights, rtol=0.05, atol=0.03)
+
+
+def test_a_single_rating_says_nothing_whatever_its_trust():
+    said = answers(Objective(), jnp.zeros(2), rated=jnp.ones((1, 2)), rating=array([7.0]), rated_trust=array([0.5]))
+    np.testing.assert_allclose(jit(fit_preferences)(Prior(), said).log_weights, Prior().centre, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"a": jnp.ones((1, 2))}, "b: must come with a"),
+        ({"a": jnp.ones((1, 2)), "b": jnp.ones((1, 2))}, "chose_a: must come with a"),
+        ({"a": jnp.ones((2, 2)), "b": jnp.ones((1, 2)), "chose_a": jnp.ones(2)}, "b: must have one for each recourse"),
+        ({"a": jnp.ones((1, 2)), "b": jnp.ones((1, 2)), "chose_a": 2 * jnp.ones(1)}, "chose_a: must be from 0 to 1"),
+        ({"rated": jnp.ones((1, 2))}, "rating: must come with rated"),
+        ({"rated": jnp.ones((1, 2)), "rating": jnp.ones(3)}, "rating: must have one for each recourse"),
+    ],
+)
+def test_half_of_an_answer_is_an_error(given, message):
+    with pytest.raises(ValueError, match=message):
+        answers(Objective(), jnp.zeros(2), **given)
 
 
 def test_a_vetoed_column_is_as_dear_as_can_be():

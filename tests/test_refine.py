@@ -3,11 +3,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from spaces import array, jit, random_problems, split
 
 from hare_jax import metrics, models
 from hare_jax.base import Recourse
-from hare_jax.recourse import growing_spheres
+from hare_jax.recourse import growing_spheres, preference
 from hare_jax.refine import Refine, refine
 from hare_jax.space import action_space
 
@@ -53,3 +54,31 @@ def test_the_cheapest_of_a_linear_classifier_moves_the_best_column_alone():
         return cost(refine(Refine(num_rounds=40, margin=0.0), key, cost, logit_fn, x, start, space).x)
 
     assert float(cheapest(split(1, 1)[0])) <= 1.02 * 0.3 * 0.1 / 0.5  # the last column costs least for what it brings
+
+
+def test_categories_are_switched_and_put_back():
+    space = action_space([True] * 5, np.zeros(5), np.ones(5), group=[0, 0, 0, -1, -1], step=[0, 0, 0, 1, 0])
+    x, weights = jnp.array([0.0, 0.0, 1.0, 0.0, 0.1]), jnp.array([1.0, 0.2, 1.0, 0.3, 9.0])
+    slope = array([2.0, 0.6, 0.0, 0.6, 1.0])
+    start = Recourse(jnp.array([1.0, 0.0, 0.0, 0.0, 0.6]), jnp.array(True))  # dear, and of another level
+
+    @partial(jit, static_argnames="least")
+    def cheapest(key, least):
+        cost = partial(metrics.weighted_cost, weights, x)
+        hp = Refine(num_first=1, num_starts=1, num_rounds=20)
+        return refine(hp, key, cost, lambda z: slope @ z - least, x, start, space).x
+
+    # either the middle level and yes, or, where little is asked for, yes alone
+    np.testing.assert_allclose(cheapest(split(2, 1)[0], 1.2), [0, 1, 0, 1, 0.1], atol=1e-6)
+    np.testing.assert_allclose(cheapest(split(2, 1)[0], 0.65), [0, 0, 1, 1, 0.1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [(np.ones((4, 1)), r"weights: must have shape \(4,\)"), (-np.ones(4), "must not be negative")],
+)
+def test_weights_that_are_none_are_an_error(weights, message):
+    space = action_space([True] * 4, np.zeros(4), np.ones(4))
+    hp = preference.Preference(weights=array(weights))
+    with pytest.raises(ValueError, match=message):
+        preference.generate(hp, split(0, 1)[0], jnp.sum, jnp.zeros(4), space)

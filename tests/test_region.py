@@ -71,6 +71,11 @@ def test_the_region_holds_its_share():
     assert float(ellipsoid.radius) == pytest.approx(4.61, abs=0.4)  # the 90 % quantile of a chi-squared law
 
 
+def test_a_level_in_percent_is_an_error():
+    with pytest.raises(ValueError, match="level: must be above 0 and below 1; got 90"):
+        region.credible_region(jnp.zeros((4, 2)), jnp.ones(2, bool), 90)
+
+
 def test_what_cannot_change_is_left_out_of_the_region():
     points = array(np.random.default_rng(3).multivariate_normal([1, 2], COV, 2000))
     ellipsoid = region.credible_region(points, jnp.array([True, False]), 0.9)

@@ -6,6 +6,7 @@ some from the posterior, anew for each proposal. `offer` makes a set of more tha
 `tell` takes choices from a set, ratings, vetoes and ranges.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax import belief as beliefs
-from hare_jax.base import LogitFn, Recourse, choose, hyperparams, require
+from hare_jax.base import LogitFn, Recourse, choose, holds, hyperparams, require
 from hare_jax.belief import Belief
 from hare_jax.boundary import MARGIN
 from hare_jax.elicit import pool as pools
@@ -53,13 +54,16 @@ class Bayes:
 
 
 class Veto(NamedTuple):
-    """An answer: nothing may change in these columns any more."""
+    """An answer: nothing may change in these columns any more, nor in a category that has one of them for a level."""
 
     columns: Array  # (d,) bool
 
 
 class Range(NamedTuple):
-    """An answer: no column may leave this range any more, but for the factual's own value."""
+    """An answer: each column must be in this range from now on, or stay as it is for the factual.
+
+    Ranges that have no value in common leave nothing but staying.
+    """
 
     lower: Array  # (d,)
     upper: Array  # (d,)
@@ -73,7 +77,11 @@ class Choice(NamedTuple):
 
 
 class Rating(NamedTuple):
-    """An answer: how good a recourse is, on any scale. It is compared with the rating before; accept is 1, reject 0."""
+    """An answer: how good a recourse is, on any scale; accept is 1, reject 0.
+
+    It counts as a comparison with the best and with the worst that were rated before, where it differs from theirs. So
+    the first one, or rejections alone, say nothing.
+    """
 
     x: Array  # (d,)
     value: Array  # ()
@@ -85,14 +93,16 @@ class State(NamedTuple):
     logit_fn: LogitFn
     x: Array  # (d,)
     space: ActionSpace
-    key: Array
+    ranges: Range  # that the person has set
+    key: Array  # its data, (2,) uint32 of most generators, which can be saved
     belief: Belief
     prior_mean: Array  # (2, d)
     prior_cov: Array  # (2, d, d)
     pool: Recourse  # (m, d): the base, the recommendation, then `num_pool`, `num_local` and `num_cheap` others
     best: Recourse
     question: Question
-    rated: Rating  # the last one; NaN before
+    worst: Rating  # of those rated; NaN before
+    top: Rating
 
 
 def bayes(hp: Bayes | None = None) -> Elicitor:
@@ -110,6 +120,10 @@ def bayes(hp: Bayes | None = None) -> Elicitor:
     choose("acquisition", hp.acquisition, ACQUISITIONS)
     require(len(hp.lapses) > 0, "lapses", "must hold at least one", hp.lapses)
     require(all(0 < lapse < 0.5 for lapse in hp.lapses), "lapses", "must be above 0 and below 0.5", hp.lapses)
+    chance = hp.ideal_probability
+    require(holds(lambda p: (p > 0) & (p < 1), chance), "ideal_probability", "must be above 0 and below 1", chance)
+    for name in ("noise", "indifference", "reach", "weight_sd"):
+        require(holds(lambda value: value > 0, getattr(hp, name)), name, "must be above 0", getattr(hp, name))
     for name in ("num_pool", "num_local", "num_cheap", "num_favourites", "max_questions", "questions_per_proposal"):
         require(getattr(hp, name) > 0, name, "must be at least 1", getattr(hp, name))
     return Elicitor(
@@ -161,8 +175,10 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
     log_prior = jnp.log(jnp.stack([hp.ideal_probability, 1 - jnp.asarray(hp.ideal_probability)])).astype(x.dtype)
     belief = beliefs.init(mean, cov, log_prior, hp.lapses, hp.max_questions)
     nothing = Question(recourse.x, recourse.x, jnp.array(False))
+    ranges = Range(jnp.full_like(x, -jnp.inf), jnp.full_like(x, jnp.inf))
     rated = Rating(recourse.x, jnp.full((), jnp.nan, x.dtype))
-    state = State(logit_fn, x, space, key_state, belief, mean, cov, pool, recourse, nothing, rated)
+    data = jax.random.key_data(key_state)
+    state = State(logit_fn, x, space, ranges, data, belief, mean, cov, pool, recourse, nothing, rated, rated)
     return _search(hp, state, key_search)
 
 
@@ -180,7 +196,8 @@ def _propose(hp: Bayes, state: State, key: Array) -> State:
 def _local(hp: Bayes, state: State, known: Recourse, ideals: Array) -> Recourse:
     """Recourses near the `ideals` (n, d)."""
     wishes = jax.vmap(lambda ideal: project(state.space, state.x, ideal))(ideals)
-    return pools.to_accepted(state.logit_fn, wishes, known, state.space, hp.margin)
+    found = pools.to_accepted(state.logit_fn, wishes, known, state.space, hp.margin)
+    return found._replace(valid=found.valid & jax.vmap(partial(_in_range, state))(found.x))
 
 
 def _cheap(hp: Bayes, state: State, keys: Array, known: Recourse, weights: Array) -> Recourse:
@@ -188,7 +205,7 @@ def _cheap(hp: Bayes, state: State, keys: Array, known: Recourse, weights: Array
 
     def one(key: Array, weights: Array) -> Recourse:
         def cost(z: Array) -> Array:
-            return jnp.sum(weights * jnp.abs(z - state.x))
+            return jnp.where(_in_range(state, z), jnp.sum(weights * jnp.abs(z - state.x)), jnp.inf)
 
         near = jnp.argmin(jnp.where(known.valid, jax.vmap(cost)(known.x), jnp.inf))
         start = Recourse(known.x[near], known.valid[near])
@@ -207,7 +224,8 @@ def _drawn(state: State, person: int, normal: Array) -> Array:
 
 
 def _choose(hp: Bayes, state: State) -> State:
-    a, b, gain = best_pair(hp.acquisition, hp.num_favourites, state.belief, state.prior_cov, state.x, state.pool)
+    how = hp.acquisition, hp.num_favourites, hp.noise
+    a, b, gain = best_pair(*how, state.belief, state.prior_cov, state.x, state.pool)
     asked = (gain > hp.least_gain) & (state.belief.num_told < hp.max_questions)
     return state._replace(question=Question(a, b, asked))
 
@@ -221,8 +239,8 @@ def _recommend(state: State) -> Recourse:
 
 
 def _tell(hp: Bayes, state: State, answer: Array | Choice | Rating | Veto | Range) -> State:
-    key_search, key = jax.random.split(state.key)
-    state = _learn(hp, state._replace(key=key), answer)
+    key_search, key = jax.random.split(jax.random.wrap_key_data(state.key))
+    state = _learn(hp, state._replace(key=jax.random.key_data(key)), answer)
     state = _search(hp, state, key_search)
     return _choose(hp, state) if hp.questions_per_proposal > 1 else state
 
@@ -230,25 +248,45 @@ def _tell(hp: Bayes, state: State, answer: Array | Choice | Rating | Veto | Rang
 def _learn(hp: Bayes, state: State, answer: Array | Choice | Rating | Veto | Range) -> State:
     space = state.space
     if isinstance(answer, Veto):
-        return _restrict(hp, state, space._replace(mutable=space.mutable & ~answer.columns))
+        group = space.group
+        same = (group[:, None] == group[None, :]) & (group >= 0)[:, None]
+        vetoed = answer.columns | jnp.any(same & answer.columns[None, :], axis=1)
+        return _restrict(hp, state._replace(space=space._replace(mutable=space.mutable & ~vetoed)))
     if isinstance(answer, Range):
-        lower, upper = jnp.maximum(space.lower, answer.lower), jnp.minimum(space.upper, answer.upper)
-        return _restrict(hp, state, space._replace(lower=lower, upper=jnp.maximum(lower, upper)))
+        ranges = Range(jnp.maximum(state.ranges.lower, answer.lower), jnp.minimum(state.ranges.upper, answer.upper))
+        lower = jnp.where(space.group >= 0, space.lower, jnp.clip(ranges.lower, space.lower, space.upper))
+        upper = jnp.where(space.group >= 0, space.upper, jnp.clip(ranges.upper, lower, space.upper))
+        return _restrict(hp, state._replace(ranges=ranges, space=space._replace(lower=lower, upper=upper)))
     if isinstance(answer, Rating):
-        better = answer.value > state.rated.value
-        a, b = jnp.where(better, answer.x, state.rated.x), jnp.where(better, state.rated.x, answer.x)
-        differs = better | (answer.value < state.rated.value)  # not so for the first rating
-        return _compare(hp, state, a, b, differs)._replace(rated=answer)
+        return _rate(hp, state, answer)
     if isinstance(answer, Choice):
         (options, valid), chosen = jax.tree.map(jnp.asarray, answer)
-
-        def beaten(state: State, at: Array) -> tuple[State, None]:
-            return _compare(hp, state, options[chosen], options[at], valid[at] & (at != chosen)), None
-
-        return jax.lax.scan(beaten, state, jnp.arange(len(options)))[0]
+        told = valid & (jnp.arange(len(options)) != chosen)
+        return _compare_all(hp, state, jnp.broadcast_to(options[chosen], options.shape), options, told)
     shown, first = state.question, answer == PREFERS_A
     a, b = jnp.where(first, shown.a, shown.b), jnp.where(first, shown.b, shown.a)
-    return _compare(hp, state, a, b, shown.asked, answer == CANNOT_TELL)
+    state = _compare(hp, state, a, b, shown.asked, answer == CANNOT_TELL)
+    return state._replace(question=shown._replace(asked=jnp.zeros_like(shown.asked)))
+
+
+def _rate(hp: Bayes, state: State, rating: Rating) -> State:
+    rating = jax.tree.map(lambda leaf: jnp.asarray(leaf, state.x.dtype), rating)
+    worst, top = state.worst, state.top
+    a, b = jnp.stack([rating.x, top.x]), jnp.stack([worst.x, rating.x])
+    state = _compare_all(hp, state, a, b, jnp.stack([rating.value > worst.value, rating.value < top.value]))
+
+    def replaced(old: Rating, by_this: Array) -> Rating:
+        return jax.tree.map(lambda new, old: jnp.where(by_this, new, old), rating, old)
+
+    # the first is compared with NaN, and becomes both
+    return state._replace(
+        worst=replaced(worst, ~(rating.value >= worst.value)), top=replaced(top, ~(rating.value <= top.value))
+    )
+
+
+def _compare_all(hp: Bayes, state: State, a: Array, b: Array, told: Array) -> State:
+    """Learn, of those that were `told` (n,), that each of `a` (n, d) is better than that of `b` (n, d)."""
+    return jax.lax.scan(lambda state, pair: (_compare(hp, state, *pair), None), state, (a, b, told))[0]
 
 
 def _compare(hp: Bayes, state: State, a: Array, b: Array, told: Array, tied: Array | bool = False) -> State:
@@ -264,16 +302,22 @@ def _pair_sd(state: State, a: Array, b: Array) -> Array:
     return jnp.sqrt(jnp.maximum(jnp.einsum("pd,pde,pe->p", change, state.prior_cov, change), 1e-12))
 
 
-def _restrict(hp: Bayes, state: State, space: ActionSpace) -> State:
-    """Go on in a smaller action space; whatever it forbids is moved into it, and asked about again."""
+def _in_range(state: State, z: Array) -> Array:
+    """Whether all columns of `z` (d,) are in the ranges that the person has set, or as they were: () bool."""
+    (low, high), slack = state.ranges, 1e-6 * (1 + jnp.abs(z))  # for the rounding of steps
+    return jnp.all((z == state.x) | ((z >= low - slack) & (z <= high + slack)))
+
+
+def _restrict(hp: Bayes, state: State) -> State:
+    """Go on in an action space that is smaller now; whatever it forbids is moved into it, and asked about again."""
 
     def move(point: Array) -> Recourse:
-        inside = project(space, state.x, point)
-        return Recourse(inside, state.logit_fn(inside) >= hp.margin)
+        inside = project(state.space, state.x, point)
+        return Recourse(inside, (state.logit_fn(inside) >= hp.margin) & _in_range(state, inside))
 
     pool, best = jax.vmap(move)(state.pool.x), move(state.best.x)
     nothing = Question(best.x, best.x, jnp.array(False))
-    return state._replace(space=space, pool=pool, best=best, question=nothing)
+    return state._replace(pool=pool, best=best, question=nothing)
 
 
 def _search(hp: Bayes, state: State, key: Array) -> State:
@@ -286,7 +330,7 @@ def _search(hp: Bayes, state: State, key: Array) -> State:
     share = beliefs.weight(belief) / beliefs.by_hypothesis(belief, scale)
 
     def cost(z: Array) -> Array:
-        return -jnp.sum(share * beliefs.utilities(usual, state.x, z))
+        return jnp.where(_in_range(state, z), -jnp.sum(share * beliefs.utilities(usual, state.x, z)), jnp.inf)
 
     costs = jnp.where(pool.valid, jax.vmap(cost)(pool.x), jnp.inf)
     near = jnp.argmin(costs)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, hyperparams, require
 from hare_jax.boundary import MARGIN, boundary
 from hare_jax.candidates import Sampling, sample
 from hare_jax.elicit.base import PREFERS_B, Elicitor, Question
@@ -91,6 +91,7 @@ def _ask(state: State) -> Question:
 
 
 def _tell(state: State, answer: Array) -> State:
+    require(not isinstance(answer, tuple), "answer", "must be 0, 1 or 2 (elicit.bayes takes others, too)", answer)
     shown = _ask(state)
     won = shown.asked & (answer == PREFERS_B)
     best = Recourse(jnp.where(won, shown.b, shown.a), state.best.valid)
