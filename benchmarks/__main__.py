@@ -9,8 +9,10 @@ from typing import Annotated
 import jax
 import tyro
 
-from benchmarks import gradients, preferences, questions, render, report, runner, settings, speed
+from benchmarks.experiments import gradients, preferences, questions, runner, speed
+from benchmarks.pages import render, report
 from benchmarks.tables import TABLES, Choice, specs
+from benchmarks.timing import compile_quickly
 
 _ARGUMENTS = """
 
@@ -41,7 +43,7 @@ def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
         feasible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         out: Path = Path("benchmarks/results"),
     ) -> int:
-        settings.compile_quickly()
+        compile_quickly()
         mode = "feasible" if feasible else "paper"
         choice = Choice(datasets, models, methods, arms, levels, seeds, users, mode)
         status = runner.run([spec for name in names for spec in specs(name, choice)], out)

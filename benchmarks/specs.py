@@ -4,8 +4,8 @@ import dataclasses
 
 from hare_jax.base import choose, require
 from hare_jax.data import SOURCES
+from hare_jax.people import DISTANCES
 from hare_jax.recourse import METHODS
-from hare_jax.users import DISTANCES
 
 MODELS = {"mlp": (10, 5, 10), "linear": ()}
 ARMS = ("base", "random", "single", "multi")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from spaces import WIDTH, array, jit, random_rows, random_spaces, row
 
-from hare_jax import metrics
+from hare_jax.evaluate import metrics
 from hare_jax.space import action_space, allows, along, bounds, project, relax, snap
 
 NUM, NUM_WISHES = 300, 8

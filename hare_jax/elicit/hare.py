@@ -14,9 +14,9 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, hyperparams, require
-from hare_jax.boundary import MARGIN, boundary
-from hare_jax.candidates import Sampling, sample
 from hare_jax.elicit.base import PREFERS_B, Elicitor, Question
+from hare_jax.elicit.candidates import Sampling, sample
+from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace
 
 _BOUNDARY_STEPS = 20  # bisections
@@ -43,7 +43,7 @@ class State(NamedTuple):
     position: Array  # () int: the next challenger
 
 
-def hare(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicitor:
+def elicitor(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicitor:
     """HARE with `hp.sampling.num_directions` candidates and as many questions, at most, for each proposal.
 
     `Sampling(num_directions=30)` with one proposal is the paper's single round with K = 30; `num_directions=5` with six
@@ -91,7 +91,7 @@ def _ask(state: State) -> Question:
 
 
 def _tell(state: State, answer: Array) -> State:
-    require(not isinstance(answer, tuple), "answer", "must be 0, 1 or 2 (elicit.bayes takes others, too)", answer)
+    require(not isinstance(answer, tuple), "answer", "must be 0, 1 or 2 (the Bayesian elicitor takes others)", answer)
     shown = _ask(state)
     won = shown.asked & (answer == PREFERS_B)
     best = Recourse(jnp.where(won, shown.b, shown.a), state.best.valid)

@@ -6,13 +6,14 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import Recourse
+from hare_jax.elicit import hare
 from hare_jax.elicit.base import Elicitor
-from hare_jax.elicit.hare import Hare, State, hare
+from hare_jax.elicit.hare import Hare, State
 
 
-def random_choice(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicitor:
-    """As `hare` with the same arguments, but each proposal's winner is drawn with equal chances; it asks nothing."""
-    control = hare(hp, sample_fn)
+def elicitor(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicitor:
+    """As `hare.elicitor` with the same arguments, but each proposal's winner is drawn uniformly; it asks nothing."""
+    control = hare.elicitor(hp, sample_fn)
     return Elicitor(
         start=control.start,
         propose=Partial(_propose, control.propose),

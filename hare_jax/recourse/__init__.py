@@ -17,8 +17,8 @@ from hare_jax.recourse import (
     face,
     growing_spheres,
     latent,
+    least_cost,
     nnce,
-    preference,
     protocf,
     revise,
     roar,
@@ -56,8 +56,8 @@ METHODS: dict[str, Method] = {
     "growing_spheres": Method(
         growing_spheres.GrowingSpheres, nothing_to_fit, growing_spheres.generate, uses_gradients=False
     ),
+    "least_cost": Method(least_cost.LeastCost, nothing_to_fit, least_cost.generate, uses_gradients=False),
     "nnce": Method(nnce.Nnce, nnce.fit, nnce.generate, uses_gradients=False),
-    "preference": Method(preference.Preference, nothing_to_fit, preference.generate, uses_gradients=False),
     "protocf": Method(protocf.ProtoCF, protocf.fit, protocf.generate, uses_gradients=True),
     "revise": Method(revise.Revise, latent.fit, revise.generate, uses_gradients=True),
     "roar": Method(roar.Roar, nothing_to_fit, roar.generate, uses_gradients=True),

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
-from hare_jax.boundary import MARGIN, boundary
+from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows, bounds, project
 
 _ROUNDING = 1e-5  # of a number: what float32 may lose on the way to an action
@@ -145,11 +145,11 @@ def _fit(moves: Array, changes: Array) -> tuple[Array, Array]:
     def left(weight: Array) -> Array:
         return changes / height - jnp.matmul(design, weight, precision="highest")
 
-    def refine(_: int, weight: Array) -> Array:
+    def refit(_: int, weight: Array) -> Array:
         slope = jnp.matmul(design.T, left(weight), precision="highest") / num
         return weight + jax.scipy.linalg.cho_solve(factor, slope)
 
-    weight = jax.lax.fori_loop(0, 4, refine, jnp.zeros_like(moves[0]))
+    weight = jax.lax.fori_loop(0, 4, refit, jnp.zeros_like(moves[0]))
     return height * weight / size, jnp.max(jnp.abs(left(weight)))
 
 

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax import vae
 from hare_jax.base import LogitFn, Recourse, hyperparams
-from hare_jax.boundary import MARGIN, boundary
+from hare_jax.models import vae
 from hare_jax.recourse.latent import Fitted
+from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows, project
 
 

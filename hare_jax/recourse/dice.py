@@ -10,8 +10,8 @@ import optax
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
-from hare_jax.boundary import MARGIN, boundary
 from hare_jax.recourse.descent import search
+from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows, relax, snap
 
 _RIDGE = 1e-3  # on K's diagonal: the determinant of a set with equal members is small instead of 0

@@ -20,8 +20,8 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
 from hare_jax.base import LogitFn, Recourse, choose, hyperparams, require
-from hare_jax.boundary import MARGIN
 from hare_jax.recourse import nnce
+from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, bounds, project
 
 _MOST_PAIRS = 5_000_000  # of neighbours in an epsilon graph; more would take gigabytes

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax import vae
 from hare_jax.base import LogitFn, Recourse
-from hare_jax.boundary import boundary
+from hare_jax.models import vae
+from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, allows, project
 
 

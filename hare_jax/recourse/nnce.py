@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
-from hare_jax.boundary import MARGIN
+from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, bounds, project
 
 

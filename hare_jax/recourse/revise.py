@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax import vae
 from hare_jax.base import LogitFn, Recourse, hyperparams
-from hare_jax.boundary import MARGIN
+from hare_jax.models import vae
 from hare_jax.recourse.latent import Fitted, search
+from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
 
 

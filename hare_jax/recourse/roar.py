@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, choose, hyperparams
-from hare_jax.boundary import MARGIN, boundary
 from hare_jax.recourse.descent import search
+from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows
 
 DUALS = {"l1": jnp.inf, "l2": 2, "linf": 1}  # norm of the weights' change -> order of the norm of the point

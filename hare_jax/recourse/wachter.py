@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
-from hare_jax.boundary import MARGIN, boundary
 from hare_jax.recourse.descent import search
+from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows
 
 

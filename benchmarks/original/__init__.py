@@ -1,0 +1,1 @@
+"""What the original did differently, and its figures."""

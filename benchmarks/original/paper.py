@@ -1,0 +1,128 @@
+"""What the paper's code did and the package does not, each switch needed by a table of the paper.
+
+The original has no notion of an action space past a mask: candidates and growing spheres leave the unit box, categories
+turn fractional on the way to the boundary, candidates are masked only after they were optimised, hidden ideals are
+clipped and never checked again, and half of the base methods change immutable columns. All of it is said here with
+wider spaces and two functions.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hare_jax import people
+from hare_jax.base import LogitFn, Recourse
+from hare_jax.data import Table
+from hare_jax.elicit.candidates import Sampling, directions
+from hare_jax.recourse import growing_spheres
+from hare_jax.space import ActionSpace
+
+SPHERES = growing_spheres.GrowingSpheres(num_samples=1000, sparse=False)
+
+
+class Base(NamedTuple):
+    """A base method as an experiment runs it."""
+
+    method: str
+    space: ActionSpace
+    rows: Array  # (n, d) that it learns from
+    hyperparameters: dict[str, Any]
+
+
+def base(method: str, key: Array, table: Table, movable: Array) -> Base:
+    """The original's version of a base method, said with ours.
+
+    - Wachter's moves the `movable` (d,) columns in the unit box, growing spheres without a box, in 1,000 directions.
+    - FACE loses all immutables but the last, and most of its edges; what is left is the nearest accepted row of a
+      random tenth of all rows, whatever it changes.
+    - C-CHVAE moves the mutable columns in the unit box, CLUE every column without a box.
+    - CRUDS forces neighbouring categories, mutable or not, to be each other's opposite.
+    - None of the last three searches the boundary.
+    """
+    everything, categorical = jnp.ones_like(movable), is_categorical(table)
+    rows = jnp.concatenate([table.x_train, table.x_test])
+    as_decoded = {"num_boundary_steps": 0}
+    whole_categories = box_space(table.space.mutable)._replace(step=jnp.where(categorical, 1.0, 0.0))
+    match method:
+        case "wachter":
+            return Base(method, box_space(movable), rows, {})
+        case "face":
+            tenth = jax.random.permutation(key, rows)[: len(rows) // 10]
+            return Base("nnce", free_space(everything), tenth, {})
+        case "cchvae":
+            return Base(method, whole_categories, rows, as_decoded)
+        case "clue":
+            return Base(method, free_space(everything), table.x_train, as_decoded)
+        case "cruds":
+            return Base(method, paired(whole_categories, categorical), rows, as_decoded)
+        case "growing_spheres":
+            return Base(method, free_space(movable), rows, {"sparse": False, "num_samples": SPHERES.num_samples})
+        case _:
+            return Base(method, free_space(movable), rows, {})
+
+
+def is_categorical(table: Table) -> Array:
+    """Whether each encoded column (d,) comes from a category."""
+    return jnp.array([feature.type == "categorical" for feature in table.features for _ in feature.columns])
+
+
+def paired(space: ActionSpace, categorical: Array) -> ActionSpace:
+    """Make one-hot pairs of the `categorical` (d,) columns, the first with the second and so on, free to change.
+
+    One that is left over stays as it is.
+    """
+    order = jnp.cumsum(categorical) - 1
+    in_pair = categorical & (order < jnp.sum(categorical) // 2 * 2)
+    group = jnp.where(in_pair, order // 2, -1).astype(jnp.int32)
+    return space._replace(mutable=space.mutable | in_pair, group=group)
+
+
+def box_space(movable: Array) -> ActionSpace:
+    """The unit box over the `movable` (d,) continuous columns, without steps, groups or directions."""
+    zero, one = jnp.zeros(movable.shape), jnp.ones(movable.shape)
+    return ActionSpace(movable, zero, one, zero.astype(jnp.int8), -one.astype(jnp.int32), zero)
+
+
+def free_space(movable: Array) -> ActionSpace:
+    """As `box_space`, without the box."""
+    infinite = jnp.full(movable.shape, jnp.inf)
+    return box_space(movable)._replace(lower=-infinite, upper=infinite)
+
+
+def sample(
+    hp: Sampling, movable: Array, key: Array, logit_fn: LogitFn, x: Array, centre: Array, space: ActionSpace
+) -> Array:
+    """Candidates (N, d) of the original: see `from_noise`."""
+    noise = jax.random.normal(key, (hp.num_directions, x.shape[0]), x.dtype)
+    return from_noise(hp, movable, noise, key, logit_fn, x, centre, space)
+
+
+def from_noise(
+    hp: Sampling,
+    movable: Array,
+    noise: Array,
+    key: Array,
+    logit_fn: LogitFn,
+    x: Array,
+    centre: Array,
+    space: ActionSpace,
+) -> Array:
+    """Optimise directions over all columns, then set those that are not `movable` to 0 and don't renormalise."""
+    unit = directions(hp, noise, logit_fn, x, centre, free_space(jnp.ones_like(movable)))
+    return centre[None, :] + jnp.where(movable[None, :], unit, 0)
+
+
+def draw(hp: people.Population, key: Array, logit_fn: LogitFn, x: Array, movable: Array) -> people.User:
+    """As `people.draw`, with the original's ideal."""
+    key_ideal, key_weights = jax.random.split(key)
+    return people.User(hidden_ideal(hp, key_ideal, logit_fn, x, movable), people.cost_weights(key_weights, x))
+
+
+def hidden_ideal(hp: people.Population, key: Array, logit_fn: LogitFn, x: Array, movable: Array) -> Recourse:
+    """The original's ideal: growing spheres from a perturbed point, clipped to the box and not asked about again."""
+    key_start, key_spheres = jax.random.split(key)
+    start, _ = people.refused_start(hp, key_start, logit_fn, x, box_space(movable))
+    found = growing_spheres.search(SPHERES, key_spheres, logit_fn, start, x, free_space(movable))
+    return Recourse(jnp.clip(found.x, 0, 1), found.valid)

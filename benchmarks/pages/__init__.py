@@ -1,0 +1,1 @@
+"""What is written: figures from rows, tables, plots and pages."""

@@ -1,0 +1,113 @@
+"""Figures from rows: means over users and seeds, how sure they are, and what the original has for the same cell."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.specs import ARMS, BAYES, MODELS, MODES, ORACLES
+from benchmarks.store import read_rows
+from benchmarks.tables import PAPER_METHODS
+from hare_jax.data import SOURCES
+from hare_jax.recourse import METHODS
+
+SETTING = ["person", "ideal", "budget", "per_round", "noise", "boundary"]
+CELL = ["dataset", "model", "method", "arm", *SETTING]  # what the original's figures are keyed by
+_FOLDER = Path(__file__).parent.parent / "original"
+_Z = 1.96  # of a 95 % interval
+
+
+def load(out: Path, table: str | None = None) -> pd.DataFrame:
+    """The rows of the newest version in `out`, of one table or all, in the order of the catalogues."""
+    rows = pd.DataFrame(read_rows(out / "rows.jsonl"))
+    if table is not None and len(rows):
+        rows = rows[rows["table"] == table]
+    if not len(rows):
+        return rows
+    rows = rows[rows["version"] == rows["version"].iloc[-1]]
+    rows["l2_squared"] = rows["l2"] ** 2 + rows["l2_sd"] ** 2 * (rows["l2_n"] - 1) / rows["l2_n"].clip(lower=1)
+    orders = {
+        "mode": MODES[::-1],
+        "dataset": [name for name in SOURCES if name != "mortgage"] + ["mortgage"],
+        "model": list(MODELS),
+        "method": [*PAPER_METHODS, *(name for name in METHODS if name not in PAPER_METHODS)],
+        "arm": [*ARMS, *BAYES, *ORACLES],
+    }
+    for column, order in orders.items():
+        rows[column] = pd.Categorical(rows[column], order, ordered=True)
+    return rows.sort_values([*orders, "seed"], kind="stable")
+
+
+def summarise(rows: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
+    """Of `metric`, by `keys`: mean over seeds, s.d. over seeds and over users, users, half-width of a 95 % interval.
+
+    Users are independent within and across seeds, but share a classifier within one: of the two standard errors, users
+    within seeds and seeds, the larger one counts.
+    """
+    sd, n = f"{metric}_sd", f"{metric}_n"
+    known = rows[rows[metric].notna()]
+
+    def one(part: pd.DataFrame) -> pd.Series:
+        spread = np.sqrt((part[sd] ** 2).mean()) if sd in part else np.nan
+        error = np.sqrt((part[sd] ** 2 / part[n].clip(lower=1)).sum()) / len(part) if sd in part else np.nan
+        between = part[metric].std() / np.sqrt(len(part)) if len(part) > 1 else 0.0
+        return pd.Series(
+            {
+                "mean": part[metric].mean(),
+                "sd_seeds": part[metric].std(),
+                "sd_users": spread,
+                "users": part[n].sum() if n in part else np.nan,
+                "half": _Z * max(error, between),
+            }
+        )
+
+    return known.groupby(keys, observed=True, sort=False).apply(one, include_groups=False)
+
+
+@cache
+def original() -> pd.DataFrame:
+    """What is known of the original: `mean`, `sd` over seeds and `seeds` by `CELL`, metric and source.
+
+    Source `authors` is what the authors saved, where it is sure what it belongs to; `measured` our runs of their code.
+    """
+    saved = pd.read_csv(_FOLDER / "authors.csv").rename(columns={"std": "sd", "n_seeds": "seeds"})
+    saved["person"] = np.where(saved["file"].str.startswith("preferences"), "weights", "ideal")
+    saved["noise"] = saved["noise"].str.removeprefix("bernoulli ")
+    saved["per_round"] = saved[["budget", "per_round"]].min(axis=1)
+    saved = saved[saved["method"] != "unknown"].assign(source="authors")
+    runs = pd.read_csv(_FOLDER / "measured.csv").assign(person="ideal", noise="0", boundary="all")
+    runs = runs.drop(columns=["seed", "users", "n_factuals", "test_acc"])
+    runs = runs.melt(id_vars=CELL, var_name="metric").groupby([*CELL, "metric"])["value"]
+    measured = runs.agg(mean="mean", sd="std", seeds="count").reset_index().dropna(subset="mean")
+    columns = [*CELL, "metric", "source", "mean", "sd", "seeds"]
+    return pd.concat([saved[columns], measured.assign(source="measured")[columns]])
+
+
+def find_original(metric: str, **cell: Any) -> pd.Series | None:
+    """The original's figure for a cell, the measured one where there are two; what `cell` leaves out is the default."""
+    full = {"person": "ideal", "ideal": "far", "budget": 30, "per_round": 5, "noise": "0", "boundary": "all"} | cell
+    key = (metric, *(full[name] for name in CELL))
+    return _by_key().get(key)
+
+
+@cache
+def _by_key() -> dict[tuple, pd.Series]:
+    ordered = original().sort_values("source", kind="stable")  # the measured ones last, so that they win
+    return {(row["metric"], *(row[name] for name in CELL)): row for _, row in ordered.iterrows()}
+
+
+def against_authors(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each figure that the authors saved beside ours in paper mode, and the difference in units of their s.d."""
+    ours = rows[rows["mode"] == "paper"].astype(dict.fromkeys(("dataset", "model", "method", "arm"), str))
+    ours = ours.drop_duplicates([*CELL, "seed"])
+    found = []
+    for _, theirs in original().query("source == 'authors'").iterrows():
+        part = ours[(ours[CELL] == theirs[CELL]).all(axis=1)]
+        values = part[theirs["metric"]].dropna() if theirs["metric"] in part else pd.Series(dtype=float)
+        if len(values):
+            gap = values.mean() - theirs["mean"]
+            within = abs(gap) <= theirs["sd"] + 1e-9
+            found.append({**theirs, "ours": values.mean(), "ours_sd": values.std(), "gap": gap, "within": within})
+    return pd.DataFrame(found)

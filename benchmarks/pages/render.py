@@ -1,0 +1,146 @@
+"""Tables of results in Markdown, our figures beside the original's; the plots are in `plots`."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.pages import figures, plots
+from benchmarks.tables import TABLES, Table
+
+_BASE_CELL = ["dataset", "model", "method"]
+_ARMS = {"base": "base", "random": "random", "single": "one round", "multi": "many rounds"}
+_ABOUT = """
+Means over users and then seeds; +- is the s.d. over seeds. *Distance* is L2 from the recourse to the hidden ideal.
+*Original* is what the authors saved (`benchmarks/original/authors.csv`, seeds 1 to 4) or, marked (m), our runs of their
+code (`benchmarks/original/measured.csv`, most of them one seed with 8 to 100 users). *Gain* is by how much the distance
+fell from the same user's base recourse, with a 95 % interval over users. Rates are shares; *users* counts those with a
+recourse.
+"""
+
+
+def write(name: str, out: Path) -> Path:
+    """Render the rows of table `name` in `out` to a Markdown file and plots there; the path of the former."""
+    rows, table = figures.load(out, name), TABLES[name]
+    lines = [f"# {name}: {table.title}", _ABOUT]
+    for mode, part in rows.groupby("mode", observed=True, sort=False) if len(rows) else ():
+        lines += [f"## {mode} mode", ""]
+        plot = plots.draw(name, table, part, out / f"{name}_{mode}.png")
+        lines += [f"![{table.title}]({plot.name})", ""] if plot else []
+        lines += [*_main_table(part), ""] if not table.levels and table.person == "ideal" else []
+        lines += [*_cells(table, part), ""]
+    path = out / f"{name}.md"
+    path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+    return path
+
+
+def _main_table(rows: pd.DataFrame) -> list[str]:
+    """What is specific to the main table: how we compare with the original, and the distances side by side."""
+    return [*_comparison(rows), "", "### Base recourses", "", *_base_quality(rows), "", "### All arms", ""]
+
+
+def _comparison(rows: pd.DataFrame) -> list[str]:
+    """In how many of the cells that the original has a figure of ours is as good, and by how much the others miss."""
+    slack: dict[str, dict[str, float]] = {
+        "success of the base method at least the original's": {},
+        "L1 length of the base recourse at most 1.1 times the original's": {},
+        "one round cuts the distance by at least as large a share as the original's": {},
+        "many rounds cut the distance by at least as large a share as the original's": {},
+    }
+    for cell, part in rows.groupby(_BASE_CELL, observed=True, sort=False):
+        gaps = [
+            _mean(part, "base", "success") - _theirs(cell, "base", "success"),
+            1.1 * _theirs(cell, "base", "l1") - _mean(part, "base", "l1"),
+            *(_their_ratio(cell, arm) - _ratio(part, arm) for arm in ("single", "multi")),
+        ]
+        for claim, gap in zip(slack, gaps, strict=True):
+            if gap == gap:
+                slack[claim][" ".join(cell)] = gap
+    lines = []
+    for claim, cells in slack.items():
+        missed = [f"{cell} ({gap:.3f})" for cell, gap in cells.items() if gap < -1e-9]
+        but = f"; not {', '.join(missed)}" if missed else ""
+        lines.append(f"- {claim}: {len(cells) - len(missed)} of {len(cells)} cells{but}")
+    return [*lines, f"- immutable columns that a recourse changes: {rows['violations'].max():.3g} in the worst row"]
+
+
+def _base_quality(rows: pd.DataFrame) -> list[str]:
+    names = {"success": "success", "violations": "immutables changed", "l1": "L1", "l0": "features changed"}
+    header = [heading for name in names.values() for heading in (name, "original")]
+    lines = _header([*_BASE_CELL, *header, "redundant", "valid", "feasible", "fit, s"])
+    for cell, part in rows.groupby(_BASE_CELL, observed=True, sort=False):
+        shown = []
+        for name in names:
+            shown += [_number(_mean(part, "base", name)), _original(name, cell, arm="base")]
+        others = [_number(_mean(part, "base", name)) for name in ("redundancy", "valid", "feasible", "fit_s")]
+        lines.append(_line([*cell, *shown, *others]))
+    return lines
+
+
+def _cells(table: Table, rows: pd.DataFrame) -> list[str]:
+    """One line a cell: what it is, our figures, the original's, and what else was measured."""
+    metric = "ideal_l2" if table.person == "ideal" else "weighted_cost"
+    varies = [] if table.varies == "arm" else [table.varies]
+    keys = [*_BASE_CELL, *varies, "arm"]
+    name = "distance" if metric == "ideal_l2" else "weighted cost"
+    others = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "l2", "redundancy", "violations", "questions")
+    header = [*keys, name, "s.d. of users", "original", "(ours - original) / s.d.", "gain", "users"]
+    lines = _header([*header, *(other.replace("_", " ") for other in others)])
+    ours, gains = figures.summarise(rows, keys, metric), figures.summarise(rows, keys, f"{metric}_gain")
+    means = rows.groupby(keys, observed=True, sort=False)[list(others)].mean()
+    for key, figure in ours.iterrows():
+        assert isinstance(key, tuple)
+        cell = dict(zip(keys, key, strict=True)) | {"person": table.person}
+        if "budget" in cell:
+            cell["per_round"] = min(cell["budget"], 5)
+        theirs = figures.find_original(metric, **cell)
+        gain = "" if cell["arm"] == "base" else f"{gains.loc[key, 'mean']:.3f} +- {gains.loc[key, 'half']:.3f}"
+        shown = [f"{figure['mean']:.3f} +- {_number(figure['sd_seeds'])}", _number(figure["sd_users"]), _figure(theirs)]
+        shown += [_gap(figure["mean"], theirs), gain, f"{figure['users']:.0f}"]
+        labels = [_ARMS[part] if column == "arm" else part for column, part in zip(keys, key, strict=True)]
+        lines.append(_line([*labels, *shown, *(_number(value) for value in means.loc[key])]))
+    return lines
+
+
+def _mean(cell: pd.DataFrame, arm: str, name: str) -> float:
+    return float(cell.loc[cell["arm"] == arm, name].astype(float).mean())
+
+
+def _ratio(cell: pd.DataFrame, arm: str) -> float:
+    return _mean(cell, arm, "ideal_l2") / _mean(cell, "base", "ideal_l2")
+
+
+def _theirs(cell: Any, arm: str, metric: str) -> float:
+    found = figures.find_original(metric, **dict(zip(_BASE_CELL, cell, strict=True)), arm=arm)
+    return float("nan") if found is None else found["mean"]
+
+
+def _their_ratio(cell: Any, arm: str) -> float:
+    return _theirs(cell, arm, "ideal_l2") / _theirs(cell, "base", "ideal_l2")
+
+
+def _original(metric: str, cell: Any, arm: str) -> str:
+    return _figure(figures.find_original(metric, **dict(zip(_BASE_CELL, cell, strict=True)), arm=arm))
+
+
+def _figure(found: pd.Series | None) -> str:
+    if found is None:
+        return ""
+    spread = "" if found["sd"] != found["sd"] else f" +- {_number(found['sd'])}"
+    return f"{_number(found['mean'])}{spread}" + (" (m)" if found["source"] == "measured" else "")
+
+
+def _gap(mean: float, found: pd.Series | None) -> str:
+    return "" if found is None or not found["sd"] > 0 else f"{(mean - found['mean']) / found['sd']:+.2f}"
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def _header(names: list[str]) -> list[str]:
+    return [_line([name.replace("dataset", "data set") for name in names]), _line(["---"] * len(names))]
+
+
+def _line(cells: list[Any]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

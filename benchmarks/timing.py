@@ -1,0 +1,57 @@
+"""How long a program takes: compilation and a warm run apart, with the memory of the process."""
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Timed(NamedTuple):
+    """A program's result, the seconds its compilation took and those of one warm run."""
+
+    value: Any
+    compile_s: float
+    run_s: float
+
+
+_compilations: list[str] = []  # events that JAX reported so far
+
+
+def _listen(event: str, duration_secs: float, **kwargs: Any) -> None:
+    if event.startswith("/jax/core/compile"):
+        _compilations.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_listen)
+
+
+def timed(fn: Callable, *args: Any, **kwargs: Any) -> Timed:
+    """Call a jitted function and wait for its result; if that compiled, call it again: the difference is what it took.
+
+    The second call is left out where the first was warm, which halves the time of a table with many seeds.
+    """
+    seconds: list[float] = []
+    known = len(_compilations)
+    while not seconds or (len(seconds) == 1 and len(_compilations) > known):
+        start = time.perf_counter()
+        value = jax.block_until_ready(fn(*args, **kwargs))
+        seconds.append(time.perf_counter() - start)
+    return Timed(value, max(seconds[0] - seconds[-1], 0.0), seconds[-1])
+
+
+def compile_quickly() -> None:
+    """Have a CPU compile in half the time: tables are many programs that run for milliseconds.
+
+    The flag is read when the first program is compiled, in this process and in those that it starts.
+    """
+    os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}".strip()
+
+
+def peak_mib() -> float:
+    """The largest memory of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024**2 if sys.platform == "darwin" else 1024)

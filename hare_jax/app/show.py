@@ -1,0 +1,114 @@
+"""What the `hare-jax` command prints of a demonstration."""
+
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hare_jax import data
+from hare_jax.app import demo
+from hare_jax.evaluate.summary import Summary
+
+_HEADINGS = {
+    "success": "success\n%",
+    "valid": "valid\n%",
+    "feasible": "feas-\nible %",
+    "ideal_l2": "distance to ideal\n(L2, 95% interval)",
+    "ideal_cosine": "1 - cos\nto ideal",
+    "l1": "cost\n(L1)",
+    "weighted_cost": "cost\n(wL1)",
+    "l0": "feat-\nures",
+    "redundancy": "redun-\ndant",
+    "violations": "viola-\ntions",
+}
+
+
+def demonstration(console: Console, options: demo.Demo, report: demo.Report) -> None:
+    """Print the table of all arms, and one applicant before and after."""
+    for part in (_introduction(options, report), _arms_table(report), _arms_notes(report)):
+        console.print(part)
+    _applicant(console, options, report)
+
+
+def _introduction(options: demo.Demo, report: demo.Report) -> str:
+    people, table = report.people, report.table
+    which = "all of them" if people.num_drawn == people.num_refused else f"the first {people.num_drawn}"
+    fewer = f", fewer than the {options.num_users} asked for" if people.num_refused < options.num_users else ""
+    return (
+        f"\n[bold]{table.name}[/]: {data.SOURCES[table.name].about}. The classifier is right about "
+        f"{report.accuracy:.1%} of {len(table.x_test)} test rows (balanced accuracy {report.balanced_accuracy:.1%}) "
+        f"and refuses {people.num_refused} of them. People simulated: {which}{fewer}. The table stands on the "
+        f"{len(people.x)} of these {people.num_drawn} for whom an ideal was found ({options.ideal}).\n"
+    )
+
+
+def _arms_table(report: demo.Report) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, collapse_padding=True)
+    grid.add_column("", no_wrap=True)
+    for heading in (*_HEADINGS.values(), "ques-\ntions", "ms a\nperson"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for name, arm in report.arms.items():
+        figures = [_figure(metric, arm.summaries[metric]) for metric in _HEADINGS]
+        milliseconds = 1000 * arm.seconds
+        took = f"{milliseconds:#.3g}" if milliseconds < 100 else f"{milliseconds:,.0f}"
+        grid.add_row(name, *figures, f"{arm.questions:.1f}", took)
+    return grid
+
+
+def _figure(metric: str, summary: Summary) -> str:
+    if int(summary.n) == 0:
+        return "-"
+    mean, low, high = (float(value) for value in (summary.mean, summary.low, summary.high))
+    if metric in ("success", "valid", "feasible"):
+        return f"{100 * mean:.1f}"
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]" if metric == "ideal_l2" else f"{mean:.2f}"
+
+
+def _arms_notes(report: demo.Report) -> str:
+    counts = sorted({int(arm.summaries["ideal_l2"].n) for arm in report.arms.values()})
+    return (
+        f"Means over people: success and valid over {len(report.people.x)}, the rest over the successes "
+        f"({' to '.join(map(str, counts))}). wL1 weighs the changes with each person's hidden weights. Time is warm, "
+        "for all people in one batch; all others start from base, and its time comes on top.\n"
+    )
+
+
+def _applicant(console: Console, options: demo.Demo, report: demo.Report) -> None:
+    gains = demo.gain(report)
+    index = options.applicant - 1 if options.applicant else int(np.argmax(gains))
+    if not np.isfinite(gains[index]):
+        console.print(f"The base method found no recourse for applicant {index + 1} of {len(gains)}: nothing to show.")
+        return
+    rule = "" if options.applicant else " (the one whom many rounds brought most of the way from base to ideal)"
+    names = "base", "many rounds", "Bayes"
+    base, many, bayes = (float(report.arms[name].measures.ideal_l2[index]) for name in names)
+    distances = f"distance to ideal {base:.2f} -> {many:.2f} (HARE), {bayes:.2f} (Bayes)"
+    about = f"[bold]Applicant {index + 1}[/] of {len(gains)}{rule}: {distances}."
+    console.print(about, _applicant_table(report, index), sep="\n\n")
+
+
+def _applicant_table(report: demo.Report, index: int) -> Table:
+    """Features that any of the recourses changes: as they are now, and what each makes of them."""
+    arms = {"base\nrecourse": "base", "after\nHARE": "many rounds", "after\nBayes": "Bayes"}
+    points = [report.people.x, *(report.arms[arm].recourse.x for arm in arms.values()), report.people.hidden.ideal.x]
+    shown = report.table.decode(np.stack([np.asarray(rows[index]) for rows in points]))
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("", "now", *arms, "ideal they\nhad in mind"):
+        grid.add_column(heading, justify="right" if heading else "left")
+    for feature in report.table.features:
+        now, *others = (_in_units(value) for value in shown[feature.name])
+        if any(value != now for value in others):
+            label = f"{feature.label}, {feature.unit}" if feature.unit else feature.label
+            changes = ("" if value == now else f"-> {value}" for value in others)
+            grid.add_row(Text(label), Text(now), *(Text(change, style="bold") for change in changes))
+    return grid
+
+
+def _in_units(value: Any) -> str:
+    if not isinstance(value, int | float | np.number):
+        return str(value)
+    number = float(value)
+    return f"{number:,.0f}" if number.is_integer() or abs(number) >= 1000 else f"{number:.4g}"

@@ -1,0 +1,9 @@
+"""From a DataFrame to arrays and an action space, and back: the only room that knows pandas."""
+
+from hare_jax.data.sources import SOURCES as SOURCES
+from hare_jax.data.sources import Source as Source
+from hare_jax.data.sources import fetch as fetch
+from hare_jax.data.sources import load as load
+from hare_jax.data.sources import read as read
+from hare_jax.data.table import Table as Table
+from hare_jax.data.table import from_frame as from_frame

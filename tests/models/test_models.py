@@ -1,0 +1,217 @@
+from functools import partial
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+from flax import linen, nnx
+from jax.tree_util import Partial
+from spaces import array, counting, jit, split
+
+from hare_jax import models
+from hare_jax.elicit import Hare, hare, run
+from hare_jax.elicit.candidates import Sampling
+from hare_jax.evaluate import metrics
+from hare_jax.models import Training
+from hare_jax.people import prefers_nearer
+from hare_jax.recourse import bind
+from hare_jax.space import action_space
+
+NUM_ROWS, NUM_COLUMNS = 600, 4
+TRAINING = Training(hidden=(6,), learning_rate=0.01, batch_size=64, num_epochs=10)
+
+fit = jit(models.fit)
+fit_seeds = jit(jax.vmap(models.fit, in_axes=(None, 0, None, None)))
+
+
+@pytest.fixture(scope="module")
+def separable():
+    """Rows with a gap of 0.2 on either side of a plane."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (4 * NUM_ROWS, NUM_COLUMNS))
+    distance = x @ np.array([1.0, -1.0, 0.5, 0.0]) / 1.5 + 0.05
+    chosen = np.flatnonzero(np.abs(distance) > 0.2)[:NUM_ROWS]
+    return array(x[chosen]), array((distance[chosen] > 0).astype(int))
+
+
+@pytest.fixture(scope="module")
+def fitted(separable):
+    return jax.device_get(fit_seeds(TRAINING, split(0, 3), *separable))
+
+
+def test_init_is_uniform_within_the_root_of_the_fan_in():
+    params = jax.device_get(jit(partial(models.init, num_columns=50, hidden=(40, 30)))(jax.random.key(1)))
+    fan_ins = (50, 40, 30)
+    assert [layer.weight.shape for layer in params] == [(40, 50), (30, 40), (1, 30)]
+    assert [layer.bias.shape for layer in params] == [(40,), (30,), (1,)]
+    for layer, fan_in in zip(params, fan_ins, strict=True):
+        scaled = np.concatenate([layer.weight.ravel(), layer.bias]) * np.sqrt(fan_in)
+        assert np.all(np.abs(scaled) <= 1)
+        assert abs(scaled.mean()) < 4 / np.sqrt(3 * scaled.size)
+        assert abs(scaled.std() - 3**-0.5) < 2 / np.sqrt(scaled.size)
+    assert not np.isin(params[0].bias, params[0].weight).any()  # keys are used once
+
+
+def test_logit_in_closed_form():
+    rng = np.random.default_rng(2)
+    shapes = [(3, 5), (2, 3), (1, 2)]
+    params = tuple(models.Layer(array(rng.normal(size=shape)), array(rng.normal(size=shape[0]))) for shape in shapes)
+    x = array(rng.normal(size=5))
+    hidden = np.maximum(params[0].weight @ x + params[0].bias, 0)
+    hidden = np.maximum(params[1].weight @ hidden + params[1].bias, 0)
+    expected = params[2].weight @ hidden + params[2].bias
+    assert models.logit(params, x).shape == ()
+    np.testing.assert_allclose(models.logit(params, x), expected[0], rtol=1e-5, atol=1e-6)
+    linear = (models.Layer(array([[1.0, -2.0]]), array([0.5])),)
+    np.testing.assert_allclose(models.classifier(linear)(array([3.0, 1.0])), 1.5)
+
+
+def test_fit_learns_a_separable_problem(separable, fitted):
+    for seed in range(3):
+        logit_fn = models.classifier(jax.tree.map(lambda leaf, seed=seed: leaf[seed], fitted))
+        assert models.accuracy(logit_fn, *separable) > 0.98
+        assert models.balanced_accuracy(logit_fn, *separable) > 0.98
+
+
+def test_a_batch_of_seeds_is_the_single_fits(separable, fitted):
+    single = fit(TRAINING, split(0, 3)[1], *separable)
+    for ours, batched in zip(jax.tree.leaves(single), jax.tree.leaves(fitted), strict=True):
+        np.testing.assert_allclose(ours, batched[1], rtol=1e-3, atol=1e-4)
+    assert not np.allclose(fitted[0].weight[0], fitted[0].weight[1])
+
+
+def test_accuracies_by_hand():
+    logit_fn = Partial(models.logit, (models.Layer(array([[1.0]]), array([0.0])),))
+    x, y = array([[1.0], [0.0], [-1.0], [-2.0], [3.0]]), array([1, 1, 1, 0, 0])
+    np.testing.assert_allclose(models.accuracy(logit_fn, x, y), 3 / 5)
+    np.testing.assert_allclose(models.balanced_accuracy(logit_fn, x, y), (2 / 3 + 1 / 2) / 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros(3), [0, 1, 0], r"x: must have shape \(n, d\); got \(3,\)"),
+        (np.zeros((3, 2)), [0, 1], r"y: must have shape \(3,\), as x has rows; got \(2,\)"),
+        (np.zeros((3, 2)), [[0], [1], [0]], r"y: must have shape \(3,\), as x has rows; got \(3, 1\)"),
+        ([[0, np.nan], [1, 1]], [0, 1], r"x: must not hold NaN; got 1"),
+        (np.zeros((3, 2)), [1, 1, 1], r"y: must hold both 0 and 1 and nothing else; got \[1\]"),
+        (np.zeros((3, 2)), [0, 1, 2], r"y: must hold both 0 and 1 and nothing else; got \[0, 1, 2\]"),
+        (np.zeros((2, 2)), [0, np.nan], r"y: must hold both 0 and 1 and nothing else; got \[0.0, nan\]"),
+    ],
+)
+def test_check_rows(x, y, message):
+    models.check_rows(np.zeros((2, 1)), np.array([0, 1]))
+    with pytest.raises(ValueError, match=message):
+        models.fit(models.Training(), jax.random.key(0), np.asarray(x), np.asarray(y))
+
+
+# Other libraries' models: a Partial of a module-level function, so that new weights are new leaves and nothing else.
+
+LINEN = linen.Sequential([linen.Dense(6), linen.relu, linen.Dense(1)])
+
+
+def linen_logit(params, x):
+    return LINEN.apply(params, x)[0]
+
+
+def nnx_logit(graphdef, state, x):
+    """The graph definition has no leaves: it is compared, not traced."""
+    return nnx.merge(graphdef, state)(x)[0]
+
+
+class EquinoxModel(eqx.Module):
+    hidden: eqx.nn.Linear
+    last: eqx.nn.Linear
+
+    def __init__(self, key):
+        key_hidden, key_last = jax.random.split(key)
+        self.hidden, self.last = eqx.nn.Linear(NUM_COLUMNS, 6, key=key_hidden), eqx.nn.Linear(6, 1, key=key_last)
+
+    def __call__(self, x):
+        return self.last(jax.nn.relu(self.hidden(x)))
+
+
+def equinox_logit(module, x):
+    """The module is a pytree itself, of arrays alone."""
+    return module(x)[0]
+
+
+def drawn(seed, shapes):
+    """Weights in a tree of shapes: eager initialisers would compile one program a layer."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: array(rng.normal(size=leaf.shape)), shapes)
+
+
+def linen_classifier(seed):
+    shapes = jax.eval_shape(LINEN.init, jax.random.key(0), np.zeros(NUM_COLUMNS))
+    return Partial(linen_logit, drawn(seed, shapes))
+
+
+def nnx_classifier(seed):
+    def build():
+        rngs = nnx.Rngs(0)
+        return nnx.Sequential(nnx.Linear(NUM_COLUMNS, 6, rngs=rngs), nnx.relu, nnx.Linear(6, 1, rngs=rngs))
+
+    graphdef, shapes = nnx.split(nnx.eval_shape(build))
+    return Partial(nnx_logit, graphdef, drawn(seed, shapes))
+
+
+def equinox_classifier(seed):
+    return Partial(equinox_logit, drawn(seed, jax.eval_shape(EquinoxModel, jax.random.key(0))))
+
+
+ask = jit(lambda logit_fn, x: logit_fn(x))
+
+
+def recourse_and_session(key, logit_fn, x, ideal, space):
+    """Wachter's recourse, and HARE's after a round of three questions."""
+    key_method, key_session = jax.random.split(key)
+    found = bind("wachter", key_method, logit_fn, x[None, :], space, num_steps=50)(key_method, logit_fn, x, space)
+    elicitor = hare.elicitor(Hare(sampling=Sampling(num_directions=3, num_steps=5)))
+    prefers = Partial(prefers_nearer, ideal)
+    best, _ = run(elicitor, prefers, key_session, logit_fn, x, found, space, num_proposals=1)
+    return found, best
+
+
+@pytest.mark.parametrize("classifier", [linen_classifier, nnx_classifier, equinox_classifier])
+def test_classifiers_of_other_libraries(classifier):
+    space = action_space([True] * NUM_COLUMNS, [-1] * NUM_COLUMNS, [1] * NUM_COLUMNS)
+    solve, traces = counting(recourse_and_session)
+    x, ideal = array([-0.5, 0.2, 0.1, 0.4]), array([0.9, 0.1, -0.8, 0.0])
+    keeps = jit(lambda x, x_cf: metrics.feasible(x, x_cf, space).all)
+    recourses, num_valid = [], 0
+    for seed in range(4):
+        logit_fn = classifier(seed)
+        found, best = solve(jax.random.key(seed), logit_fn, x, ideal, space)
+        assert found.valid == best.valid
+        num_valid += int(best.valid)
+        for recourse in (found, best):
+            assert keeps(x, recourse.x)
+            assert bool(ask(logit_fn, recourse.x) >= 0) or not recourse.valid
+        first, last = (np.linalg.norm(np.asarray(recourse.x) - ideal) for recourse in (found, best))
+        assert last <= first + 1e-4
+        recourses.append(np.asarray(best.x).tolist())
+    assert len(traces) == 1
+    assert num_valid >= 2
+    assert recourses[0] != recourses[1]  # the new weights arrive
+
+
+def test_dtype_is_kept_under_x64():
+    with jax.enable_x64(True):
+        for dtype in ("float32", "float64"):
+            x = jax.ShapeDtypeStruct((NUM_ROWS, NUM_COLUMNS), dtype)
+            params = jax.eval_shape(partial(models.init, num_columns=NUM_COLUMNS), jax.random.key(0))
+            params = jax.tree.map(lambda leaf, dtype=dtype: jax.ShapeDtypeStruct(leaf.shape, dtype), params)
+            assert jax.eval_shape(jax.vmap(models.logit, in_axes=(None, 0)), params, x).dtype == dtype
+        trained = jax.eval_shape(models.fit, TRAINING, jax.random.key(0), x, jax.ShapeDtypeStruct((NUM_ROWS,), int))
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(trained)} == {"float64"}
+
+
+def test_balanced_weighs_both_classes_the_same():
+    training = models.balanced(np.array([0.0] * 100 + [1.0] * 1100), hidden=(4,))
+    np.testing.assert_allclose(1100 * training.positive_weight, 100)
+    assert training.hidden == (4,)
+    assert training.num_epochs * (1200 // training.batch_size) >= 600
+    assert models.balanced(np.arange(20_000) % 2).num_epochs == models.Training().num_epochs
+    with pytest.raises(ValueError, match=r"y: must hold both 0 and 1; got \[1.0\]"):
+        models.balanced(np.ones(3))
