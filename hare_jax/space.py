@@ -4,6 +4,9 @@ One rule covers every kind of feature. Around a factual `x`, column j may move w
 holds `x` itself and shrinks to it for an immutable column; an ordered column moves in whole steps from `x`; the columns
 of a one-hot group hold one 1. A two-level category is one ordered column with step 1. `project` finds the nearest such
 point, and `allows` asks whether a point is its own projection, so the two can't disagree.
+
+What kind of column a column is, which columns make up one feature and what a weighted change costs is defined here and
+nowhere else: `is_category`, `is_coarse`, `same_feature`, `weighted_l1`.
 """
 
 from typing import NamedTuple
@@ -121,6 +124,37 @@ def bounds(space: ActionSpace, x: Array) -> tuple[Array, Array]:
     return jnp.where(falls, lower, x), jnp.where(rises, upper, x)
 
 
+def is_category(space: ActionSpace) -> Array:
+    """Which columns (d,) belong to a category: those of one-hot groups, and those with two values between the bounds.
+
+    >>> space = action_space([True] * 4, [0] * 4, [1] * 4, group=[-1, -1, 0, 0], step=[0.25, 1, 1, 1])
+    >>> is_category(space).tolist(), is_coarse(space).tolist()
+    ([False, True, True, True], [False, True, True, True])
+    """
+    return _num_steps_at_most(space, 1, space.lower, space.upper)
+
+
+def is_coarse(space: ActionSpace, x: Array | None = None) -> Array:
+    """Which columns (d,) move by jumps: categories, and columns with at most two steps between their bounds.
+
+    The bounds are those of the space, or of somebody at `x` (d,).
+    """
+    lower, upper = (space.lower, space.upper) if x is None else bounds(space, x)
+    return _num_steps_at_most(space, 2, lower, upper)
+
+
+def same_feature(space: ActionSpace) -> Array:
+    """Whether columns i and j belong to one feature, a one-hot group being one: (d, d) bool."""
+    group = space.group
+    grouped = (group[:, None] == group[None, :]) & (group >= 0)[:, None]
+    return grouped | jnp.eye(group.shape[0], dtype=bool)
+
+
+def weighted_l1(weights: Array, x: Array, x_cf: Array) -> Array:
+    """`sum_j weights_j |x'_j - x_j|`: (), the cost of the change from `x` to `x_cf` with `weights`, all (d,)."""
+    return jnp.sum(weights * jnp.abs(x_cf - x))
+
+
 def relax(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """Nearest point (d,) to `x_cf` inside the bounds, with categories and steps left fractional; NaN becomes `x`."""
     lower, upper = bounds(space, x)
@@ -164,6 +198,11 @@ def along(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
     point = x + jnp.where(space.step > 0, jnp.round(change / step) * step, change)
     rounding = jnp.clip(point, jnp.minimum(x, x_cf), jnp.maximum(x, x_cf)) - point
     return jnp.where(fraction >= 1, x_cf, point + jax.lax.stop_gradient(rounding))
+
+
+def _num_steps_at_most(space: ActionSpace, num: int, lower: Array, upper: Array) -> Array:
+    ordered = (space.step > 0) & (num * space.step >= (upper - lower) * (1 - _GRID_TOLERANCE))
+    return (space.group >= 0) | ordered
 
 
 def _to_grid(step: Array, x: Array, point: Array, lower: Array, upper: Array) -> Array:

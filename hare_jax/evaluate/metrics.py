@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
-from hare_jax.space import ActionSpace
+from hare_jax.space import ActionSpace, same_feature, weighted_l1
 
 _CHANGED = 1e-5  # a smaller change is no change
 _GRID_TOLERANCE = 1e-3  # in steps
@@ -87,7 +87,7 @@ def linf(x: Array, x_cf: Array) -> Array:
 
 def weighted_cost(weights: Array, x: Array, x_cf: Array) -> Array:
     """Cost to a person with the given weights (d,), sum_j w_j |x'_j - x_j|: () (HARE, TMLR 2025)."""
-    return jnp.sum(weights * jnp.abs(x_cf - x))
+    return weighted_l1(weights, x, x_cf)
 
 
 def ideal_l2(ideal: Array, x_cf: Array) -> Array:
@@ -126,7 +126,7 @@ def redundancy(logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace) -> 
     >>> int(redundancy(lambda x: x[0] - 0.5, jnp.zeros(2), jnp.ones(2), space))
     1
     """
-    put_back = jnp.where(_same_feature(space), x[None, :], x_cf[None, :])  # (d, d): row j has the feature of j back
+    put_back = jnp.where(same_feature(space), x[None, :], x_cf[None, :])  # (d, d): row j has the feature of j back
     still = jax.vmap(lambda row: accepted(logit_fn, row))(put_back)
     return jnp.sum(_changed_features(x, x_cf, space) & still)
 
@@ -197,16 +197,9 @@ def _changed(x: Array, x_cf: Array) -> Array:
     return jnp.abs(x_cf - x) > _CHANGED
 
 
-def _same_feature(space: ActionSpace) -> Array:
-    """Whether columns i and j belong to one feature: (d, d) bool."""
-    group = space.group
-    grouped = (group[:, None] == group[None, :]) & (group >= 0)[:, None]
-    return grouped | jnp.eye(group.shape[0], dtype=bool)
-
-
 def _changed_features(x: Array, x_cf: Array, space: ActionSpace) -> Array:
     """Which features changed, (d,) bool, each shown at its first column."""
-    same = _same_feature(space)
+    same = same_feature(space)
     first = jnp.argmax(same, axis=1) == jnp.arange(x.shape[0])
     return first & jnp.any(same & _changed(x, x_cf)[None, :], axis=1)
 
@@ -215,6 +208,6 @@ def _holds_one_1(x_cf: Array, space: ActionSpace, tolerance: Array) -> Array:
     """Whether the feature of each column holds one 1 and otherwise zeros: (d,) bool."""
     one = jnp.abs(x_cf - 1) <= tolerance
     zero = jnp.abs(x_cf) <= tolerance
-    same = _same_feature(space)
+    same = same_feature(space)
     fractional = jnp.any(same & ~(one | zero)[None, :], axis=1)
     return (jnp.sum(same & one[None, :], axis=1) == 1) & ~fractional

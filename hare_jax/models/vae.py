@@ -18,7 +18,7 @@ from jax import Array
 
 from hare_jax.base import hyperparams, is_known, require
 from hare_jax.models import Layer, Params
-from hare_jax.space import ActionSpace, bounds, relax
+from hare_jax.space import ActionSpace, bounds, is_category, relax, same_feature
 
 
 @hyperparams
@@ -76,7 +76,7 @@ def decode(model: Model, z: Array, x: Array, space: ActionSpace) -> Array:
     """
     given = jnp.where(space.mutable, 0, (x - model.centre) / model.scale)
     raw = perceptron(model.weights["decoder"], jnp.concatenate([z, given]))
-    return jnp.where(_is_category(space), raw, model.centre + model.scale * raw)
+    return jnp.where(is_category(space), raw, model.centre + model.scale * raw)
 
 
 def mean_row(raw: Array, x: Array, space: ActionSpace) -> Array:
@@ -84,7 +84,7 @@ def mean_row(raw: Array, x: Array, space: ActionSpace) -> Array:
 
     Numbers are their means, categories their probabilities among the levels that are open to `x`; immutables are `x`'s.
     """
-    probability = jnp.exp(_log_softmax(space.group, jnp.where(bounds(space, x)[1] > 0.5, raw, -1e9)))
+    probability = jnp.exp(_log_softmax(space, jnp.where(bounds(space, x)[1] > 0.5, raw, -1e9)))
     lower, step = space.lower.astype(x.dtype), space.step.astype(x.dtype)
     two_levels = jnp.where(_is_binary(space), lower, 0) + step * jax.nn.sigmoid(raw)
     point = jnp.where(_is_binary(space), two_levels, jnp.where(space.group >= 0, probability, raw))
@@ -98,7 +98,7 @@ def log_likelihood(model: Model, raw: Array, x: Array, space: ActionSpace) -> Ar
     lower = jnp.where(_is_binary(space), space.lower, 0).astype(x.dtype)
     high = jnp.where(_is_binary(space), x - lower > space.step / 2, 0).astype(x.dtype)
     two_levels = -optax.sigmoid_binary_cross_entropy(raw, high)
-    level = x * _log_softmax(space.group, raw)
+    level = x * _log_softmax(space, raw)
     each = jnp.where(_is_binary(space), two_levels, jnp.where(space.group >= 0, level, number))
     return jnp.sum(jnp.where(space.mutable, each, 0))
 
@@ -206,18 +206,13 @@ def check_rows(rows: Array) -> None:
 
 
 def _is_binary(space: ActionSpace) -> Array:
-    """Which columns (d,) are two-level categories: a step leads from the lowest value past or to the highest."""
-    return (space.group < 0) & (space.step > 0) & (space.step >= (space.upper - space.lower) * (1 - 1e-6))
+    return is_category(space) & (space.group < 0)
 
 
-def _is_category(space: ActionSpace) -> Array:
-    return (space.group >= 0) | _is_binary(space)
-
-
-def _log_softmax(group: Array, raw: Array) -> Array:
+def _log_softmax(space: ActionSpace, raw: Array) -> Array:
     """Log-softmax (d,) of `raw` (d,) within each group; 0 outside of them all."""
-    inside = group >= 0
-    same = (group[:, None] == group[None, :]) & inside[None, :]
+    inside = space.group >= 0
+    same = same_feature(space) & inside[None, :]
     top = jax.lax.stop_gradient(jnp.max(jnp.where(same, raw[None, :], -1e30), axis=1))
     spread = jnp.where(inside, raw - top, 0)
     total = jnp.where(inside, same.astype(raw.dtype) @ jnp.exp(spread), 1)

@@ -12,7 +12,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Prefers, Recourse, hyperparams
 from hare_jax.recourse import growing_spheres
-from hare_jax.space import ActionSpace, project
+from hare_jax.space import ActionSpace, project, weighted_l1
 
 DISTANCES = {"near": 0.2, "intermediate": 0.8, "far": 1.5}
 _WEIGHT_CENTRES = (0.2, 1.0, 2.0, 3.0, 4.0)
@@ -83,7 +83,7 @@ def prefers_nearer(ideal: Array, key: Array, x: Array, a: Array, b: Array) -> Ar
 
 def prefers_cheaper(weights: Array, key: Array, x: Array, a: Array, b: Array) -> Array:
     """Whether the change from `x` to `a` (d,) costs strictly less than to `b` (d,): `sum_j weights_j |a_j - x_j|`."""
-    return jnp.sum(weights * jnp.abs(a - x)) < jnp.sum(weights * jnp.abs(b - x))
+    return weighted_l1(weights, x, a) < weighted_l1(weights, x, b)
 
 
 def flipped(probability: Array, prefers: Prefers, key: Array, x: Array, a: Array, b: Array) -> Array:

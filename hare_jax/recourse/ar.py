@@ -16,7 +16,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
 from hare_jax.solvers.boundary import MARGIN, boundary
-from hare_jax.space import ActionSpace, allows, bounds, project
+from hare_jax.space import ActionSpace, allows, bounds, is_category, project, same_feature
 
 _ROUNDING = 1e-5  # of a number: what float32 may lose on the way to an action
 _LINEAR = 1e-3  # of the largest change of the logit: a fit that misses no point by more is that of a linear classifier
@@ -112,8 +112,9 @@ def _points(hp: Ar, key: Array, centre: Array, x: Array, radius: Array, space: A
     """
     num = max(hp.num_samples, 4 * x.shape[0])
     lower, upper = bounds(space, x)
-    box_lower = jnp.where(space.step == 1, lower, jnp.maximum(lower, centre - radius))
-    box_upper = jnp.where(space.step == 1, upper, jnp.minimum(upper, centre + radius))
+    categories = is_category(space)
+    box_lower = jnp.where(categories, lower, jnp.maximum(lower, centre - radius))
+    box_upper = jnp.where(categories, upper, jnp.minimum(upper, centre + radius))
     drawn = jax.random.uniform(key, (num, x.shape[0]), x.dtype, -1, 1)
     moved = box_lower[None, :] + jnp.abs(drawn) * (box_upper - box_lower)[None, :]
     number = jnp.where(drawn > 0, moved, centre[None, :])
@@ -160,7 +161,7 @@ def _cheapest(hp: Ar, weight: Array, need: Array, x: Array, space: ActionSpace) 
     """
     lower, upper = bounds(space, x)
     grouped, ordered = space.group >= 0, (space.group < 0) & (space.step > 0)
-    same = (space.group[:, None] == space.group[None, :]) & grouped[:, None]
+    same = same_feature(space) & grouped[:, None]
     switch = weight - jnp.matmul(same.astype(x.dtype), weight * x, precision="highest")  # from the present level
     switch = jnp.where(space.mutable & (upper > 0.5), switch, -jnp.inf)
     switch = jnp.where(jnp.any(same & _ahead(switch), axis=1), 0, jnp.maximum(switch, 0))  # a group's best level alone

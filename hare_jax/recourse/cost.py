@@ -15,7 +15,7 @@ from jax.tree_util import Partial
 
 from hare_jax.base import Generate, LogitFn
 from hare_jax.solvers.boundary import MARGIN, boundary
-from hare_jax.space import ActionSpace, bounds
+from hare_jax.space import ActionSpace, bounds, is_coarse, weighted_l1
 
 _OVERSHOOT = 1.1  # of the way to a recourse, so that the boundary is crossed on it
 _DEAREST = 1.0  # cost of a logit: flat classifiers would ask for steps of any length
@@ -40,8 +40,7 @@ def smoothed(space: ActionSpace) -> ActionSpace:
     >>> smoothed(action_space([True, True], [0.0, 0.0], [1.0, 1.0], step=[0.25, 1.0])).step.tolist()
     [0.0, 1.0]
     """
-    fine = (space.group < 0) & (2 * space.step < space.upper - space.lower)
-    return space._replace(step=jnp.where(fine, 0, space.step))
+    return space._replace(step=jnp.where(is_coarse(space), space.step, 0))
 
 
 def on_boundary(
@@ -88,7 +87,7 @@ def recourse_cost(
         plan = jax.lax.stop_gradient(generate(key, fixed_fn, jax.lax.stop_gradient(x), space))
         refused = fixed_fn(x) < 0
         valid = refused & plan.valid
-        cost = jnp.sum(weights * jnp.abs(on_boundary(logit_fn, x, plan.x, space, margin=margin) - x))
+        cost = weighted_l1(weights, x, on_boundary(logit_fn, x, plan.x, space, margin=margin))
         return Costs(jnp.where(valid, cost, 0), refused, valid)
 
     costs = jax.vmap(one)(jax.random.split(key, x.shape[0]), x, weights)
@@ -128,7 +127,7 @@ def linear_cost(logit_fn: Partial, x: Array, space: ActionSpace, weights: Array,
     fixed_fn = jax.lax.stop_gradient(logit_fn)
     end = cheapest_move(fixed_fn, x, space, weights, margin=margin)
     before, after = fixed_fn(x), fixed_fn(end)
-    cost = jnp.sum(weights * jnp.abs(end - x))
+    cost = weighted_l1(weights, x, end)
     price = jnp.minimum(cost / jnp.maximum(after - before, jnp.finfo(x.dtype).eps), _DEAREST)
     return jnp.where(before < 0, cost + price * (after - logit_fn(end)), 0)
 

@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 from hare_jax.base import LogitFn, Recourse, choose, hyperparams, require
 from hare_jax.recourse import nnce
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import ActionSpace, allows, bounds, project
+from hare_jax.space import ActionSpace, allows, bounds, is_category, project
 
 _MOST_PAIRS = 5_000_000  # of neighbours in an epsilon graph; more would take gigabytes
 _NUM_OTHERS = 16  # refused people in whose place a target is tried
@@ -182,13 +182,9 @@ def _weight(hp: Face, length: Any, dense_length: Any, width: int) -> Any:
     return length * (1 + hp.density_weight * sparsity)
 
 
-def _category(space: ActionSpace) -> Array:
-    return (space.group >= 0) | (space.step == 1)
-
-
 def _reach(hp: Face, space: ActionSpace, x: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     """Lowest and highest value (d,), (d,) of the rows that come next to `x` (d,): within its bounds, where mutable."""
-    slack = jnp.where(_category(space), 0, hp.immutable_tolerance).astype(x.dtype)
+    slack = jnp.where(is_category(space), 0, hp.immutable_tolerance).astype(x.dtype)
     return jnp.where(space.mutable, lower, x - slack), jnp.where(space.mutable, upper, x + slack)
 
 
@@ -224,7 +220,7 @@ def _check(hp: Face) -> None:
 
 def _kinds(points: np.ndarray, space: ActionSpace) -> list[np.ndarray]:
     """The rows of each combination of immutable categories."""
-    fixed = points[:, np.asarray(_category(space) & ~space.mutable)]
+    fixed = points[:, np.asarray(is_category(space) & ~space.mutable)]
     kind = np.unique(fixed, axis=0, return_inverse=True)[1]
     return np.split(np.argsort(kind, kind="stable"), np.cumsum(np.bincount(kind))[:-1])
 
@@ -251,7 +247,7 @@ def _neighbours(
     hp: Face, points: np.ndarray, kinds: list[np.ndarray], space: ActionSpace
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (2, p) of neighbours, each once, and the log of each row's density (m,) up to a constant."""
-    switchable = np.flatnonzero(_category(space) & space.mutable)
+    switchable = np.flatnonzero(is_category(space) & space.mutable)
     pairs, log_density = [], np.empty(len(points))
     for members in kinds:
         inside = points[members]

@@ -11,7 +11,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import ActionSpace, allows, bounds, project, settle
+from hare_jax.space import ActionSpace, allows, is_coarse, project, settle
 
 
 @hyperparams
@@ -89,12 +89,11 @@ def _attempt(hp: GrowingSpheres, key: Array, logit_fn: LogitFn, start: Array, x:
 def _samples(hp: GrowingSpheres, key: Array, start: Array, x: Array, space: ActionSpace) -> tuple[Array, Array]:
     """Directions (num_samples, d) of L1 norm 1 over the fine columns, and `start` with random switches of category.
 
-    A column is coarse if it is one-hot or has no more than two steps in its range. One normal draw serves both kinds:
-    it is the direction of a fine column, and the score of a coarse one. Half of the directions are cubed: they move
+    One normal draw serves fine and coarse columns (`is_coarse`): it is the direction of the former, the score of the
+    latter. Half of the directions are cubed: they move
     few columns far, and the nearest point in L1 often moves but one.
     """
-    lower, upper = bounds(space, x)
-    coarse = (space.group >= 0) | ((space.step > 0) & (2 * space.step >= upper - lower))
+    coarse = is_coarse(space, x)
     normal = jax.random.normal(key, (hp.num_samples, start.shape[0]), start.dtype)
     inertia = jnp.linspace(0, 1, hp.num_samples, dtype=start.dtype)
     sense = space.direction.astype(start.dtype)[None, :]

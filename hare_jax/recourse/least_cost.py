@@ -1,5 +1,7 @@
 """The recourse that is cheapest for one person, by their own weights of cost."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -7,7 +9,7 @@ from jax import Array
 from hare_jax.base import LogitFn, Recourse, holds, hyperparams, require
 from hare_jax.recourse import growing_spheres
 from hare_jax.solvers.local_search import LocalSearch, local_search
-from hare_jax.space import ActionSpace
+from hare_jax.space import ActionSpace, weighted_l1
 
 
 @hyperparams
@@ -36,7 +38,4 @@ def generate(hp: LeastCost, key: Array, logit_fn: LogitFn, x: Array, space: Acti
     key_base, key_search = jax.random.split(key)
     base = growing_spheres.generate(hp.spheres, key_base, logit_fn, x, space)
 
-    def cost(x_cf: Array) -> Array:
-        return jnp.sum(weights * jnp.abs(x_cf - x))
-
-    return local_search(hp.search, key_search, cost, logit_fn, x, base, space)
+    return local_search(hp.search, key_search, partial(weighted_l1, weights, x), logit_fn, x, base, space)

@@ -16,7 +16,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
 from hare_jax.solvers.boundary import MARGIN, boundary
-from hare_jax.space import ActionSpace, bounds, project
+from hare_jax.space import ActionSpace, bounds, is_category, project
 
 _REACH = 1.5  # of the changed direction's length, so that a ray has room to be bisected
 
@@ -46,7 +46,7 @@ def local_search(
     lower, upper = bounds(space, x)
     lower, upper = jnp.maximum(lower, x - 1e3), jnp.minimum(upper, x + 1e3)  # where there is no bound
     num_mutable, columns = jnp.sum(space.mutable), jnp.arange(len(x))
-    movable = jnp.argsort(~space.mutable)
+    movable, categories = jnp.argsort(~space.mutable), is_category(space)
 
     def costs(found: Recourse) -> Array:
         return jnp.where(found.valid, cost_fn(found.x), jnp.inf)
@@ -54,7 +54,7 @@ def local_search(
     def put(z: Array, column: Array, value: Array, back: Array) -> Array:
         """`z` with this `value` in a `column`; a category switches to that column's level, or `back` to that of `x`."""
         in_group = (space.group == space.group[column]) & (space.group[column] >= 0)
-        two_levels = (space.step[column] > 0) & (space.step[column] > 0.99 * (upper - lower)[column])
+        two_levels = categories[column]
         value = jnp.where(two_levels & ~back, (lower + upper - x)[column], value)
         return jnp.where(in_group, jnp.where(back, x, columns == column), z.at[column].set(value))
 

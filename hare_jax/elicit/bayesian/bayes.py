@@ -23,7 +23,7 @@ from hare_jax.elicit.bayesian.posterior import Belief
 from hare_jax.elicit.bayesian.region import MonteCarlo, Region, credible_region, draw_ideals
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.local_search import LocalSearch, local_search
-from hare_jax.space import ActionSpace, project
+from hare_jax.space import ActionSpace, project, same_feature, weighted_l1
 
 _LEAST_WEIGHT = 0.1  # of a column's cost, in a recommendation
 
@@ -207,7 +207,7 @@ def _cheap(hp: Bayes, state: State, keys: Array, known: Recourse, weights: Array
 
     def one(key: Array, weights: Array) -> Recourse:
         def cost(z: Array) -> Array:
-            return jnp.where(_in_range(state, z), jnp.sum(weights * jnp.abs(z - state.x)), jnp.inf)
+            return jnp.where(_in_range(state, z), weighted_l1(weights, state.x, z), jnp.inf)
 
         near = jnp.argmin(jnp.where(known.valid, jax.vmap(cost)(known.x), jnp.inf))
         start = Recourse(known.x[near], known.valid[near])
@@ -250,9 +250,7 @@ def _tell(hp: Bayes, state: State, answer: Array | Choice | Rating | Veto | Rang
 def _learn(hp: Bayes, state: State, answer: Array | Choice | Rating | Veto | Range) -> State:
     space = state.space
     if isinstance(answer, Veto):
-        group = space.group
-        same = (group[:, None] == group[None, :]) & (group >= 0)[:, None]
-        vetoed = answer.columns | jnp.any(same & answer.columns[None, :], axis=1)
+        vetoed = jnp.any(same_feature(space) & answer.columns[None, :], axis=1)
         return _restrict(hp, state._replace(space=space._replace(mutable=space.mutable & ~vetoed)))
     if isinstance(answer, Range):
         ranges = Range(jnp.maximum(state.ranges.lower, answer.lower), jnp.minimum(state.ranges.upper, answer.upper))

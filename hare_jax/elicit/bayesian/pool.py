@@ -6,7 +6,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.solvers.boundary import boundary
-from hare_jax.space import ActionSpace, bounds, project
+from hare_jax.space import ActionSpace, bounds, is_category, project
 
 _BOUNDARY_STEPS = 10  # bisections that bring a wish to the accepted side
 
@@ -54,7 +54,7 @@ def prior(x: Array, pool: Recourse, space: ActionSpace, reach: float) -> tuple[A
     share = pool.valid / jnp.maximum(jnp.sum(pool.valid), 1).astype(x.dtype)
     mean = jnp.where(jnp.any(pool.valid), share @ pool.x, x)
     centred = pool.x - mean[None, :]
-    own = (upper - lower) ** 2 * jnp.where(space.step == 1, 1 / 4, 1 / 12)
+    own = (upper - lower) ** 2 * jnp.where(is_category(space), 1 / 4, 1 / 12)
     wished = reach**2 / 3 / jnp.maximum(jnp.sum(space.mutable), 1)  # of a wish up to `reach` away, in any direction
     variance = jnp.maximum(own + ((lower + upper) / 2 - mean) ** 2, wished)
     variance = jnp.where(space.mutable, variance, 0)
