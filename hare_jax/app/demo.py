@@ -1,8 +1,7 @@
 """The demonstration: train a classifier, simulate people it refuses, and compare elicitors with their base method.
 
-Each person gets five recourses: the base method's; one drawn at random from the candidates that HARE would show;
-HARE's, after one round of questions and after many; and that of the Bayesian elicitor. `run` is a few jitted programs
-over all people at once. It prints nothing: its caller passes in what marks the stages.
+Each person gets the base method's recourse, and that of each elicitor in `ARMS`. `run` is a few jitted programs over
+all people at once. It prints nothing: its caller passes in what marks the stages.
 """
 
 import dataclasses
@@ -20,14 +19,13 @@ from jax.tree_util import Partial
 
 from hare_jax import data, elicit, models, recourse
 from hare_jax.base import LogitFn, Recourse, choose, require
-from hare_jax.elicit import Elicitor, Hare
-from hare_jax.elicit.candidates import Sampling
-from hare_jax.evaluate import metrics
-from hare_jax.evaluate.sharding import map_users
+from hare_jax.elicit import ELICITORS
+from hare_jax.evaluate import metrics, simulate
 from hare_jax.evaluate.summary import Summary, summarise
-from hare_jax.people import DISTANCES, Population, User, draw, prefers_nearer
+from hare_jax.people import DISTANCES, Noise, Population
 from hare_jax.space import ActionSpace
 
+ARMS = "random", "single", "multi", "bayes"  # rows of `ELICITORS`
 Stage = Callable[[str], AbstractContextManager[Any]]  # the name of a stage -> entered and left around it
 
 
@@ -72,7 +70,7 @@ class People(NamedTuple):
     """Refused people who have an ideal recourse; n of them."""
 
     x: Array  # (n, d)
-    hidden: User  # fields (n, ...)
+    users: simulate.Users  # leaves (n, ...)
     num_refused: int  # test rows
     num_drawn: int  # people drawn, with or without an ideal
 
@@ -125,48 +123,40 @@ def draw_people(demo: Demo, key: Array, logit_fn: Partial, table: data.Table, re
     require(len(refused) > 0, "dataset", "must have test rows that the classifier refuses", demo.dataset)
     rows = table.x_test[refused[: demo.num_users]]
     population = Population(distance=DISTANCES[demo.ideal])
-    hidden = quick_jit(_draw_all)(population, key, logit_fn, rows, table.space)
-    kept = np.flatnonzero(hidden.ideal.valid)
+    users = quick_jit(simulate.draw_all)(population, key, logit_fn, rows, table.space)
+    kept = np.flatnonzero(users["ideal"].valid)
     require(len(kept) > 0, "ideal", "must be in reach of at least one refused person", demo.ideal)
     require(demo.applicant <= len(kept), "applicant", f"must be at most {len(kept)}, the last person", demo.applicant)
-    return People(rows[kept], jax.tree.map(lambda leaf: leaf[kept], hidden), len(refused), len(rows))
+    return People(rows[kept], jax.tree.map(lambda leaf: leaf[kept], users), len(refused), len(rows))
 
 
 def compare(
     demo: Demo, key: Array, logit_fn: Partial, table: data.Table, people: People, stage: Stage = nullcontext
 ) -> dict[str, Arm]:
     """Give everyone the recourses of all arms, and measure them."""
-    key_fit, key_base, key_random, key_one, key_many, key_intervals, key_bayes = jax.random.split(key, 7)
-    judge = functools.partial(quick_jit(_judge), key_intervals, logit_fn, people, table.space)
-    num_people, num_rounds = len(people.x), demo.budget // demo.per_round
-    one, many = (Hare(sampling=Sampling(num_directions=num)) for num in (demo.budget, demo.per_round))
-    bayes = elicit.bayesian.elicitor(elicit.Bayes(max_questions=demo.budget))
-    sessions = {
-        "random": (f"Random control: one of {demo.budget} candidates", key_random, elicit.random.elicitor(one), 1),
-        "one round": (f"HARE, one round of {demo.budget}", key_one, elicit.hare.elicitor(one), 1),
-        "many rounds": (
-            f"HARE, {num_rounds} rounds of {demo.per_round}",
-            key_many,
-            elicit.hare.elicitor(many),
-            num_rounds,
-        ),
-        "Bayes": (f"Bayes, {demo.budget} questions", key_bayes, bayes, demo.budget),
-    }
-
-    def arm(found: Recourse, questions: float, seconds: float) -> Arm:
-        measures, summaries = judge(found)
-        return Arm(found, measures, summaries, questions, seconds / num_people)
-
+    key_fit, key_base, *keys = jax.random.split(key, 2 + len(ARMS))
+    judge = functools.partial(quick_jit(_judge), jax.random.fold_in(key, 0), logit_fn, people, table.space)
     with stage(f"Base recourse: {demo.method}"):
         generate = recourse.bind(demo.method, key_fit, logit_fn, table.x_train, table.space)
-        base, seconds = timed(_generate_all, generate, key_base, logit_fn, people.x, table.space)
-        arms = {"base": arm(base, 0.0, seconds)}
-    for name, (about, key_arm, elicitor, num_proposals) in sessions.items():
-        with stage(about):
-            elicit_all = functools.partial(_elicit_all, num_proposals)
-            (best, asked), seconds = timed(elicit_all, elicitor, key_arm, logit_fn, people, base, table.space)
-            arms[name] = arm(best, float(jnp.mean(asked)), seconds)
+        base, seconds = timed(simulate.generate_all, generate, key_base, logit_fn, people.x, table.space)
+        arms = {"base": _arm(judge, base, 0.0, seconds)}
+    for name, key_arm in zip(ARMS, keys, strict=True):
+        elicitor = elicit.bind(name, budget=demo.budget, per_round=demo.per_round)
+        with stage(f"{ELICITORS[name].label}, {demo.budget} questions at most"):
+            args = Noise(), key_arm, logit_fn, people.x, people.users, base, table.space
+            done, seconds = timed(functools.partial(simulate.elicit_all, elicitor, "ideal"), *args)
+            arms[name] = _arm(judge, done.recourse, float(jnp.mean(done.questions)), seconds)
     return arms
+
+
+def _arm(judge: Callable, found: Recourse, questions: float, seconds: float) -> Arm:
+    measures, summaries = judge(found)
+    return Arm(found, measures, summaries, questions, seconds / len(found.x))
+
+
+def label(arm: str) -> str:
+    """How an arm is called in the output."""
+    return ELICITORS[arm].label if arm in ELICITORS else arm
 
 
 def quick_jit(fn: Callable) -> Any:
@@ -177,7 +167,7 @@ def quick_jit(fn: Callable) -> Any:
 
 def gain(report: Report) -> np.ndarray:
     """How much nearer to the ideal (L2) many rounds end than the base recourse, (n,); -inf where that one failed."""
-    before, after = (report.arms[name].measures for name in ("base", "many rounds"))
+    before, after = (report.arms[name].measures for name in ("base", "multi"))
     return np.asarray(jnp.where(before.success > 0, before.ideal_l2 - after.ideal_l2, -jnp.inf))
 
 
@@ -194,44 +184,8 @@ def _scores(logit_fn: Partial, x: Array, y: Array) -> tuple[Array, Array, Array]
     return models.accuracy(logit_fn, x, y), models.balanced_accuracy(logit_fn, x, y), jax.vmap(logit_fn)(x)
 
 
-def _each(fn: Callable, key: Array, *rows: Any) -> Any:
-    """Map `fn(key, *row)` over `rows`, each with a key of its own."""
-    keys = jax.random.split(key, len(jax.tree.leaves(rows)[0]))
-    return map_users(lambda row: fn(*row), (keys, *rows))
-
-
-def _draw_all(hp: Population, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> User:
-    return _each(lambda key, x: draw(hp, key, logit_fn, x, space), key, rows)
-
-
-def _generate_all(generate: Partial, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Recourse:
-    return _each(lambda key, x: generate(key, logit_fn, x, space), key, rows)
-
-
-def _elicit_all(
-    num_proposals: int,
-    elicitor: Elicitor,
-    key: Array,
-    logit_fn: LogitFn,
-    people: People,
-    base: Recourse,
-    space: ActionSpace,
-) -> tuple[Recourse, Array]:
-    """Run everyone's session: the recourses, and the number of questions that each was asked (n,)."""
-
-    def session(key: Array, x: Array, ideal: Array, start: Recourse) -> tuple[Recourse, Array]:
-        prefers = Partial(prefers_nearer, ideal)
-        best, trace = elicit.run(elicitor, prefers, key, logit_fn, x, start, space, num_proposals=num_proposals)
-        return best, jnp.sum(trace.asked)
-
-    return _each(session, key, people.x, people.hidden.ideal.x, base)
-
-
 def _judge(
     key: Array, logit_fn: LogitFn, people: People, space: ActionSpace, recourses: Recourse
 ) -> tuple[metrics.Measures, dict[str, Summary]]:
-    def measure(x: Array, found: Recourse, hidden: User) -> metrics.Measures:
-        return metrics.measure(logit_fn, x, found, space, ideal=hidden.ideal.x, weights=hidden.weights)
-
-    measures = jax.vmap(measure)(people.x, recourses, people.hidden)
+    measures = simulate.measure_all(logit_fn, people.x, recourses, space, people.users)
     return measures, summarise(key, measures)

@@ -12,6 +12,7 @@ from hare_jax import data
 from hare_jax.app import demo
 from hare_jax.evaluate.summary import Summary
 
+_SHOWN = {"base": "base\nrecourse", "multi": "after\nHARE", "bayes": "after\nBayes"}  # arms of the one applicant
 _HEADINGS = {
     "success": "success\n%",
     "valid": "valid\n%",
@@ -54,7 +55,7 @@ def _arms_table(report: demo.Report) -> Table:
         figures = [_figure(metric, arm.summaries[metric]) for metric in _HEADINGS]
         milliseconds = 1000 * arm.seconds
         took = f"{milliseconds:#.3g}" if milliseconds < 100 else f"{milliseconds:,.0f}"
-        grid.add_row(name, *figures, f"{arm.questions:.1f}", took)
+        grid.add_row(demo.label(name), *figures, f"{arm.questions:.1f}", took)
     return grid
 
 
@@ -83,8 +84,7 @@ def _applicant(console: Console, options: demo.Demo, report: demo.Report) -> Non
         console.print(f"The base method found no recourse for applicant {index + 1} of {len(gains)}: nothing to show.")
         return
     rule = "" if options.applicant else " (the one whom many rounds brought most of the way from base to ideal)"
-    names = "base", "many rounds", "Bayes"
-    base, many, bayes = (float(report.arms[name].measures.ideal_l2[index]) for name in names)
+    base, many, bayes = (float(report.arms[name].measures.ideal_l2[index]) for name in _SHOWN)
     distances = f"distance to ideal {base:.2f} -> {many:.2f} (HARE), {bayes:.2f} (Bayes)"
     about = f"[bold]Applicant {index + 1}[/] of {len(gains)}{rule}: {distances}."
     console.print(about, _applicant_table(report, index), sep="\n\n")
@@ -92,11 +92,11 @@ def _applicant(console: Console, options: demo.Demo, report: demo.Report) -> Non
 
 def _applicant_table(report: demo.Report, index: int) -> Table:
     """Features that any of the recourses changes: as they are now, and what each makes of them."""
-    arms = {"base\nrecourse": "base", "after\nHARE": "many rounds", "after\nBayes": "Bayes"}
-    points = [report.people.x, *(report.arms[arm].recourse.x for arm in arms.values()), report.people.hidden.ideal.x]
+    recourses = [report.arms[arm].recourse.x for arm in _SHOWN]
+    points = [report.people.x, *recourses, report.people.users["ideal"].hidden]
     shown = report.table.decode(np.stack([np.asarray(rows[index]) for rows in points]))
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("", "now", *arms, "ideal they\nhad in mind"):
+    for heading in ("", "now", *_SHOWN.values(), "hidden\nideal"):
         grid.add_column(heading, justify="right" if heading else "left")
     for feature in report.table.features:
         now, *others = (_in_units(value) for value in shown[feature.name])

@@ -1,12 +1,22 @@
-"""Elicitors, one file each: ask a person a few questions, recommend the recourse that suits them."""
+"""Elicitors, one file each: ask a person a few questions, recommend the recourse that suits them.
 
+To add one, write its file and add its line to `ELICITORS`.
+"""
+
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from hare_jax.base import choose, require
 from hare_jax.elicit import bayesian as bayesian
+from hare_jax.elicit import candidates as candidates
 from hare_jax.elicit import hare as hare
 from hare_jax.elicit import random as random
 from hare_jax.elicit.base import CANNOT_TELL as CANNOT_TELL
 from hare_jax.elicit.base import PREFERS_A as PREFERS_A
 from hare_jax.elicit.base import PREFERS_B as PREFERS_B
 from hare_jax.elicit.base import Elicitor as Elicitor
+from hare_jax.elicit.base import Entry as Entry
 from hare_jax.elicit.base import Question as Question
 from hare_jax.elicit.base import Trace as Trace
 from hare_jax.elicit.base import run as run
@@ -21,4 +31,48 @@ from hare_jax.elicit.bayesian.bayes import expected_distance as expected_distanc
 from hare_jax.elicit.bayesian.bayes import ideal_region as ideal_region
 from hare_jax.elicit.bayesian.bayes import ideals as ideals
 from hare_jax.elicit.bayesian.bayes import offer as offer
+from hare_jax.elicit.candidates import Sampling as Sampling
 from hare_jax.elicit.hare import Hare as Hare
+
+_SURE_OF_IDEAL, _SURE_OF_WEIGHTS = 0.95, 0.05  # prior probability of an ideal
+
+ELICITORS: dict[str, Entry] = {
+    "random": Entry(random.one_round, Hare, "random", uses_gradients=True, asks=False),
+    "single": Entry(hare.one_round, Hare, "one round", uses_gradients=True),
+    "multi": Entry(hare.many_rounds, Hare, "many rounds", uses_gradients=True),
+    "bayes": Entry(bayesian.for_budget, Bayes, "Bayes", uses_gradients=False),
+    "bayes_ideal": Entry(
+        partial(bayesian.for_budget, ideal_probability=_SURE_OF_IDEAL),
+        Bayes,
+        "Bayes, sure of ideals",
+        uses_gradients=False,
+    ),
+    "bayes_weights": Entry(
+        partial(bayesian.for_budget, ideal_probability=_SURE_OF_WEIGHTS),
+        Bayes,
+        "Bayes, sure of weights",
+        uses_gradients=False,
+    ),
+}
+
+
+def bind(name: str, *, budget: int = 30, per_round: int = 5, **hyperparameters: Any) -> Elicitor:
+    """An elicitor by its name, with as many proposals as make a `budget` of questions.
+
+    `per_round` is the number of candidates in each of HARE's many rounds; the other elicitors don't use it.
+
+    Raises:
+        ValueError: no such elicitor, no such hyperparameter of it, or no question at all.
+
+    >>> elicitor = bind("multi", budget=30, per_round=5)
+    >>> elicitor.num_proposals, elicitor.questions_per_proposal
+    (6, 5)
+    """
+    choose("elicitor", name, ELICITORS)
+    entry = ELICITORS[name]
+    require(budget >= 1, "budget", "must be at least 1", budget)
+    require(1 <= per_round <= budget, "per_round", f"must be at least 1 and at most the budget, {budget}", per_round)
+    known = [field.name for field in fields(entry.hyperparams)]
+    for argument in hyperparameters:
+        require(argument in known, f"{name} hyperparameter", f"must be one of {', '.join(known)}", argument)
+    return entry.build(budget, per_round, **hyperparameters)

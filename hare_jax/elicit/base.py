@@ -5,6 +5,7 @@
 a pytree of arrays, so it can be saved between two answers.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -54,11 +55,22 @@ class Elicitor:
     """An elicitation method, its functions bound to their own parameters."""
 
     start: Partial  # key, logit_fn, x, recourse, space -> state
-    propose: Partial  # state, key -> state; dear
+    propose: Partial  # state, key -> state; expensive
     ask: Partial  # state -> Question; cheap
     tell: Partial  # state, answer () int -> state; cheap
     recommend: Partial  # state -> Recourse
     questions_per_proposal: int
+    num_proposals: int = 1  # of a session
+
+
+class Entry(NamedTuple):
+    """An elicitor as a row of `ELICITORS`."""
+
+    build: Callable[..., Elicitor]  # budget, per_round, hyperparameters by name -> Elicitor
+    hyperparams: type
+    label: str  # in tables and plots
+    uses_gradients: bool  # of the classifier, unless told otherwise by a hyperparameter
+    asks: bool = True  # False: a control that asks nothing
 
 
 def session(
@@ -70,12 +82,14 @@ def session(
     recourse: Recourse,
     space: ActionSpace,
     *,
-    num_proposals: int,
+    num_proposals: int | None = None,
 ) -> tuple[Any, Trace]:
     """Hold a whole session with the user at `x` (d,), from a base `recourse`: the last state, and the trace.
 
-    One scan over proposals around one over questions; `vmap` it over keys, users, rows and recourses.
+    One scan over proposals, `elicitor.num_proposals` of them unless given, around one over questions; `vmap` it over
+    keys, users, rows and recourses.
     """
+    num_proposals = elicitor.num_proposals if num_proposals is None else num_proposals
     keys = session_keys(key, num_proposals, elicitor.questions_per_proposal)
 
     def question(state: Any, key: Array) -> tuple[Any, Trace]:
@@ -103,7 +117,7 @@ def run(
     recourse: Recourse,
     space: ActionSpace,
     *,
-    num_proposals: int,
+    num_proposals: int | None = None,
 ) -> tuple[Recourse, Trace]:
     """As `session` with the same arguments, but the last recommendation in place of the last state."""
     state, trace = session(elicitor, prefers, key, logit_fn, x, recourse, space, num_proposals=num_proposals)

@@ -5,8 +5,9 @@ best one after the other. One round asks all of its questions about one proposal
 candidates each and start again from the winner. HARE (TMLR 2025), algorithms 3 and 4.
 """
 
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ class Hare:
     """How HARE proposes."""
 
     sampling: Sampling = Sampling()
+    sample_fn: Partial | None = None  # key, logit_fn, x, centre, space -> (n, d), in place of `candidates.sample`
     winner_only: bool = False  # compare candidates as drawn, and bring to the boundary none but each round's winner
     margin: float = MARGIN  # the least logit of a recourse
 
@@ -43,22 +45,37 @@ class State(NamedTuple):
     position: Array  # () int: the next challenger
 
 
-def elicitor(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicitor:
+def elicitor(hp: Hare | None = None) -> Elicitor:
     """HARE with `hp.sampling.num_directions` candidates and as many questions, at most, for each proposal.
 
     `Sampling(num_directions=30)` with one proposal is the paper's single round with K = 30; `num_directions=5` with six
-    proposals is its many rounds. `sample_fn: (key, logit_fn, x, centre, space) -> (n, d)` replaces the sampling.
+    proposals is its many rounds.
     """
     hp = Hare() if hp is None else hp
-    sample_fn = Partial(sample, hp.sampling) if sample_fn is None else sample_fn
     return Elicitor(
         start=Partial(_start, hp),
-        propose=Partial(_propose, hp, sample_fn),
+        propose=Partial(_propose, hp),
         ask=Partial(_ask),
         tell=Partial(_tell),
         recommend=Partial(_recommend, hp),
         questions_per_proposal=hp.sampling.num_directions,
     )
+
+
+def one_round(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
+    """HARE with `budget` candidates in one proposal; the hyperparameters are those of `Hare`."""
+    return elicitor(with_directions(budget, hyperparameters))
+
+
+def many_rounds(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
+    """HARE with `per_round` candidates in each of `budget // per_round` proposals."""
+    return replace(elicitor(with_directions(per_round, hyperparameters)), num_proposals=budget // per_round)
+
+
+def with_directions(num: int, hyperparameters: dict[str, Any]) -> Hare:
+    """Hyperparameters with `num` candidates a proposal."""
+    sampling = replace(hyperparameters.get("sampling", Sampling()), num_directions=num)
+    return Hare(**{**hyperparameters, "sampling": sampling})
 
 
 def _start(hp: Hare, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> State:
@@ -69,7 +86,8 @@ def _start(hp: Hare, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse
     return State(logit_fn, x, space, best, challengers, jnp.zeros(num, bool), position)
 
 
-def _propose(hp: Hare, sample_fn: Partial, state: State, key: Array) -> State:
+def _propose(hp: Hare, state: State, key: Array) -> State:
+    sample_fn = Partial(sample, hp.sampling) if hp.sample_fn is None else hp.sample_fn
     best = _recommend(hp, state)
     candidates = sample_fn(key, state.logit_fn, state.x, best.x, state.space)
     num_steps = 0 if hp.winner_only else _BOUNDARY_STEPS

@@ -1,5 +1,7 @@
 """The random control: HARE's candidates, and a winner that is drawn, not asked for."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -11,9 +13,9 @@ from hare_jax.elicit.base import Elicitor
 from hare_jax.elicit.hare import Hare, State
 
 
-def elicitor(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicitor:
-    """As `hare.elicitor` with the same arguments, but each proposal's winner is drawn uniformly; it asks nothing."""
-    control = hare.elicitor(hp, sample_fn)
+def elicitor(hp: Hare | None = None) -> Elicitor:
+    """As `hare.elicitor`, but each proposal's winner is drawn uniformly from its candidates; it asks nothing."""
+    control = hare.elicitor(hp)
     return Elicitor(
         start=control.start,
         propose=Partial(_propose, control.propose),
@@ -22,6 +24,11 @@ def elicitor(hp: Hare | None = None, sample_fn: Partial | None = None) -> Elicit
         recommend=control.recommend,
         questions_per_proposal=0,
     )
+
+
+def one_round(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
+    """One of `budget` candidates; the hyperparameters are those of `Hare`."""
+    return elicitor(hare.with_directions(budget, hyperparameters))
 
 
 def _propose(propose: Partial, state: State, key: Array) -> State:

@@ -7,6 +7,7 @@ Notation: `x` factual (d,), `x_cf` recourse (d,), `ideal` the point that the per
 their cost per unit of change (d,).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -51,6 +52,7 @@ class Measures(NamedTuple):
     linf: Array  # ()
     redundancy: Array  # () features
     violations: Array  # () columns
+    loss: Array  # () what the recourse lacks for this person, by `people.Person.loss`
 
 
 def l0(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
@@ -159,9 +161,19 @@ def feasible(x: Array, x_cf: Array, space: ActionSpace) -> Feasible:
 
 
 def measure(
-    logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace, *, ideal: Array, weights: Array
+    logit_fn: LogitFn,
+    x: Array,
+    recourse: Recourse,
+    space: ActionSpace,
+    *,
+    ideal: Array,
+    weights: Array,
+    loss_fn: Callable[[Array, Array], Array] | None = None,
 ) -> Measures:
-    """Every figure of one row at once; those of a failure describe its best point, and `summarise` leaves them out."""
+    """Every figure of one row at once; those of a failure describe its best point, and `summarise` leaves them out.
+
+    `loss_fn: (x, x_cf) -> ()` is the person's own loss, the distance to the `ideal` where left out.
+    """
     x_cf = recourse.x
     measures = Measures(
         success=recourse.valid,
@@ -176,6 +188,7 @@ def measure(
         linf=linf(x, x_cf),
         redundancy=redundancy(logit_fn, x, x_cf, space),
         violations=violations(x, x_cf, space),
+        loss=ideal_l2(ideal, x_cf) if loss_fn is None else loss_fn(x, x_cf),
     )
     return jax.tree.map(lambda figure: figure.astype(x_cf.dtype), measures)
 

@@ -1,13 +1,73 @@
-"""Kinds of people: what they want and do not say, how they answer, and what their answers tell."""
+"""Kinds of people, one file each: what they want and do not say, how they answer, and what their answers tell.
 
-from hare_jax.people.population import DISTANCES as DISTANCES
-from hare_jax.people.population import Population as Population
-from hare_jax.people.population import User as User
-from hare_jax.people.population import cost_weights as cost_weights
-from hare_jax.people.population import draw as draw
-from hare_jax.people.population import flipped as flipped
-from hare_jax.people.population import hidden_ideal as hidden_ideal
-from hare_jax.people.population import logistic_flipped as logistic_flipped
-from hare_jax.people.population import prefers_cheaper as prefers_cheaper
-from hare_jax.people.population import prefers_nearer as prefers_nearer
-from hare_jax.people.population import refused_start as refused_start
+To add a kind, write its file and add its line to `PERSONS`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax import Array
+from jax.tree_util import Partial
+
+from hare_jax.base import LogitFn, choose
+from hare_jax.people import choice as choice
+from hare_jax.people import fit as fit
+from hare_jax.people import ideal as ideal
+from hare_jax.people import noise as noise
+from hare_jax.people import objective as objective
+from hare_jax.people import weights as weights
+from hare_jax.people.base import DISTANCES as DISTANCES
+from hare_jax.people.base import Person as Person
+from hare_jax.people.base import Population as Population
+from hare_jax.people.base import User as User
+from hare_jax.people.base import prefers_by as prefers_by
+from hare_jax.people.ideal import prefers_nearer as prefers_nearer
+from hare_jax.people.ideal import refused_start as refused_start
+from hare_jax.people.noise import Noise as Noise
+from hare_jax.people.noise import flipped as flipped
+from hare_jax.people.noise import logistic_flipped as logistic_flipped
+from hare_jax.people.noise import noisy as noisy
+from hare_jax.people.weights import WeightsPrior as WeightsPrior
+from hare_jax.people.weights import cost_weights as cost_weights
+from hare_jax.people.weights import prefers_cheaper as prefers_cheaper
+from hare_jax.space import ActionSpace
+
+PERSONS: dict[str, Person] = {
+    "ideal": ideal.PERSON,
+    "weights": weights.PERSON,
+}
+
+
+def draw(
+    hp: Population,
+    key: Array,
+    logit_fn: LogitFn,
+    x: Array,
+    space: ActionSpace,
+    kinds: Sequence[str] = ("ideal", "weights"),
+) -> dict[str, User]:
+    """Draw somebody at `x` (d,) of each of the `kinds`, rows of `PERSONS`, independently of every other key.
+
+    Raises:
+        ValueError: no such kind.
+    """
+    for kind in kinds:
+        choose("kinds", kind, PERSONS)
+    keys = dict(zip(PERSONS, jax.random.split(key, len(PERSONS)), strict=True))
+    return {kind: PERSONS[kind].draw(hp, keys[kind], logit_fn, x, space) for kind in kinds}
+
+
+def prefers(kind: str, hidden: Any) -> Partial:
+    """The answers of a person of a `kind`, a row of `PERSONS`, who hides `hidden`: a `Prefers` without noise.
+
+    Raises:
+        ValueError: no such kind.
+
+    >>> import jax.numpy as jnp
+    >>> prefers_fn = prefers("ideal", jnp.array([1.0, 0.0]))
+    >>> bool(prefers_fn(jax.random.key(0), jnp.zeros(2), jnp.array([1.0, 0.5]), jnp.zeros(2)))
+    True
+    """
+    choose("person", kind, PERSONS)
+    return Partial(prefers_by, Partial(PERSONS[kind].utility, hidden))

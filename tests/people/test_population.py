@@ -71,9 +71,9 @@ def test_the_distances_are_the_paper_s():
 
 @pytest.mark.parametrize("name", DISTANCES)
 def test_a_hidden_ideal_is_accepted_and_allowed(name, populations, problems):
-    ideal = populations[name].ideal
-    _, logits, kept = jax.device_get(judge(problems, ideal.x))
-    assert np.isfinite(ideal.x).all()
+    ideal = populations[name]["ideal"]
+    _, logits, kept = jax.device_get(judge(problems, ideal.hidden))
+    assert np.isfinite(ideal.hidden).all()
     assert ideal.valid.sum() > NUM / 5
     assert np.all(logits[ideal.valid] >= 0)
     for rule, holds in kept._asdict().items():
@@ -91,20 +91,23 @@ def test_users_are_independent(populations, problems):
             (split(1, NUM)[::-1], row(problems, slice(None, None, -1))),
         )
     )
-    both = users.ideal.valid & others.ideal.valid
+    both = users["ideal"].valid & others["ideal"].valid
     assert both.sum() > NUM / 5
-    assert np.mean(np.any(users.ideal.x != others.ideal.x, axis=1)[both]) > 0.9
-    assert np.all(users.weights != others.weights, where=(users.weights > 0.1) & (users.weights < 5))
-    np.testing.assert_allclose(turned.ideal.x[::-1], users.ideal.x, atol=1e-6)
-    np.testing.assert_array_equal(turned.weights[::-1], users.weights)
+    assert np.mean(np.any(users["ideal"].hidden != others["ideal"].hidden, axis=1)[both]) > 0.9
+    assert np.all(
+        users["weights"].hidden != others["weights"].hidden,
+        where=(users["weights"].hidden > 0.1) & (users["weights"].hidden < 5),
+    )
+    np.testing.assert_allclose(turned["ideal"].hidden[::-1], users["ideal"].hidden, atol=1e-6)
+    np.testing.assert_array_equal(turned["weights"].hidden[::-1], users["weights"].hidden)
     # every draw is a new one: no two people agree
-    assert len(np.unique(users.weights, axis=0)) == NUM
+    assert len(np.unique(users["weights"].hidden, axis=0)) == NUM
 
 
 def test_a_further_population_dreams_of_more_distant_recourses(populations, problems):
-    near, far = (populations[name].ideal for name in ("near", "far"))
+    near, far = (populations[name]["ideal"] for name in ("near", "far"))
     both = near.valid & far.valid
-    moved = [np.minimum(np.linalg.norm(ideal.x - problems.x, axis=1)[both], 2) for ideal in (near, far)]
+    moved = [np.minimum(np.linalg.norm(ideal.hidden - problems.x, axis=1)[both], 2) for ideal in (near, far)]
     assert both.sum() > NUM / 5
     assert moved[1].mean() > moved[0].mean() + 0.1
 
@@ -194,4 +197,4 @@ def test_float32_is_kept_under_x64(problems):
     space, x, params = row(problems, 0)
     with jax.enable_x64(True):
         users = jax.eval_shape(draw, Population(), jax.random.key(0), models.classifier(params), x, widen(space))
-        assert users.ideal.x.dtype == users.weights.dtype == x.dtype
+        assert users["ideal"].hidden.dtype == users["weights"].hidden.dtype == x.dtype

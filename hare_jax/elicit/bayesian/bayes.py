@@ -6,8 +6,9 @@ some from the posterior, anew for each proposal. `offer` makes a set of more tha
 `tell` takes choices from a set, ratings, vetoes and ranges.
 """
 
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from hare_jax.elicit.bayesian import posterior as beliefs
 from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS, best_pair, best_set, utility_scales
 from hare_jax.elicit.bayesian.posterior import Belief
 from hare_jax.elicit.bayesian.region import MonteCarlo, Region, credible_region, draw_ideals
+from hare_jax.people import ideal
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.local_search import LocalSearch, local_search
 from hare_jax.space import ActionSpace, project, same_feature, weighted_l1
@@ -138,6 +140,12 @@ def elicitor(hp: Bayes | None = None) -> Elicitor:
     )
 
 
+def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
+    """Bayesian elicitation for `budget` questions; the hyperparameters are those of `Bayes`."""
+    built = elicitor(Bayes(**{"max_questions": budget, **hyperparameters}))
+    return replace(built, num_proposals=-(-budget // built.questions_per_proposal))
+
+
 def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
     """Draws (n, d) of the ideal, given all answers, if the person hides one; see `region.draw_ideals`."""
     prior = state.prior_mean[0], state.prior_cov[0]
@@ -170,7 +178,7 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
     num_later = hp.num_local + hp.num_cheap
     later = Recourse(jnp.tile(recourse.x, (num_later, 1)), jnp.zeros(num_later, bool))
     pool = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), known, later)
-    ideal_mean, ideal_cov = pools.prior(x, pool, space, hp.reach)
+    ideal_mean, ideal_cov = ideal.prior(None, x, pool, space, hp.reach)
     ones = jnp.ones_like(x)
     mean = jnp.stack([ideal_mean, hp.weight_mean * ones])
     cov = jnp.stack([ideal_cov, jnp.diag(hp.weight_sd**2 * ones)])

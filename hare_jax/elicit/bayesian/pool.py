@@ -6,7 +6,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.solvers.boundary import boundary
-from hare_jax.space import ActionSpace, bounds, is_category, project
+from hare_jax.space import ActionSpace, project
 
 _BOUNDARY_STEPS = 10  # bisections that bring a wish to the accepted side
 
@@ -41,21 +41,3 @@ def to_accepted(logit_fn: LogitFn, wishes: Array, anchors: Recourse, space: Acti
         return Recourse(jnp.where(accepted, wish, found.x), accepted | (found.valid & anchors.valid[near]))
 
     return jax.vmap(one)(wishes)
-
-
-def prior(x: Array, pool: Recourse, space: ActionSpace, reach: float) -> tuple[Array, Array]:
-    """Mean (d,) and covariance (d, d) of an ideal, from the `pool` (m, d).
-
-    They are those of the pool, widened by how far from its mean a uniform law over all that the person may reach lies,
-    and at least by how far people may wish to go before they're held back by what is possible.
-    """
-    lower, upper = bounds(space, x)
-    lower, upper = jnp.maximum(lower, x - reach), jnp.minimum(upper, x + reach)
-    share = pool.valid / jnp.maximum(jnp.sum(pool.valid), 1).astype(x.dtype)
-    mean = jnp.where(jnp.any(pool.valid), share @ pool.x, x)
-    centred = pool.x - mean[None, :]
-    own = (upper - lower) ** 2 * jnp.where(is_category(space), 1 / 4, 1 / 12)
-    wished = reach**2 / 3 / jnp.maximum(jnp.sum(space.mutable), 1)  # of a wish up to `reach` away, in any direction
-    variance = jnp.maximum(own + ((lower + upper) / 2 - mean) ** 2, wished)
-    variance = jnp.where(space.mutable, variance, 0)
-    return mean, (centred * share[:, None]).T @ centred + jnp.diag(variance)

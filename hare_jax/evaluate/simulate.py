@@ -1,0 +1,100 @@
+"""Populations in one call each: who they are, a method's recourses, an elicitor's sessions, and every figure.
+
+n rows `x` (n, d) in front of everything that is per person; one program for all of them, in batches and spread over all
+devices (`sharding.map_users`). A `key` () is split among the rows; keys (n,) are taken one for each row. Every function
+here can be jitted, and called under `jit`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from hare_jax import elicit, people
+from hare_jax.base import Generate, LogitFn, Recourse
+from hare_jax.evaluate import metrics
+from hare_jax.evaluate.sharding import map_users
+from hare_jax.space import ActionSpace
+
+Users = dict[str, people.User]  # what `people.draw` gives, by kind; leaves (n, ...)
+
+
+class Sessions(NamedTuple):
+    """What n sessions ended with."""
+
+    recourse: Recourse  # (n, d), (n,)
+    questions: Array  # (n,) int: questions that were asked
+
+
+def draw_all(
+    hp: people.Population,
+    key: Array,
+    logit_fn: LogitFn,
+    x: Array,
+    space: ActionSpace,
+    kinds: Sequence[str] = ("ideal", "weights"),
+) -> Users:
+    """Draw a simulated person of each of the `kinds` for each row `x` (n, d): see `people.draw`."""
+
+    def one(row: tuple[Array, Array]) -> Users:
+        return people.draw(hp, row[0], logit_fn, row[1], space, kinds)
+
+    return map_users(one, (_keys(key, len(x)), x))
+
+
+def generate_all(generate: Generate, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
+    """The recourse of a bound method for each row `x` (n, d)."""
+    return map_users(lambda row: generate(row[0], logit_fn, row[1], space), (_keys(key, len(x)), x))
+
+
+def final(elicitor: elicit.Elicitor, key: Array, state: Any, trace: elicit.Trace, user: people.User) -> Sessions:
+    """Of one session, the last recommendation and the number of questions."""
+    return Sessions(elicitor.recommend(state), jnp.sum(trace.asked))
+
+
+def elicit_all(
+    elicitor: elicit.Elicitor,
+    person: str,
+    noise: people.Noise,
+    key: Array,
+    logit_fn: LogitFn,
+    x: Array,
+    users: Users,
+    base: Recourse,
+    space: ActionSpace,
+    *,
+    read: Callable[..., Any] = final,
+) -> Any:
+    """Hold a session with each row `x` (n, d), whose answers are those of a `person` of `PERSONS` with `noise`.
+
+    Sessions start from the recourses `base` (n, d). `read(elicitor, key, state, trace, user)` says what is kept of one
+    session: `Sessions` by default.
+    """
+
+    def one(row: tuple[Array, Array, people.User, Recourse]) -> Any:
+        key, x, user, base = row
+        prefers = people.noisy(noise, people.prefers(person, user.hidden))
+        state, trace = elicit.session(elicitor, prefers, key, logit_fn, x, base, space)
+        return read(elicitor, key, state, trace, user)
+
+    return map_users(one, (_keys(key, len(x)), x, users[person], base))
+
+
+def measure_all(
+    logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace, users: Users, person: str = "ideal"
+) -> metrics.Measures:
+    """Every figure of the recourses (n, d) for the rows `x` (n, d); the loss is that of a `person` of `PERSONS`."""
+
+    def one(x: Array, recourse: Recourse, users: Users) -> metrics.Measures:
+        loss_fn = Partial(people.PERSONS[person].loss, users[person].hidden)
+        ideal, weights = users["ideal"].hidden, users["weights"].hidden
+        return metrics.measure(logit_fn, x, recourse, space, ideal=ideal, weights=weights, loss_fn=loss_fn)
+
+    return jax.vmap(one)(x, recourse, users)
+
+
+def _keys(key: Array, num: int) -> Array:
+    return jax.random.split(key, num) if key.ndim == 0 else key

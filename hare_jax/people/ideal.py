@@ -1,0 +1,81 @@
+"""People with a hidden ideal: of two recourses they prefer the one nearer to it.
+
+`utility = -||z - ideal||^2 = 2 z . ideal - ||z||^2 + const` is linear in the ideal. HARE (TMLR 2025), set-up.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hare_jax.base import LogitFn, Recourse
+from hare_jax.people.base import Person, Population, User, reachable
+from hare_jax.recourse import growing_spheres
+from hare_jax.space import ActionSpace, bounds, is_category, project
+
+_UNIFORM_VARIANCE = 1 / 12  # of a uniform law, in squared widths
+_BINARY_VARIANCE = 1 / 4  # of a fair coin
+
+
+def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
+    """Draw a hidden ideal for `x` (d,): the recourse nearest to a random point at the population's distance.
+
+    HARE (TMLR 2025), experimental set-up. Here the ideal is itself an allowed and accepted recourse, where the original
+    clips it afterwards and never asks the classifier again.
+    """
+    key_start, key_spheres = jax.random.split(key)
+    start, refused = refused_start(hp, key_start, logit_fn, x, space)
+    found = growing_spheres.search(hp.spheres, key_spheres, logit_fn, start, x, space)
+    return User(found.x, found.valid & refused)
+
+
+def refused_start(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> tuple[Array, Array]:
+    """Perturb the mutable columns of `x` (d,) by a uniform direction of the population's L2 distance.
+
+    The points are projected onto the action space. Returns the first of `num_starts` points that the classifier still
+    refuses, and whether there is one; `x` if not.
+    """
+    noise = jax.random.uniform(key, (hp.num_starts, x.shape[0]), x.dtype, minval=-1.0)
+    noise = jnp.where(space.mutable[None, :], noise, 0)
+    norm = jnp.maximum(jnp.linalg.norm(noise, axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
+    points = jax.vmap(lambda move: project(space, x, x + move))(hp.distance * noise / norm)
+    refused = jax.vmap(logit_fn)(points) < 0
+    return jnp.where(jnp.any(refused), points[jnp.argmax(refused)], x), jnp.any(refused)
+
+
+def utility(ideal: Array, x: Array, z: Array) -> Array:
+    """`-||z - ideal||^2`: ()."""
+    return -jnp.sum((z - ideal) ** 2)
+
+
+def loss(ideal: Array, x: Array, z: Array) -> Array:
+    """Distance `||z - ideal||` to the ideal (d,): ()."""
+    return jnp.linalg.norm(z - ideal)
+
+
+def features(x: Array, z: Array) -> tuple[Array, Array]:
+    """`phi = 2 z` (d,) and `c = -||z||^2` (): the utility is `phi . ideal + c`, up to a constant."""
+    return 2 * z, -jnp.sum(z * z)
+
+
+def prior(hp: None, x: Array, pool: Recourse, space: ActionSpace, reach: Array | float) -> tuple[Array, Array]:
+    """Mean (d,) and covariance (d, d) of an ideal for `x` (d,), from the `pool` (m, d) of recourses within `reach`.
+
+    They are those of the valid part of the pool. The variance of each column is raised by the second moment about that
+    mean of a uniform law over the box within `reach`, and at least by that of a target point up to `reach` away.
+    """
+    lower, upper = reachable(x, *bounds(space, x), reach)
+    share = pool.valid / jnp.maximum(jnp.sum(pool.valid), 1).astype(x.dtype)
+    mean = jnp.where(jnp.any(pool.valid), share @ pool.x, x)
+    centred = pool.x - mean[None, :]
+    own = (upper - lower) ** 2 * jnp.where(is_category(space), _BINARY_VARIANCE, _UNIFORM_VARIANCE)
+    target = reach**2 / 3 / jnp.maximum(jnp.sum(space.mutable), 1)  # of a target point, in any direction
+    variance = jnp.maximum(own + ((lower + upper) / 2 - mean) ** 2, target)
+    return mean, (centred * share[:, None]).T @ centred + jnp.diag(jnp.where(space.mutable, variance, 0))
+
+
+def prefers_nearer(ideal: Array, key: Array, x: Array, a: Array, b: Array) -> Array:
+    """Whether `a` (d,) is strictly nearer to `ideal` (d,) in L2 than `b` (d,): () bool."""
+    return utility(ideal, x, a) > utility(ideal, x, b)
+
+
+PERSON = Person(draw, utility, loss, "distance to the hidden ideal", features, prior)

@@ -1,0 +1,32 @@
+"""Noise of answers: wraps the `Prefers` of a person into one that errs."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from hare_jax.base import Prefers, hyperparams
+
+
+@hyperparams
+class Noise:
+    """How often an answer is wrong."""
+
+    flip: float = 0.0  # probability of a flipped answer, where it is not logistic
+    logistic: bool = False  # flips with the probability of `logistic_flipped`
+
+
+def noisy(hp: Noise, prefers: Prefers) -> Partial:
+    """The answers of `prefers` with noise."""
+    return Partial(logistic_flipped, prefers) if hp.logistic else Partial(flipped, hp.flip, prefers)
+
+
+def flipped(probability: Array | float, prefers: Prefers, key: Array, x: Array, a: Array, b: Array) -> Array:
+    """The answer of `prefers`, flipped with `probability` () (Bernoulli noise)."""
+    key_answer, key_flip = jax.random.split(key)
+    return prefers(key_answer, x, a, b) ^ (jax.random.uniform(key_flip) < probability)
+
+
+def logistic_flipped(prefers: Prefers, key: Array, x: Array, a: Array, b: Array) -> Array:
+    """The answer of `prefers`, flipped with probability `sigmoid(-2 (||a - b||_2 + 1))`, at most 0.119."""
+    return flipped(jax.nn.sigmoid(-2 * (jnp.linalg.norm(a - b) + 1)), prefers, key, x, a, b)

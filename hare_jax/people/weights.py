@@ -1,0 +1,65 @@
+"""People with hidden cost weights: of two recourses they prefer the cheaper one.
+
+`utility = -sum_j weights_j |z_j - x_j|` is linear in the weights. HARE (TMLR 2025), table 7.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.people.base import Person, Population, User
+from hare_jax.space import ActionSpace, weighted_l1
+
+_CENTRES = (0.2, 1.0, 2.0, 3.0, 4.0)  # of a weight's distribution
+_LEAST, _MOST = 0.1, 5.0  # weights
+
+
+@hyperparams
+class WeightsPrior:
+    """What is known of a person's cost weights beforehand."""
+
+    mean: float | Array = 2.1  # of each column's weight; (d,) where the person states which changes are important
+    sd: float | Array = 1.6
+
+
+def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
+    """Draw hidden cost weights for `x` (d,): see `cost_weights`."""
+    return User(cost_weights(key, x), jnp.array(True))
+
+
+def cost_weights(key: Array, x: Array) -> Array:
+    """Draw cost weights (d,) for the columns of `x` (d,): `clip(centre + N(0, 1), 0.1, 5)`.
+
+    The centre is one of 0.2, 1, 2, 3 and 4, each as likely. HARE (TMLR 2025), experimental set-up.
+    """
+    key_centre, key_noise = jax.random.split(key)
+    centre = jax.random.choice(key_centre, jnp.array(_CENTRES, x.dtype), x.shape)
+    return jnp.clip(centre + jax.random.normal(key_noise, x.shape, x.dtype), _LEAST, _MOST)
+
+
+def utility(weights: Array, x: Array, z: Array) -> Array:
+    """`-sum_j weights_j |z_j - x_j|`: ()."""
+    return -weighted_l1(weights, x, z)
+
+
+def features(x: Array, z: Array) -> tuple[Array, Array]:
+    """`phi = -|z - x|` (d,) and `c = 0` (): the utility is `phi . weights + c`."""
+    return -jnp.abs(z - x), jnp.zeros((), z.dtype)
+
+
+def prior(
+    hp: WeightsPrior | None, x: Array, pool: Recourse, space: ActionSpace, reach: Array | float
+) -> tuple[Array, Array]:
+    """Mean (d,) and diagonal covariance (d, d) of the weights; neither depends on the `pool` or on `reach`."""
+    hp = WeightsPrior() if hp is None else hp
+    ones = jnp.ones_like(x)
+    return hp.mean * ones, jnp.diag(hp.sd**2 * ones)
+
+
+def prefers_cheaper(weights: Array, key: Array, x: Array, a: Array, b: Array) -> Array:
+    """Whether the change from `x` to `a` (d,) costs strictly less than to `b` (d,): `sum_j weights_j |a_j - x_j|`."""
+    return utility(weights, x, a) > utility(weights, x, b)
+
+
+PERSON = Person(draw, utility, weighted_l1, "weighted cost", features, prior)
