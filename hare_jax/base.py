@@ -1,4 +1,4 @@
-"""The shapes that every part agrees on: a recourse, the callables that plug in, and hyperparameters.
+"""What every part agrees on: the core types, the callables that plug in, hyperparameters, and argument checks.
 
 Notation: `x` is the factual row (d,), `x_cf` a recourse (d,), `d` the number of encoded columns. A classifier is
 any `logit_fn: (d,) -> ()`; class 1 is the wanted outcome and `logit_fn(x) >= 0` means accepted.
@@ -7,14 +7,27 @@ any `logit_fn: (d,) -> ()`; class 1 is the wanted outcome and `logit_fn(x) >= 0`
 import dataclasses
 import typing
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple, TypeVar, dataclass_transform
+from typing import Any, NamedTuple, Protocol, TypeVar, dataclass_transform
 
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
 T = TypeVar("T")
+
+
+class ActionSpace(NamedTuple):
+    """What may change, in encoded units. Build it with `space.action_space`, which checks its arguments."""
+
+    mutable: Array  # (d,) bool
+    lower: Array  # (d,)
+    upper: Array  # (d,)
+    direction: Array  # (d,) int8: +1 may only rise, -1 may only fall, 0 free
+    group: Array  # (d,) int32: one-hot group id, -1 where the column is its own feature
+    step: Array  # (d,) grid step of an ordered feature, 0 = continuous, 1 in a one-hot group
 
 
 class Recourse(NamedTuple):
@@ -24,9 +37,25 @@ class Recourse(NamedTuple):
     valid: Array  # () bool: the classifier accepts x and the action space allows factual -> x
 
 
-LogitFn = Callable[[Array], Array]  # (d,) -> ()
-Generate = Callable[..., Recourse]  # key, logit_fn, x, space -> Recourse
-Prefers = Callable[[Array, Array, Array, Array], Array]  # key, x, a, b -> () bool: a rather than b
+class LogitFn(Protocol):
+    """A classifier."""
+
+    def __call__(self, x: Array, /) -> Array:
+        """Logit () of the row `x` (d,); at least 0 means accepted."""
+
+
+class Generate(Protocol):
+    """A recourse method that is bound to what it has fitted."""
+
+    def __call__(self, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, /) -> Recourse:
+        """A recourse for the row `x` (d,)."""
+
+
+class Prefers(Protocol):
+    """The answers of one person."""
+
+    def __call__(self, key: Array, x: Array, a: Array, b: Array, /) -> Array:
+        """Whether the person at `x` (d,) prefers the recourse `a` (d,) to `b` (d,): () bool."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -68,3 +97,35 @@ def holds(rule: Callable[[np.ndarray], Any], value: Any) -> bool:
 def choose(argument: str, name: str, options: Collection[str]) -> None:
     """Raise a `ValueError` unless `name` is one of `options`."""
     require(name in options, argument, f"must be one of {', '.join(options)}", name)
+
+
+def check_shapes(**arrays: tuple[Any, tuple[int | None, ...]]) -> None:
+    """Raise a `ValueError` unless each of the named arrays has the shape beside it, None for any length.
+
+    Shapes are known while JAX traces, so the check costs nothing at run time.
+
+    >>> check_shapes(x=(np.zeros((100, 13)), (13,)))
+    Traceback (most recent call last):
+    ...
+    ValueError: x: must have shape (13,); got (100, 13), a batch: map over its first axis with jax.vmap
+    """
+    for argument, (array, shape) in arrays.items():
+        try:
+            chex.assert_shape(array, shape)
+        except AssertionError:
+            found = np.shape(array)
+            batch = len(found) == len(shape) + 1 and all(b in (a, None) for a, b in zip(found[1:], shape, strict=True))
+            hint = ", a batch: map over its first axis with jax.vmap" if batch else ""
+            wanted = str(shape).replace("None", "n")
+            raise ValueError(f"{argument}: must have shape {wanted}; got {found}{hint}") from None
+
+
+def check_row(x: Array, space: ActionSpace, **others: Array) -> None:
+    """Raise a `ValueError` unless the factual `x` and all of the `others` are (d,), as wide as the `space`.
+
+    Raises:
+        ValueError: an array has another shape, or `x` holds no floats.
+    """
+    width = jnp.shape(space.mutable)
+    check_shapes(x=(x, width), **{name: (other, width) for name, other in others.items()})
+    require(jnp.issubdtype(jnp.result_type(x), jnp.floating), "x", "must hold floats", jnp.result_type(x).name)

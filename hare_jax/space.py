@@ -9,28 +9,16 @@ What kind of column a column is, which columns make up one feature and what a we
 nowhere else: `is_category`, `is_coarse`, `same_feature`, `weighted_l1`.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from hare_jax.base import require
+from hare_jax.base import ActionSpace as ActionSpace
+from hare_jax.base import check_row, require
 
 _GRID_TOLERANCE = 1e-3  # in steps: float32 can't hold a step such as 1/15 exactly
-
-
-class ActionSpace(NamedTuple):
-    """What may change, in encoded units. Build it with `action_space`, which checks its arguments."""
-
-    mutable: Array  # (d,) bool
-    lower: Array  # (d,)
-    upper: Array  # (d,)
-    direction: Array  # (d,) int8: +1 may only rise, -1 may only fall, 0 free
-    group: Array  # (d,) int32: one-hot group id, -1 where the column is its own feature
-    step: Array  # (d,) grid step of an ordered feature, 0 = continuous, 1 in a one-hot group
 
 
 def action_space(
@@ -118,6 +106,7 @@ def action_space(
 
 def bounds(space: ActionSpace, x: Array) -> tuple[Array, Array]:
     """Lowest and highest value (d,), (d,) of each column for someone at `x` (d,); `x` itself is always inside."""
+    check_row(x, space)
     lower = jnp.minimum(space.lower.astype(x.dtype), x)
     upper = jnp.maximum(space.upper.astype(x.dtype), x)
     falls, rises = space.mutable & (space.direction <= 0), space.mutable & (space.direction >= 0)
@@ -157,12 +146,14 @@ def weighted_l1(weights: Array, x: Array, x_cf: Array) -> Array:
 
 def relax(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """Nearest point (d,) to `x_cf` inside the bounds, with categories and steps left fractional; NaN becomes `x`."""
+    check_row(x, space, x_cf=x_cf)
     lower, upper = bounds(space, x)
     return jnp.clip(jnp.where(jnp.isnan(x_cf), x, x_cf), lower, upper)
 
 
 def project(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """Nearest allowed point (d,) to `x_cf` (d,) for someone at `x` (d,). Idempotent."""
+    check_row(x, space, x_cf=x_cf)
     score = jnp.where(jnp.isnan(x_cf), x, x_cf)
     one_hot = _to_one_hot(space.group, score, bounds(space, x)[1])
     return jnp.where(space.mutable & (space.group >= 0), one_hot, settle(space, x, x_cf))
@@ -170,6 +161,7 @@ def project(space: ActionSpace, x: Array, x_cf: Array) -> Array:
 
 def settle(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """`project` for an `x_cf` (d,) whose one-hot groups are intact, which is much cheaper."""
+    check_row(x, space, x_cf=x_cf)
     lower, upper = bounds(space, x)
     point = jnp.clip(jnp.where(jnp.isnan(x_cf), x, x_cf), lower, upper)
     return jnp.where(space.step > 0, _to_grid(space.step.astype(x.dtype), x, point, lower, upper), point)
@@ -183,6 +175,7 @@ def snap(space: ActionSpace, x: Array, x_cf: Array) -> Array:
 
 def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """Whether someone at `x` (d,) may move to `x_cf` (d,): () bool. Immutables must be equal to the last bit."""
+    check_row(x, space, x_cf=x_cf)
     nearest = project(space, x, x_cf)
     near = jnp.abs(x_cf - nearest) <= 1e-6 * (1 + jnp.maximum(jnp.abs(x), jnp.abs(nearest)))
     return jnp.all(jnp.where(space.mutable, near, x_cf == x))
@@ -193,6 +186,7 @@ def along(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
 
     Continuous columns move in proportion, ordered ones by whole steps, and a category switches half-way.
     """
+    check_row(x, space, x_cf=x_cf)
     change = fraction * (x_cf - x)
     step = jnp.where(space.step > 0, space.step, 1).astype(x.dtype)
     point = x + jnp.where(space.step > 0, jnp.round(change / step) * step, change)

@@ -6,14 +6,13 @@ a pytree of arrays, so it can be saved between two answers.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Prefers, Recourse, as_partial, hyperparams
+from hare_jax.base import LogitFn, Prefers, Recourse, as_partial, check_row, hyperparams
 from hare_jax.space import ActionSpace
 
 PREFERS_A, PREFERS_B, CANNOT_TELL = 0, 1, 2  # what an answer can be
@@ -50,15 +49,50 @@ def session_keys(key: Array, num_proposals: int, questions_per_proposal: int) ->
     return SessionKeys(keys[0], rounds[:, 0], rounds[:, 1:])
 
 
+class Start(Protocol):
+    """Opens a session."""
+
+    def __call__(self, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace, /) -> Any:
+        """The state of a session with the person at `x` (d,), whose base method gave `recourse`."""
+
+
+class Propose(Protocol):
+    """Fills the next batch of questions; expensive."""
+
+    def __call__(self, state: Any, key: Array, /) -> Any:
+        """The state with questions to ask."""
+
+
+class Ask(Protocol):
+    """Shows a question; cheap."""
+
+    def __call__(self, state: Any, /) -> Question:
+        """The question to be answered next."""
+
+
+class Tell(Protocol):
+    """Takes the answer to the question that `Ask` shows."""
+
+    def __call__(self, state: Any, answer: Any, /) -> Any:
+        """The state after `answer`: () int, `PREFERS_A`, `PREFERS_B` or `CANNOT_TELL`; some elicitors take others."""
+
+
+class Recommend(Protocol):
+    """Gives the best recourse so far."""
+
+    def __call__(self, state: Any, /) -> Recourse:
+        """The recommendation."""
+
+
 @hyperparams
 class Elicitor:
     """An elicitation method, its functions bound to their own parameters."""
 
-    start: Partial  # key, logit_fn, x, recourse, space -> state
-    propose: Partial  # state, key -> state; expensive
-    ask: Partial  # state -> Question; cheap
-    tell: Partial  # state, answer () int -> state; cheap
-    recommend: Partial  # state -> Recourse
+    start: Start
+    propose: Propose
+    ask: Ask
+    tell: Tell
+    recommend: Recommend
     questions_per_proposal: int
     num_proposals: int = 1  # of a session
 
@@ -89,6 +123,7 @@ def session(
     One scan over proposals, `elicitor.num_proposals` of them unless given, around one over questions; `vmap` it over
     keys, users, rows and recourses.
     """
+    check_row(x, space, recourse_x=recourse.x)
     num_proposals = elicitor.num_proposals if num_proposals is None else num_proposals
     keys = session_keys(key, num_proposals, elicitor.questions_per_proposal)
 
