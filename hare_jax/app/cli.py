@@ -1,4 +1,4 @@
-"""The `hare-jax` command: the demonstration, the data sets and the methods.
+"""The `hare-jax` command: the demonstration, the data sets, the methods and the elicitors.
 
 Whatever is wrong with what was asked for becomes one line on stderr and exit status 2, never a traceback.
 """
@@ -25,6 +25,8 @@ from rich.text import Text
 from hare_jax import __version__, data
 from hare_jax.app import demo, show
 from hare_jax.base import choose, require
+from hare_jax.elicit import ELICITORS
+from hare_jax.people import PERSONS
 from hare_jax.recourse import METHODS, nothing_to_fit
 
 _WIDTH = 108  # characters; the widest table needs it, and a narrower terminal wraps its lines without loss
@@ -60,10 +62,16 @@ class Methods:
     """Methods whose hyperparameters to show."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Elicitors:
+    """List the elicitors, and the kinds of people that answer them."""
+
+
 Command = (
     Annotated[demo.Demo, tyro.conf.subcommand("demo")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Methods, tyro.conf.subcommand("methods")]
+    | Annotated[Elicitors, tyro.conf.subcommand("elicitors")]
 )
 
 
@@ -102,6 +110,8 @@ def _dispatch(argv: list[str]) -> int:
             console.print(_list_data())
         case Data(DataFetch(names)):
             _fetch_data(console, names)
+        case Elicitors():
+            console.print(_list_elicitors(), _list_persons())
         case Methods(()):
             console.print(_list_methods())
         case Methods(names):
@@ -204,6 +214,24 @@ def _list_methods() -> Table:
         more = "a path" if method.path else "a set" if method.many else ""
         source = (method.generate.__doc__ or "").partition("\n")[0].partition(". ")[2]
         grid.add_row(name, "yes" if method.uses_gradients else "no", prepares, more, source)
+    return grid
+
+
+def _list_elicitors() -> Table:
+    grid = Table(box=box.SIMPLE_HEAD)
+    for heading in ("elicitor", "label", "gradients", "asks"):
+        grid.add_column(heading)
+    for name, entry in ELICITORS.items():
+        grid.add_row(name, entry.label, "yes" if entry.uses_gradients else "no", "yes" if entry.asks else "no")
+    return grid
+
+
+def _list_persons() -> Table:
+    grid = Table(box=box.SIMPLE_HEAD)
+    for heading in ("person", "loss", "linear utility"):
+        grid.add_column(heading)
+    for name, person in PERSONS.items():
+        grid.add_row(name, person.label, "yes" if person.features else "no")
     return grid
 
 

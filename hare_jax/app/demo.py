@@ -1,7 +1,7 @@
 """The demonstration: train a classifier, simulate people it refuses, and compare elicitors with their base method.
 
-Each person gets the base method's recourse, and that of each elicitor in `ARMS`. `run` is a few jitted programs over
-all people at once. It prints nothing: its caller passes in what marks the stages.
+Each person gets the base method's recourse, and that of each elicitor in `Demo.arms`. `run` is a few jitted programs
+over all people at once. It prints nothing: its caller passes in what marks the stages.
 """
 
 import dataclasses
@@ -22,10 +22,9 @@ from hare_jax.base import LogitFn, Recourse, choose, require
 from hare_jax.elicit import ELICITORS
 from hare_jax.evaluate import metrics, simulate
 from hare_jax.evaluate.summary import Summary, summarise
-from hare_jax.people import DISTANCES, Noise, Population
+from hare_jax.people import DISTANCES, PERSONS, Noise, Population
 from hare_jax.space import ActionSpace
 
-ARMS = "random", "single", "multi", "bayes"  # rows of `ELICITORS`
 Stage = Callable[[str], AbstractContextManager[Any]]  # the name of a stage -> entered and left around it
 
 
@@ -50,10 +49,14 @@ class Demo:
     """Questions that a person may be asked; HARE's one round draws as many candidates."""
     per_round: int = 5
     """Candidates in each of HARE's many rounds; there are budget / per-round of them, rounded down."""
+    arms: tuple[str, ...] = ("random", "single", "multi", "bayes")
+    """Elicitors to compare, of those that `hare-jax elicitors` shows."""
+    person: str = "ideal"
+    """What people answer by: ideal or weights."""
     ideal: str = "far"
     """How far from where they stand people look for their ideal: near, intermediate or far."""
     applicant: int = 0
-    """Number of the person to show, from 1; 0 chooses whom many rounds bring most of the way from base to ideal."""
+    """Number of the person to show, from 1; 0 chooses whom the questions help most."""
 
 
 class Arm(NamedTuple):
@@ -89,7 +92,11 @@ def check(demo: Demo) -> None:
     """Raise a `ValueError` if an option is wrong in itself, before anything is loaded."""
     choose("dataset", demo.dataset, data.SOURCES)
     choose("method", demo.method, recourse.METHODS)
+    choose("person", demo.person, PERSONS)
     choose("ideal", demo.ideal, DISTANCES)
+    require(len(demo.arms) > 0, "arms", "must hold at least one", demo.arms)
+    for arm in demo.arms:
+        choose("arms", arm, ELICITORS)
     require(demo.num_users >= 1, "num-users", "must be at least 1", demo.num_users)
     require(demo.budget >= 1, "budget", "must be at least 1", demo.budget)
     require(1 <= demo.per_round <= demo.budget, "per-round", "must be at least 1, at most the budget", demo.per_round)
@@ -123,8 +130,10 @@ def draw_people(demo: Demo, key: Array, logit_fn: Partial, table: data.Table, re
     require(len(refused) > 0, "dataset", "must have test rows that the classifier refuses", demo.dataset)
     rows = table.x_test[refused[: demo.num_users]]
     population = Population(distance=DISTANCES[demo.ideal])
-    users = quick_jit(simulate.draw_all)(population, key, logit_fn, rows, table.space)
-    kept = np.flatnonzero(users["ideal"].valid)
+    kinds = tuple(dict.fromkeys(("ideal", "weights", demo.person)))
+    draw_all = functools.partial(simulate.draw_all, kinds=kinds)
+    users = quick_jit(draw_all)(population, key, logit_fn, rows, table.space)
+    kept = np.flatnonzero(np.all([user.valid for user in users.values()], axis=0))
     require(len(kept) > 0, "ideal", "must be in reach of at least one refused person", demo.ideal)
     require(demo.applicant <= len(kept), "applicant", f"must be at most {len(kept)}, the last person", demo.applicant)
     return People(rows[kept], jax.tree.map(lambda leaf: leaf[kept], users), len(refused), len(rows))
@@ -134,17 +143,18 @@ def compare(
     demo: Demo, key: Array, logit_fn: Partial, table: data.Table, people: People, stage: Stage = nullcontext
 ) -> dict[str, Arm]:
     """Give everyone the recourses of all arms, and measure them."""
-    key_fit, key_base, *keys = jax.random.split(key, 2 + len(ARMS))
-    judge = functools.partial(quick_jit(_judge), jax.random.fold_in(key, 0), logit_fn, people, table.space)
+    key_fit, key_base, *keys = jax.random.split(key, 2 + len(demo.arms))
+    judge_fn = quick_jit(functools.partial(_judge, demo.person))
+    judge = functools.partial(judge_fn, jax.random.fold_in(key, 0), logit_fn, people, table.space)
     with stage(f"Base recourse: {demo.method}"):
         generate = recourse.bind(demo.method, key_fit, logit_fn, table.x_train, table.space)
         base, seconds = timed(simulate.generate_all, generate, key_base, logit_fn, people.x, table.space)
         arms = {"base": _arm(judge, base, 0.0, seconds)}
-    for name, key_arm in zip(ARMS, keys, strict=True):
+    for name, key_arm in zip(demo.arms, keys, strict=True):
         elicitor = elicit.bind(name, budget=demo.budget, per_round=demo.per_round)
         with stage(f"{ELICITORS[name].label}, {demo.budget} questions at most"):
             args = Noise(), key_arm, logit_fn, people.x, people.users, base, table.space
-            done, seconds = timed(functools.partial(simulate.elicit_all, elicitor, "ideal"), *args)
+            done, seconds = timed(functools.partial(simulate.elicit_all, elicitor, demo.person), *args)
             arms[name] = _arm(judge, done.recourse, float(jnp.mean(done.questions)), seconds)
     return arms
 
@@ -165,10 +175,15 @@ def quick_jit(fn: Callable) -> Any:
     return jax.jit(fn, compiler_options=options)
 
 
-def gain(report: Report) -> np.ndarray:
-    """How much nearer to the ideal (L2) many rounds end than the base recourse, (n,); -inf where that one failed."""
-    before, after = (report.arms[name].measures for name in ("base", "multi"))
-    return np.asarray(jnp.where(before.success > 0, before.ideal_l2 - after.ideal_l2, -jnp.inf))
+def shown_arms(demo: Demo) -> tuple[str, ...]:
+    """The last two arms that ask questions: those of which one applicant's recourse is shown."""
+    return tuple(arm for arm in demo.arms if ELICITORS[arm].asks)[-2:]
+
+
+def gain(report: Report, arm: str) -> np.ndarray:
+    """How much lower the loss is in an `arm` than with the base recourse, (n,); -inf where that one failed."""
+    before, after = (report.arms[name].measures for name in ("base", arm))
+    return np.asarray(jnp.where(before.success > 0, before.loss - after.loss, -jnp.inf))
 
 
 def timed(fn: Callable, *args: Any) -> tuple[Any, float]:
@@ -185,7 +200,7 @@ def _scores(logit_fn: Partial, x: Array, y: Array) -> tuple[Array, Array, Array]
 
 
 def _judge(
-    key: Array, logit_fn: LogitFn, people: People, space: ActionSpace, recourses: Recourse
+    person: str, key: Array, logit_fn: LogitFn, people: People, space: ActionSpace, recourses: Recourse
 ) -> tuple[metrics.Measures, dict[str, Summary]]:
-    measures = simulate.measure_all(logit_fn, people.x, recourses, space, people.users)
+    measures = simulate.measure_all(logit_fn, people.x, recourses, space, people.users, person)
     return measures, summarise(key, measures)

@@ -11,13 +11,13 @@ from rich.text import Text
 from hare_jax import data
 from hare_jax.app import demo
 from hare_jax.evaluate.summary import Summary
+from hare_jax.people import PERSONS
 
-_SHOWN = {"base": "base\nrecourse", "multi": "after\nHARE", "bayes": "after\nBayes"}  # arms of the one applicant
 _HEADINGS = {
     "success": "success\n%",
     "valid": "valid\n%",
     "feasible": "feas-\nible %",
-    "ideal_l2": "distance to ideal\n(L2, 95% interval)",
+    "loss": "{}\n(95% interval)",  # the label of the person's loss
     "ideal_cosine": "1 - cos\nto ideal",
     "l1": "cost\n(L1)",
     "weighted_cost": "cost\n(wL1)",
@@ -29,7 +29,7 @@ _HEADINGS = {
 
 def demonstration(console: Console, options: demo.Demo, report: demo.Report) -> None:
     """Print the table of all arms, and one applicant before and after."""
-    for part in (_introduction(options, report), _arms_table(report), _arms_notes(report)):
+    for part in (_introduction(options, report), _arms_table(options, report), _arms_notes(report)):
         console.print(part)
     _applicant(console, options, report)
 
@@ -46,10 +46,11 @@ def _introduction(options: demo.Demo, report: demo.Report) -> str:
     )
 
 
-def _arms_table(report: demo.Report) -> Table:
+def _arms_table(options: demo.Demo, report: demo.Report) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, collapse_padding=True)
     grid.add_column("", no_wrap=True)
-    for heading in (*_HEADINGS.values(), "ques-\ntions", "ms a\nperson"):
+    headings = (heading.format(PERSONS[options.person].label) for heading in _HEADINGS.values())
+    for heading in (*headings, "ques-\ntions", "ms a\nperson"):
         grid.add_column(heading, justify="right", no_wrap=True)
     for name, arm in report.arms.items():
         figures = [_figure(metric, arm.summaries[metric]) for metric in _HEADINGS]
@@ -65,11 +66,11 @@ def _figure(metric: str, summary: Summary) -> str:
     mean, low, high = (float(value) for value in (summary.mean, summary.low, summary.high))
     if metric in ("success", "valid", "feasible"):
         return f"{100 * mean:.1f}"
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]" if metric == "ideal_l2" else f"{mean:.2f}"
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]" if metric == "loss" else f"{mean:.2f}"
 
 
 def _arms_notes(report: demo.Report) -> str:
-    counts = sorted({int(arm.summaries["ideal_l2"].n) for arm in report.arms.values()})
+    counts = sorted({int(arm.summaries["loss"].n) for arm in report.arms.values()})
     return (
         f"Means over people: success and valid over {len(report.people.x)}, the rest over the successes "
         f"({' to '.join(map(str, counts))}). wL1 weighs the changes with each person's hidden weights. Time is warm, "
@@ -78,25 +79,31 @@ def _arms_notes(report: demo.Report) -> str:
 
 
 def _applicant(console: Console, options: demo.Demo, report: demo.Report) -> None:
-    gains = demo.gain(report)
+    arms = demo.shown_arms(options)
+    if not arms:
+        return
+    gains = demo.gain(report, arms[0])
     index = options.applicant - 1 if options.applicant else int(np.argmax(gains))
     if not np.isfinite(gains[index]):
         console.print(f"The base method found no recourse for applicant {index + 1} of {len(gains)}: nothing to show.")
         return
-    rule = "" if options.applicant else " (the one whom many rounds brought most of the way from base to ideal)"
-    base, many, bayes = (float(report.arms[name].measures.ideal_l2[index]) for name in _SHOWN)
-    distances = f"distance to ideal {base:.2f} -> {many:.2f} (HARE), {bayes:.2f} (Bayes)"
-    about = f"[bold]Applicant {index + 1}[/] of {len(gains)}{rule}: {distances}."
-    console.print(about, _applicant_table(report, index), sep="\n\n")
+    rule = "" if options.applicant else f" (the one whom {demo.label(arms[0])} helped most)"
+    base, *losses = (float(report.arms[name].measures.loss[index]) for name in ("base", *arms))
+    after = ", ".join(f"{loss:.2f} ({demo.label(arm)})" for arm, loss in zip(arms, losses, strict=True))
+    fell = f"{PERSONS[options.person].label} {base:.2f} -> {after}"
+    about = f"[bold]Applicant {index + 1}[/] of {len(gains)}{rule}: {fell}."
+    console.print(about, _applicant_table(options, report, index), sep="\n\n")
 
 
-def _applicant_table(report: demo.Report, index: int) -> Table:
+def _applicant_table(options: demo.Demo, report: demo.Report, index: int) -> Table:
     """Features that any of the recourses changes: as they are now, and what each makes of them."""
-    recourses = [report.arms[arm].recourse.x for arm in _SHOWN]
-    points = [report.people.x, *recourses, report.people.users["ideal"].hidden]
-    shown = report.table.decode(np.stack([np.asarray(rows[index]) for rows in points]))
+    arms = "base", *demo.shown_arms(options)
+    points = {"now": report.people.x} | {demo.label(arm): report.arms[arm].recourse.x for arm in arms}
+    if options.person == "ideal":
+        points["hidden\nideal"] = report.people.users["ideal"].hidden
+    shown = report.table.decode(np.stack([np.asarray(rows[index]) for rows in points.values()]))
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("", "now", *_SHOWN.values(), "hidden\nideal"):
+    for heading in ("", *points):
         grid.add_column(heading, justify="right" if heading else "left")
     for feature in report.table.features:
         now, *others = (_in_units(value) for value in shown[feature.name])

