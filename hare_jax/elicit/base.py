@@ -96,6 +96,11 @@ class Elicitor:
     questions_per_proposal: int
     num_proposals: int = 1  # of a session
 
+    def __repr__(self) -> str:
+        module = getattr(getattr(self.start, "func", self.start), "__module__", "")
+        name, num = module.rpartition(".")[2], self.num_proposals
+        return f"Elicitor({name}, {num} proposals of {self.questions_per_proposal} questions)"
+
 
 class Entry(NamedTuple):
     """An elicitor as a row of `ELICITORS`."""
