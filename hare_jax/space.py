@@ -1,9 +1,9 @@
-"""The action space: what a person may change, and how far.
+"""The action space: what may change, and how far.
 
 One rule covers every kind of feature. Around a factual `x`, column j may move within `bounds(space, x)`, which always
 holds `x` itself and shrinks to it for an immutable column; an ordered column moves in whole steps from `x`; the columns
 of a one-hot group hold one 1. A two-level category is one ordered column with step 1. `project` finds the nearest such
-point, and `allows` asks whether a point is its own projection, so the two can't disagree.
+point, and `allows` asks whether a point is its own projection, so the two agree by construction.
 
 What kind of column a column is, which columns make up one feature and what a weighted change costs is defined here and
 nowhere else: `is_category`, `is_coarse`, `same_feature`, `weighted_l1`.
@@ -32,7 +32,7 @@ def action_space(
     """Check the columns of an action space, each (d,), and put them together.
 
     `direction` is 0, `group` -1 and `step` 0 where left out; bounds may be infinite. One-hot columns get step 1, and an
-    upper bound of 0 closes a level to everyone who is not in it already.
+    upper bound of 0 closes a level to all factuals that are not in it already.
 
     Raises:
         ValueError: a column has the wrong width, a bound is NaN or crossed, a direction is not -1, 0 or +1, a step is
@@ -45,67 +45,55 @@ def action_space(
     raw_mutable = np.asarray(mutable)
     require(raw_mutable.ndim == 1, "mutable", "must have shape (d,)", raw_mutable.shape)
     require(raw_mutable.dtype == bool, "mutable", "must be boolean", raw_mutable.dtype.name)
-    width = raw_mutable.shape[0]
     given = {
         "lower": lower,
         "upper": upper,
-        "direction": np.zeros(width) if direction is None else direction,
-        "group": np.full(width, -1) if group is None else group,
-        "step": np.zeros(width) if step is None else step,
+        "direction": np.zeros(raw_mutable.shape) if direction is None else direction,
+        "group": np.full(raw_mutable.shape, -1) if group is None else group,
+        "step": np.zeros(raw_mutable.shape) if step is None else step,
     }
     columns = {name: np.asarray(value, dtype=float) for name, value in given.items()}
-    for name, column in columns.items():
-        require(column.shape == (width,), name, f"must have shape ({width},), as mutable has", column.shape)
-        require(not np.isnan(column).any(), name, "must not be NaN", column.tolist())
-    low, high = columns["lower"], columns["upper"]
-    require(bool((low <= high).all()), "lower", "must not exceed upper", (low.tolist(), high.tolist()))
-    require(
-        bool(np.isin(columns["direction"], (-1, 0, 1)).all()),
-        "direction",
-        "must be -1, 0 or +1",
-        columns["direction"].tolist(),
-    )
-    finite_step = np.isfinite(columns["step"]) & (columns["step"] >= 0)
-    require(bool(finite_step.all()), "step", "must be finite and not negative", columns["step"].tolist())
+    _check_columns(columns, raw_mutable.shape)
     ids = columns["group"]
-    require(bool((ids == np.round(ids)).all()), "group", "must hold whole numbers", ids.tolist())
     for one in np.unique(ids[ids >= 0]):
-        inside = ids == one
-        label = f"group {int(one)}"
-        require(
-            int(inside.sum()) > 1,
-            label,
-            "must have at least two columns (a two-level category is one column with step 1)",
-            1,
-        )
-        require(
-            len(set(raw_mutable[inside])) == 1,
-            label,
-            "must be mutable in all its columns or in none",
-            raw_mutable[inside].tolist(),
-        )
-        require(
-            not columns["direction"][inside].any(),
-            label,
-            "must have direction 0",
-            columns["direction"][inside].tolist(),
-        )
-        require(bool((low[inside] == 0).all()), label, "must have lower bounds of 0", low[inside].tolist())
-        require(
-            bool(np.isin(high[inside], (0, 1)).all()), label, "must have upper bounds of 0 or 1", high[inside].tolist()
-        )
+        _check_group(f"group {int(one)}", columns, raw_mutable, ids == one)
     return ActionSpace(
         mutable=jnp.asarray(raw_mutable),
-        lower=jnp.asarray(low, dtype=float),
-        upper=jnp.asarray(high, dtype=float),
+        lower=jnp.asarray(columns["lower"], dtype=float),
+        upper=jnp.asarray(columns["upper"], dtype=float),
         direction=jnp.asarray(columns["direction"], jnp.int8),
         group=jnp.asarray(ids, jnp.int32),
         step=jnp.asarray(np.where(ids >= 0, 1.0, columns["step"]), dtype=float),
     )
 
 
+def _check_columns(columns: dict[str, np.ndarray], shape: tuple[int, ...]) -> None:
+    for name, column in columns.items():
+        require(column.shape == shape, name, f"must have shape {shape}, as mutable has", column.shape)
+        require(not np.isnan(column).any(), name, "must not be NaN", column.tolist())
+    low, high, direction, step, ids = (columns[name] for name in ("lower", "upper", "direction", "step", "group"))
+    require(bool((low <= high).all()), "lower", "must not exceed upper", (low.tolist(), high.tolist()))
+    known = bool(np.isin(direction, (-1, 0, 1)).all())
+    require(known, "direction", "must be -1, 0 or +1", direction.tolist())
+    finite = bool((np.isfinite(step) & (step >= 0)).all())
+    require(finite, "step", "must be finite and not negative", step.tolist())
+    require(bool((ids == np.round(ids)).all()), "group", "must hold whole numbers", ids.tolist())
+
+
+def _check_group(label: str, columns: dict[str, np.ndarray], mutable: np.ndarray, inside: np.ndarray) -> None:
+    """Check the columns of one one-hot group, those `inside` (d,) of it."""
+    rule = "must have at least two columns (a two-level category is one column with step 1)"
+    require(int(inside.sum()) > 1, label, rule, 1)
+    fixed = mutable[inside]
+    require(len(set(fixed)) == 1, label, "must be mutable in all its columns or in none", fixed.tolist())
+    low, high, direction = (columns[name][inside] for name in ("lower", "upper", "direction"))
+    require(not direction.any(), label, "must have direction 0", direction.tolist())
+    require(bool((low == 0).all()), label, "must have lower bounds of 0", low.tolist())
+    require(bool(np.isin(high, (0, 1)).all()), label, "must have upper bounds of 0 or 1", high.tolist())
+
+
 def bounds(space: ActionSpace, x: Array) -> tuple[Array, Array]:
-    """Lowest and highest value (d,), (d,) of each column for someone at `x` (d,); `x` itself is always inside."""
+    """Lowest and highest value (d,), (d,) of each column from the factual `x` (d,), which is always inside."""
     check_row(x, space)
     lower = jnp.minimum(space.lower.astype(x.dtype), x)
     upper = jnp.maximum(space.upper.astype(x.dtype), x)
@@ -126,7 +114,7 @@ def is_category(space: ActionSpace) -> Array:
 def is_coarse(space: ActionSpace, x: Array | None = None) -> Array:
     """Which columns (d,) move by jumps: categories, and columns with at most two steps between their bounds.
 
-    The bounds are those of the space, or of somebody at `x` (d,).
+    The bounds are those of the space, or those from the factual `x` (d,).
     """
     lower, upper = (space.lower, space.upper) if x is None else bounds(space, x)
     return _num_steps_at_most(space, 2, lower, upper)
@@ -152,7 +140,7 @@ def relax(space: ActionSpace, x: Array, x_cf: Array) -> Array:
 
 
 def project(space: ActionSpace, x: Array, x_cf: Array) -> Array:
-    """Nearest allowed point (d,) to `x_cf` (d,) for someone at `x` (d,). Idempotent."""
+    """Nearest point (d,) to `x_cf` (d,) that is allowed from `x` (d,). Idempotent."""
     check_row(x, space, x_cf=x_cf)
     score = jnp.where(jnp.isnan(x_cf), x, x_cf)
     one_hot = _to_one_hot(space.group, score, bounds(space, x)[1])
@@ -174,7 +162,7 @@ def snap(space: ActionSpace, x: Array, x_cf: Array) -> Array:
 
 
 def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
-    """Whether someone at `x` (d,) may move to `x_cf` (d,): () bool. Immutables must be equal to the last bit."""
+    """Whether the move from `x` (d,) to `x_cf` (d,) is allowed: () bool. Immutables must be equal to the last bit."""
     check_row(x, space, x_cf=x_cf)
     nearest = project(space, x, x_cf)
     near = jnp.abs(x_cf - nearest) <= 1e-6 * (1 + jnp.maximum(jnp.abs(x), jnp.abs(nearest)))

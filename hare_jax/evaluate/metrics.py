@@ -1,10 +1,10 @@
 """Metrics: one row in, one scalar out.
 
-Distances and counts belong to one person; callers `vmap`. A *feature* is a column, or a whole one-hot group. The
+Distances and counts are those of one row; callers `vmap`. A *feature* is a column, or a whole one-hot group. The
 checks in `feasible` are written without `space.project`, because they are the check on it.
 
-Notation: `x` factual (d,), `x_cf` recourse (d,), `ideal` the point that the person would like best (d,), `weights`
-their cost per unit of change (d,).
+Notation: `x` factual (d,), `x_cf` recourse (d,), `ideal` the hidden ideal (d,), `weights` the cost of a unit
+of change of each column (d,).
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse
+from hare_jax.base import LogitFn, Recourse, check_row, check_shapes
 from hare_jax.space import ActionSpace, same_feature, weighted_l1
 
 _CHANGED = 1e-5  # a smaller change is no change
@@ -52,7 +52,7 @@ class Measures(NamedTuple):
     linf: Array  # ()
     redundancy: Array  # () features
     violations: Array  # () columns
-    loss: Array  # () what the recourse lacks for this person, by `people.Person.loss`
+    loss: Array  # () the loss of the person's kind, `people.Person.loss`
 
 
 def l0(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
@@ -61,12 +61,14 @@ def l0(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     >>> int(l0(jnp.array([0.0, 1.0, 0.0]), jnp.array([0.5, 1.0, 0.25])))
     2
     """
+    check_shapes(x_cf=(x_cf, x.shape))
     changed = _changed(x, x_cf) if space is None else _changed_features(x, x_cf, space)
     return jnp.sum(changed)
 
 
 def l1(x: Array, x_cf: Array) -> Array:
     """Sum of the absolute changes, sum_j |x'_j - x_j|: (), in encoded units."""
+    check_shapes(x_cf=(x_cf, x.shape))
     return jnp.sum(jnp.abs(x_cf - x))
 
 
@@ -78,17 +80,20 @@ def l2(x: Array, x_cf: Array) -> Array:
     >>> float(l2(jnp.zeros(2), jnp.array([3.0, 4.0])))
     5.0
     """
+    check_shapes(x_cf=(x_cf, x.shape))
     squares, nonzero = _squares(x_cf - x)
     return jnp.where(nonzero, jnp.sqrt(squares), 0)
 
 
 def linf(x: Array, x_cf: Array) -> Array:
     """Largest absolute change, max_j |x'_j - x_j|: (), in encoded units."""
+    check_shapes(x_cf=(x_cf, x.shape))
     return jnp.max(jnp.abs(x_cf - x))
 
 
 def weighted_cost(weights: Array, x: Array, x_cf: Array) -> Array:
-    """Cost to a person with the given weights (d,), sum_j w_j |x'_j - x_j|: () (HARE, TMLR 2025)."""
+    """Cost under the weights (d,), sum_j w_j |x'_j - x_j|: () (HARE, TMLR 2025)."""
+    check_shapes(x_cf=(x_cf, x.shape), weights=(weights, x.shape))
     return weighted_l1(weights, x, x_cf)
 
 
@@ -106,6 +111,7 @@ def ideal_cosine(ideal: Array, x: Array, x_cf: Array) -> Array:
     >>> [float(ideal_cosine(ideal, x, x_cf)) for x_cf in (2 * ideal, x, -ideal)]
     [0.0, 1.0, 2.0]
     """
+    check_shapes(x_cf=(x_cf, x.shape), ideal=(ideal, x.shape))
     wanted, is_wanted = _unit(ideal - x)
     given, is_given = _unit(x_cf - x)
     # half the squared distance of the unit vectors: exact for small angles, and never negative
@@ -128,6 +134,7 @@ def redundancy(logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace) -> 
     >>> int(redundancy(lambda x: x[0] - 0.5, jnp.zeros(2), jnp.ones(2), space))
     1
     """
+    check_row(x, space, x_cf=x_cf)
     put_back = jnp.where(same_feature(space), x[None, :], x_cf[None, :])  # (d, d): row j has the feature of j back
     still = jax.vmap(lambda row: accepted(logit_fn, row))(put_back)
     return jnp.sum(_changed_features(x, x_cf, space) & still)
@@ -135,6 +142,7 @@ def redundancy(logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace) -> 
 
 def violations(x: Array, x_cf: Array, space: ActionSpace) -> Array:
     """Count the immutable columns that changed at all, be it by one bit: () int (HARE, TMLR 2025)."""
+    check_row(x, space, x_cf=x_cf)
     return jnp.sum(~space.mutable & (x_cf != x))
 
 
@@ -143,6 +151,7 @@ def feasible(x: Array, x_cf: Array, space: ActionSpace) -> Feasible:
 
     Tolerances: 1e-6 (1 + |x|), and for ordered columns a thousandth of a step more. NaN keeps no rule that it touches.
     """
+    check_row(x, space, x_cf=x_cf)
     tolerance = _TOLERANCE * (1 + jnp.abs(x))
     above = x_cf >= jnp.minimum(space.lower, x) - tolerance
     below = x_cf <= jnp.maximum(space.upper, x) + tolerance

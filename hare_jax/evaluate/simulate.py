@@ -1,6 +1,6 @@
-"""Populations in one call each: who they are, a method's recourses, an elicitor's sessions, and every figure.
+"""Populations in one call each: simulated people, a method's recourses, an elicitor's sessions, and every figure.
 
-n rows `x` (n, d) in front of everything that is per person; one program for all of them, in batches and spread over all
+Everything that belongs to a row has n in front: `x` (n, d). One program serves all rows, in batches and spread over all
 devices (`sharding.map_users`). A `key` () is split among the rows; keys (n,) are taken one for each row. Every function
 here can be jitted, and called under `jit`.
 """
