@@ -14,7 +14,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax import elicit, people
-from hare_jax.base import Generate, LogitFn, Recourse
+from hare_jax.base import Generate, LogitFn, Recourse, check_shapes, choose
 from hare_jax.evaluate import metrics
 from hare_jax.evaluate.sharding import map_users
 from hare_jax.space import ActionSpace
@@ -38,6 +38,7 @@ def draw_all(
     kinds: Sequence[str] = ("ideal", "weights"),
 ) -> Users:
     """Draw a simulated person of each of the `kinds` for each row `x` (n, d): see `people.draw`."""
+    _check_rows(x, space)
 
     def one(row: tuple[Array, Array]) -> Users:
         return people.draw(hp, row[0], logit_fn, row[1], space, kinds)
@@ -47,6 +48,7 @@ def draw_all(
 
 def generate_all(generate: Generate, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """The recourse of a bound method for each row `x` (n, d)."""
+    _check_rows(x, space)
     return map_users(lambda row: generate(row[0], logit_fn, row[1], space), (_keys(key, len(x)), x))
 
 
@@ -73,6 +75,8 @@ def elicit_all(
     Sessions start from the recourses `base` (n, d). `read(elicitor, key, state, trace, user)` says what is kept of one
     session: `Sessions` by default.
     """
+    choose("person", person, people.PERSONS)
+    _check_rows(x, space, base_x=base.x)
 
     def one(row: tuple[Array, Array, people.User, Recourse]) -> Any:
         key, x, user, base = row
@@ -87,6 +91,8 @@ def measure_all(
     logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace, users: Users, person: str = "ideal"
 ) -> metrics.Measures:
     """Every figure of the recourses (n, d) for the rows `x` (n, d); the loss is that of a `person` of `PERSONS`."""
+    choose("person", person, people.PERSONS)
+    _check_rows(x, space, recourse_x=recourse.x)
 
     def one(x: Array, recourse: Recourse, users: Users) -> metrics.Measures:
         loss_fn = Partial(people.PERSONS[person].loss, users[person].hidden)
@@ -98,3 +104,8 @@ def measure_all(
 
 def _keys(key: Array, num: int) -> Array:
     return jax.random.split(key, num) if key.ndim == 0 else key
+
+
+def _check_rows(x: Array, space: ActionSpace, **others: Array) -> None:
+    check_shapes(x=(x, (None, len(space.mutable))))
+    check_shapes(**{name: (other, x.shape) for name, other in others.items()})
