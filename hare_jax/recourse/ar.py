@@ -45,7 +45,7 @@ class Ar:
 class _Rounds(NamedTuple):
     """The state after a number of rounds."""
 
-    index: Array  # () int32: rounds so far
+    num_done: Array  # () int32: rounds so far
     centre: Array  # (d,) the last action
     radius: Array  # () of the points around it
     extra: Array  # () logit to aim at beyond the margin
@@ -70,7 +70,7 @@ def generate(hp: Ar, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
 
     start = _start(hp, cast_logit_fn(x), x)
     one_round = partial(_one_round, hp, key, cast_logit_fn, x, space, start.extra)
-    end = jax.lax.while_loop(lambda s: ~s.done & (s.index < hp.num_rounds), one_round, start)
+    end = jax.lax.while_loop(lambda s: ~s.done & (s.num_done < hp.num_rounds), one_round, start)
     best = jnp.where(jnp.isfinite(end.least), end.best, end.centre)
     found = boundary(logit_fn, x, best, space, margin=hp.margin, num_steps=hp.num_boundary_steps)
     return Recourse(found.x, found.valid & allows(space, x, found.x))
@@ -88,7 +88,7 @@ def _one_round(
     hp: Ar, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, first_extra: Array, s: _Rounds
 ) -> _Rounds:
     """Fit the linear classifier around the centre, and take its cheapest action as the next centre."""
-    points = _points(hp, jax.random.fold_in(key, s.index), s.centre, x, s.radius, space)
+    points = _points(hp, jax.random.fold_in(key, s.num_done), s.centre, x, s.radius, space)
     logits, centre_logit = jax.vmap(logit_fn)(points), logit_fn(s.centre)
     weight, error = _fit(points - s.centre[None, :], logits - centre_logit)
     need = hp.margin + s.extra - centre_logit - jnp.dot(weight, x - s.centre, precision="highest")
@@ -99,7 +99,7 @@ def _one_round(
     shortfall = hp.margin - logit
     extra = jnp.where(accepted, first_extra, s.extra + 2 * shortfall)
     radius = jnp.where(accepted, hp.shrink * s.radius, s.radius)
-    return _Rounds(s.index + 1, action, radius, extra, best, least, accepted & (error <= _LINEAR))
+    return _Rounds(s.num_done + 1, action, radius, extra, best, least, accepted & (error <= _LINEAR))
 
 
 def _points(hp: Ar, key: Array, centre: Array, x: Array, radius: Array, space: ActionSpace) -> Array:

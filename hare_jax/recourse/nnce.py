@@ -35,7 +35,7 @@ class Fitted(NamedTuple):
 class _Search(NamedTuple):
     """The state after a number of blocks."""
 
-    index: Array  # () int32: blocks so far
+    num_done: Array  # () int32: blocks so far
     last: Array  # () int32: the furthest row so far
     highest: Array  # () logit of any point so far
     best: Recourse  # the nearest accepted point; while there is none, the point of the highest logit
@@ -70,14 +70,16 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
     def next_block(s: _Search) -> _Search:
         block = _nearest_left(distance, s, block_size)
         points = values_on(fitted.columns[:, block].T, x, space)
-        is_accepted_row = s.index * block_size + jnp.arange(block_size) < num_accepted  # in the last block, not all are
+        is_accepted_row = (
+            s.num_done * block_size + jnp.arange(block_size) < num_accepted
+        )  # in the last block, not all are
         return _with_block(
             s, block, points, jnp.where(is_accepted_row, jax.vmap(logit_fn)(points), -jnp.inf), hp.margin
         )
 
     zero = jnp.zeros((), jnp.int32)
     start = _Search(zero, zero, logit, Recourse(x, logit >= hp.margin))
-    best = jax.lax.while_loop(lambda s: ~s.best.valid & (s.index < num_blocks), next_block, start).best
+    best = jax.lax.while_loop(lambda s: ~s.best.valid & (s.num_done < num_blocks), next_block, start).best
     return Recourse(best.x, best.valid & allows(space, x, best.x))
 
 
@@ -94,7 +96,7 @@ def _nearest_left(distance: Array, s: _Search, num: int) -> Array:
     """The `num` nearest rows, of n at the `distance` (n,), that no block so far contains: (num,) int32."""
     last, position = distance[s.last], jnp.arange(distance.shape[0])
     seen = (distance < last) | ((distance == last) & (position <= s.last))
-    left = jnp.where(seen & (s.index > 0), -jnp.inf, -distance)
+    left = jnp.where(seen & (s.num_done > 0), -jnp.inf, -distance)
     return jax.lax.optimization_barrier(jax.lax.top_k(left, num)[1])  # without the barrier XLA sorts all rows
 
 
@@ -103,7 +105,7 @@ def _with_block(s: _Search, block: Array, points: Array, logits: Array, margin: 
     accepted = logits >= margin
     chosen = jnp.where(jnp.any(accepted), jnp.argmax(accepted), jnp.argmax(logits))  # the nearest, or the highest logit
     x = jnp.where(logits[chosen] > s.highest, points[chosen], s.best.x)
-    return _Search(s.index + 1, block[-1], jnp.maximum(logits[chosen], s.highest), Recourse(x, jnp.any(accepted)))
+    return _Search(s.num_done + 1, block[-1], jnp.maximum(logits[chosen], s.highest), Recourse(x, jnp.any(accepted)))
 
 
 def _distances(columns: Array, x: Array, space: ActionSpace) -> Array:
