@@ -1,8 +1,8 @@
-"""What recourse costs the people whom a classifier refuses, as a differentiable function of the classifier.
+"""The cost of recourse for the rows that a classifier refuses, as a differentiable function of the classifier.
 
-Which way to go is held constant, and how far is differentiated: at a recourse of least cost the derivative of the way
-drops out (the envelope theorem), and elsewhere it is the derivative of a person who keeps to the plan they were given.
-`recourse_cost` is for measuring, with any method; `linear_cost` is the cheap estimate for training.
+The direction of a recourse is held constant, and its length is differentiated: at a recourse of least cost the
+derivative of the direction drops out (the envelope theorem), and elsewhere the derivative is that of a fixed plan.
+`recourse_cost` measures the cost with any method; `linear_cost` is the cheap estimate for training.
 """
 
 from collections.abc import Callable
@@ -14,27 +14,28 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import Generate, LogitFn
+from hare_jax.recourse.knapsack import ranks_before
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, bounds, is_coarse, weighted_l1
 
-_OVERSHOOT = 1.1  # of the way to a recourse, so that the boundary is crossed on it
-_DEAREST = 1.0  # cost of a logit: flat classifiers would ask for steps of any length
-_FURTHEST = 1e3  # in encoded units, where there is no bound
+_OVERSHOOT = 1.1  # largest fraction of the way to a recourse, so that the segment crosses the boundary
+_MAX_PRICE = 1.0  # cost of a logit: where the classifier is flat, the price has no limit
+_FURTHEST = 1e3  # encoded units, where there is no bound
 
 
 class Costs(NamedTuple):
-    """What the mean stands on; n people."""
+    """The costs that the mean is taken of, for n rows."""
 
-    cost: Array  # (n,) sum_j weights_j |x'_j - x_j|, 0 where it doesn't count
+    cost: Array  # (n,) sum_j weights_j |x'_j - x_j|; 0 where not valid
     refused: Array  # (n,) bool
     valid: Array  # (n,) bool: refused, and there is a recourse
 
 
 def smoothed(space: ActionSpace) -> ActionSpace:
-    """`space` with ordered columns of more than two steps as continuous ones.
+    """`space` with ordered columns of more than two steps as continuous ones; categories keep their steps.
 
-    A recourse that moves by steps is constant but for its jumps, and so is its cost: to be told which way a jump is
-    near, take the derivative between the steps. Categories keep theirs.
+    A recourse that moves by steps, and its cost, are piecewise constant in the classifier. The derivative between the
+    steps is that of the continuous columns.
 
     >>> from hare_jax.space import action_space
     >>> smoothed(action_space([True, True], [0.0, 0.0], [1.0, 1.0], step=[0.25, 1.0])).step.tolist()
@@ -43,25 +44,36 @@ def smoothed(space: ActionSpace) -> ActionSpace:
     return space._replace(step=jnp.where(is_coarse(space), space.step, 0))
 
 
+class _Extension(NamedTuple):
+    """The segment on which a recourse is moved, as columns held constant and a fraction of its change."""
+
+    held: Array  # (d,) bool
+    fraction: Array  # () at most _OVERSHOOT; the others reach no bound before it
+
+
 def on_boundary(
     logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace, *, margin: float = MARGIN, num_steps: int = 30
 ) -> Array:
-    """An accepted recourse `x_cf` (d,) for `x` (d,), which now moves with the classifier's boundary: (d,).
+    """An accepted recourse `x_cf` (d,) for `x` (d,), moved with the classifier's boundary: (d,).
 
-    Categories, and columns at a bound, stay as `x_cf` has them; the others, between their steps too (`smoothed`), are
-    bisected on the way through it, with the derivatives of `boundary`. Where there is nothing beyond `x_cf`, it counts
-    as constant.
+    Categories and columns at a bound keep their value in `x_cf`. The other columns count as continuous (`smoothed`) and
+    are bisected on the segment from `x` through `x_cf`, with the derivatives of `boundary`. If the end of the segment
+    is refused, the answer is `x_cf`, a constant.
     """
-    space = smoothed(space)
-    lower, upper = bounds(space, x)
-    change = x_cf - x
-    room = jnp.where(change > 0, upper - x, x - lower)
-    held = (space.step > 0) | (room <= jnp.abs(change))
-    most = jnp.min(jnp.where(held | (change == 0), _OVERSHOOT, room / jnp.where(change == 0, 1, jnp.abs(change))))
-    fixed = jax.lax.stop_gradient((held, jnp.minimum(most, _OVERSHOOT)))
-    start, end = jnp.where(fixed[0], x_cf, x), jnp.where(fixed[0], x_cf, x + fixed[1] * change)
+    space, change = smoothed(space), x_cf - x
+    held, fraction = jax.lax.stop_gradient(_extension(x, change, space))
+    start, end = jnp.where(held, x_cf, x), jnp.where(held, x_cf, x + fraction * change)
     found = boundary(logit_fn, start, end, space, margin=margin, num_steps=num_steps)
     return jnp.where(found.valid, found.x, x_cf)
+
+
+def _extension(x: Array, change: Array, space: ActionSpace) -> _Extension:
+    """How far `x` (d,) can go in the direction of `change` (d,)."""
+    lower, upper = bounds(space, x)
+    room = jnp.where(change > 0, upper - x, x - lower)
+    held = (space.step > 0) | (room <= jnp.abs(change))
+    fraction = jnp.where(held | (change == 0), _OVERSHOOT, room / jnp.where(change == 0, 1, jnp.abs(change)))
+    return _Extension(held, jnp.minimum(jnp.min(fraction), _OVERSHOOT))
 
 
 def recourse_cost(
@@ -75,11 +87,11 @@ def recourse_cost(
     *,
     margin: float = MARGIN,
 ) -> tuple[Array, Costs]:
-    """Mean cost () of recourse for those of `x` (n, d) whom `logit(params, .)` refuses, and what it stands on.
+    """Mean cost () of recourse for those rows of `x` (n, d) that `logit(params, .)` refuses, and each row's `Costs`.
 
-    `weights` (n, d) are each person's cost of a unit of change. `generate` is any method; its recourse is held constant
+    `weights` (n, d) are each row's cost of a unit of change. `generate` is any method; its recourse is held constant
     and then moved with the boundary (`on_boundary`), so the mean is differentiable in `params`, `x` and `weights`:
-    `jax.grad(recourse_cost, has_aux=True)`. It is 0 where nobody is refused.
+    `jax.grad(recourse_cost, has_aux=True)`. It is 0 if no refused row has a recourse.
     """
     logit_fn, fixed_fn = Partial(logit, params), Partial(logit, jax.lax.stop_gradient(params))
 
@@ -97,23 +109,22 @@ def recourse_cost(
 def cheapest_move(
     logit_fn: LogitFn, x: Array, space: ActionSpace, weights: Array, *, margin: float = MARGIN, num_steps: int = 3
 ) -> Array:
-    """Where `x` (d,) gets to by `num_steps` times the cheapest way over the classifier's tangent plane: (d,).
+    """The point (d,) after `num_steps` cheapest steps from `x` (d,), each computed on the classifier's tangent plane.
 
-    Each time, columns are moved in the order of their slope per unit of cost, as far as their bounds allow, until the
-    plane reaches the margin. Steps count as continuous, and one-hot groups stay.
+    Each step moves the columns in the order of their slope per unit of cost, as far as their bounds allow, until the
+    plane reaches the margin. Ordered columns count as continuous, and one-hot groups stay.
     """
     lower, upper = bounds(space, x)
     movable = space.mutable & (space.group < 0)
-    earlier = jnp.tri(x.shape[0], k=-1, dtype=bool)  # comparing all pairs of columns is faster than sorting them
 
     def step(z: Array, _: None) -> tuple[Array, None]:
-        value, slope = jax.value_and_grad(logit_fn)(z)
+        logit, slope = jax.value_and_grad(logit_fn)(z)
         room = jnp.where(movable, jnp.minimum(jnp.where(slope > 0, upper - z, z - lower), _FURTHEST), 0)
-        rate, gain = jnp.abs(slope) / weights, jnp.abs(slope) * room
-        ahead = (rate[None, :] > rate[:, None]) | ((rate[None, :] == rate[:, None]) & earlier)
-        lacking = margin - value - jnp.sum(jnp.where(ahead, gain[None, :], 0), axis=1)
-        share = jnp.clip(lacking / jnp.maximum(gain, jnp.finfo(x.dtype).tiny), 0, 1)
-        return z + jnp.sign(slope) * room * share, None
+        gain = jnp.abs(slope) * room
+        before = ranks_before(jnp.abs(slope) / weights)  # comparing all pairs is faster than sorting
+        need = margin - logit - jnp.sum(jnp.where(before, gain[None, :], 0), axis=1)
+        fraction = jnp.clip(need / jnp.maximum(gain, jnp.finfo(x.dtype).tiny), 0, 1)
+        return z + jnp.sign(slope) * room * fraction, None
 
     return jax.lax.scan(step, x, length=num_steps)[0]
 
@@ -121,15 +132,15 @@ def cheapest_move(
 def linear_cost(logit_fn: Partial, x: Array, space: ActionSpace, weights: Array, *, margin: float = MARGIN) -> Array:
     """Estimate of the cheapest recourse's cost () for `x` (d,), 0 if it is accepted; for training a classifier.
 
-    The value is that of `cheapest_move`. The derivative is by the classifier alone: minus the price of a logit on the
-    way times the derivative of the logit at its end, which a person needs not pay for. `weights` are positive, (d,).
+    The value is that of `cheapest_move`. The derivative is by the classifier alone: minus the mean price of a logit
+    along the move times the derivative of the logit at its end. `weights` (d,) are positive.
     """
     fixed_fn = jax.lax.stop_gradient(logit_fn)
     end = cheapest_move(fixed_fn, x, space, weights, margin=margin)
-    before, after = fixed_fn(x), fixed_fn(end)
+    logit, end_logit = fixed_fn(x), fixed_fn(end)
     cost = weighted_l1(weights, x, end)
-    price = jnp.minimum(cost / jnp.maximum(after - before, jnp.finfo(x.dtype).eps), _DEAREST)
-    return jnp.where(before < 0, cost + price * (after - logit_fn(end)), 0)
+    price = jnp.minimum(cost / jnp.maximum(end_logit - logit, jnp.finfo(x.dtype).eps), _MAX_PRICE)
+    return jnp.where(logit < 0, cost + price * (end_logit - logit_fn(end)), 0)
 
 
 def penalty(strength: float | Array, space: ActionSpace, weights: Array | None = None) -> Partial:

@@ -1,9 +1,12 @@
 """Growing spheres: the nearest of many random directions that reaches the accepted side.
 
-Random directions around the start are tried on spheres (in L1) that grow until one of them is accepted, then shrink by
-bisection to where none is; the accepted sample nearest to the start in L1 wins. Categories take part: half of the
-samples carry a random change of categories, which counts towards the sphere's radius.
+Random directions from the start are evaluated on L1 spheres whose radius grows until one of them is accepted, and then
+shrinks by bisection; the answer is the accepted sample nearest to the start in L1. Half of the samples also have a
+random change of categories, which counts towards the sphere's radius.
 """
+
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,23 +19,38 @@ from hare_jax.space import ActionSpace, allows, is_coarse, project, settle
 
 @hyperparams
 class GrowingSpheres:
-    """How densely and how far growing spheres look."""
+    """How densely and how far the spheres are sampled."""
 
     num_samples: int = 128  # directions on each sphere
     num_spheres: int = 16  # spheres tried while growing: the largest has radius first_radius * growth^(num_spheres - 1)
     num_shrinks: int = 6  # bisections of the radius afterwards
     first_radius: float = 0.2  # L1, encoded units
     growth: float = 1.4
-    sparse: bool = True  # make half of the directions sparse: nearer in L1, further in L2; published are dense ones
-    num_attempts: int = 10  # fresh sets of directions, while none of the spheres holds an accepted point
+    sparse: bool = True  # make half of the directions sparse: nearer in L1, further in L2; the paper's are dense
+    num_attempts: int = 10  # sets of directions at most, until one of the spheres has an accepted point
     margin: float = MARGIN  # the least logit of a recourse
+
+
+class _Samples(NamedTuple):
+    """Random directions, and the start with a random change of categories."""
+
+    direction: Array  # (num_samples, d) of L1 norm 1, 0 in coarse columns
+    switched: Array  # (num_samples, d)
+    cost: Array  # (num_samples,) L1 of the change of categories
+
+
+class _Nearest(NamedTuple):
+    """The accepted point nearest to the start so far."""
+
+    x: Array  # (d,) the start while there is none
+    distance: Array  # () in L1, infinite while there is none
 
 
 def generate(hp: GrowingSpheres, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Laugel et al. (2018), https://arxiv.org/abs/1712.08443.
 
-    The published method shrinks first and grows by equal shells of random radii; growing geometrically and then
-    bisecting asks the classifier far less often and ends nearer.
+    The paper's method shrinks first and then grows by equal shells of random radii; growing geometrically and then
+    bisecting takes far fewer evaluations of the classifier and ends nearer.
     """
     return search(hp, key, logit_fn, x, x, space)
 
@@ -51,64 +69,83 @@ def search(hp: GrowingSpheres, key: Array, logit_fn: LogitFn, start: Array, x: A
 
 def _attempt(hp: GrowingSpheres, key: Array, logit_fn: LogitFn, start: Array, x: Array, space: ActionSpace) -> Recourse:
     """One set of directions, on spheres that grow and then shrink."""
-    direction, switched = _samples(hp, key, start, x, space)
-    switch_cost = jnp.sum(jnp.abs(switched - start[None, :]), axis=1)
+    sphere = partial(_sphere, hp, logit_fn, _samples(hp, key, start, x, space), start, x, space)
 
-    def sphere(radius: Array, best: Array, least: Array) -> tuple[Array, Array, Array]:
-        """Try one sphere; return whether any sample was accepted, and the nearest accepted point so far."""
-        affordable = switch_cost <= radius
-        base = jnp.where(affordable[:, None], switched, start[None, :])
-        reach = radius - jnp.where(affordable, switch_cost, 0)
-        points = jax.vmap(lambda z: settle(space, x, z))(base + reach[:, None] * direction)
-        accepted = jax.vmap(logit_fn)(points) >= hp.margin
-        cost = jnp.where(accepted, jnp.sum(jnp.abs(points - start[None, :]), axis=1), jnp.inf)
-        nearest = jnp.argmin(cost)
-        better = cost[nearest] < least
-        return jnp.any(accepted), jnp.where(better, points[nearest], best), jnp.minimum(cost[nearest], least)
+    def grow(carry: tuple[Array, _Nearest]) -> tuple[Array, _Nearest]:
+        index, nearest = carry
+        return index + 1, sphere(hp.first_radius * hp.growth**index, nearest)[1]
 
-    def grow(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        index, _, best, least = carry
-        _, best, least = sphere(hp.first_radius * hp.growth**index, best, least)
-        return index + 1, jnp.isfinite(least), best, least
-
-    def shrink(_: int, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        inner, outer, best, least = carry
+    def shrink(_: int, carry: tuple[Array, Array, _Nearest]) -> tuple[Array, Array, _Nearest]:
+        inner, outer, nearest = carry
         radius = (inner + outer) / 2
-        some, best, least = sphere(radius, best, least)
-        return jnp.where(some, inner, radius), jnp.where(some, radius, outer), best, least
+        any_accepted, nearest = sphere(radius, nearest)
+        return jnp.where(any_accepted, inner, radius), jnp.where(any_accepted, radius, outer), nearest
 
-    index = jnp.zeros((), start.dtype)
-    nothing = (index, jnp.array(False), start, jnp.full((), jnp.inf, start.dtype))
-    index, found, best, least = jax.lax.while_loop(lambda c: ~c[1] & (c[0] < hp.num_spheres), grow, nothing)
+    def unfinished(carry: tuple[Array, _Nearest]) -> Array:
+        return ~jnp.isfinite(carry[1].distance) & (carry[0] < hp.num_spheres)
+
+    nothing = _Nearest(start, jnp.full((), jnp.inf, start.dtype))
+    index, nearest = jax.lax.while_loop(unfinished, grow, (jnp.zeros((), start.dtype), nothing))
+    found = jnp.isfinite(nearest.distance)
     outer = hp.first_radius * hp.growth ** (index - 1)
     inner = jnp.where(index > 1, outer / hp.growth, 0)
-    *_, best, _ = jax.lax.fori_loop(0, hp.num_shrinks, shrink, (inner, outer, best, least))
-    return Recourse(best, found & allows(space, x, best))
+    *_, nearest = jax.lax.fori_loop(0, hp.num_shrinks, shrink, (inner, outer, nearest))
+    return Recourse(nearest.x, found & allows(space, x, nearest.x))
 
 
-def _samples(hp: GrowingSpheres, key: Array, start: Array, x: Array, space: ActionSpace) -> tuple[Array, Array]:
-    """Directions (num_samples, d) of L1 norm 1 over the fine columns, and `start` with random switches of category.
+def _sphere(
+    hp: GrowingSpheres,
+    logit_fn: LogitFn,
+    samples: _Samples,
+    start: Array,
+    x: Array,
+    space: ActionSpace,
+    radius: Array,
+    nearest: _Nearest,
+) -> tuple[Array, _Nearest]:
+    """Evaluate the samples at a `radius` (): whether any is accepted (), and the nearest accepted point so far."""
+    affordable = samples.cost <= radius
+    base = jnp.where(affordable[:, None], samples.switched, start[None, :])
+    length = radius - jnp.where(affordable, samples.cost, 0)
+    points = jax.vmap(lambda z: settle(space, x, z))(base + length[:, None] * samples.direction)
+    accepted = jax.vmap(logit_fn)(points) >= hp.margin
+    distance = jnp.where(accepted, jnp.sum(jnp.abs(points - start[None, :]), axis=1), jnp.inf)
+    index = jnp.argmin(distance)
+    point = jnp.where(distance[index] < nearest.distance, points[index], nearest.x)
+    return jnp.any(accepted), _Nearest(point, jnp.minimum(distance[index], nearest.distance))
 
-    One normal draw serves fine and coarse columns (`is_coarse`): it is the direction of the former, the score of the
-    latter. Half of the directions are cubed: they move
-    few columns far, and the nearest point in L1 often moves but one.
+
+def _samples(hp: GrowingSpheres, key: Array, start: Array, x: Array, space: ActionSpace) -> _Samples:
+    """Random samples around `start` (d,).
+
+    One normal draw serves fine and coarse columns (`is_coarse`): it is the direction of the former and the score of the
+    latter. No sample is spent on a direction that the space forbids.
     """
     coarse = is_coarse(space, x)
     normal = jax.random.normal(key, (hp.num_samples, start.shape[0]), start.dtype)
+    sign = space.direction.astype(start.dtype)[None, :]
+    heading = jnp.where(sign == 0, normal, jnp.abs(normal) * sign)
+    direction = _directions(hp, heading, space.mutable & ~coarse)
     inertia = jnp.linspace(0, 1, hp.num_samples, dtype=start.dtype)
-    sense = space.direction.astype(start.dtype)[None, :]
-    heading = jnp.where(sense == 0, normal, jnp.abs(normal) * sense)  # no sample is spent on a forbidden direction
-    sparse = hp.sparse & (jnp.arange(hp.num_samples) % 4 < 2)
-    spread = jnp.where(sparse[:, None], heading**3, heading)
-    fine = jnp.where((space.mutable & ~coarse)[None, :], spread, 0)
-    direction = fine / jnp.maximum(jnp.sum(jnp.abs(fine), axis=1, keepdims=True), jnp.finfo(start.dtype).tiny)
-
-    def switch(score: Array, inertia: Array) -> Array:
-        one_hot = score + 2 * inertia * start  # the present level wins more often the more inertia there is
-        moved = start + jnp.where(jnp.abs(score) > inertia, score, 0)
-        target = jnp.where(space.group >= 0, one_hot, moved)
-        return project(space, x, jnp.where(coarse, target, start))
-
+    switched = jax.vmap(partial(_switch, start, x, space, coarse))(heading, inertia)
     stays = jnp.arange(hp.num_samples) % 2 == 0
-    switched = jnp.where(stays[:, None], start[None, :], jax.vmap(switch)(heading, inertia))
-    return direction, switched
+    switched = jnp.where(stays[:, None], start[None, :], switched)
+    return _Samples(direction, switched, jnp.sum(jnp.abs(switched - start[None, :]), axis=1))
+
+
+def _directions(hp: GrowingSpheres, heading: Array, fine: Array) -> Array:
+    """Directions (n, d) of L1 norm 1 of the `heading` (n, d) over the `fine` columns (d,).
+
+    Half of them are cubed: they move few columns far, and the nearest point in L1 often moves only one.
+    """
+    cubed = hp.sparse & (jnp.arange(hp.num_samples) % 4 < 2)  # in equal numbers with and without a change of categories
+    spread = jnp.where(fine[None, :], jnp.where(cubed[:, None], heading**3, heading), 0)
+    return spread / jnp.maximum(jnp.sum(jnp.abs(spread), axis=1, keepdims=True), jnp.finfo(heading.dtype).tiny)
+
+
+def _switch(start: Array, x: Array, space: ActionSpace, coarse: Array, score: Array, inertia: Array) -> Array:
+    """`start` (d,) with `coarse` columns moved by their `score` (d,), fewer of them for a high `inertia` ()."""
+    one_hot = score + 2 * inertia * start  # in a group the present level wins more often
+    moved = start + jnp.where(jnp.abs(score) > inertia, score, 0)
+    target = jnp.where(space.group >= 0, one_hot, moved)
+    return project(space, x, jnp.where(coarse, target, start))

@@ -1,4 +1,4 @@
-"""The recourse that is cheapest for one person, by their own weights of cost."""
+"""The recourse of least weighted L1, with each user's own cost weights."""
 
 from functools import partial
 
@@ -14,20 +14,20 @@ from hare_jax.space import ActionSpace, weighted_l1
 
 @hyperparams
 class LeastCost:
-    """What a unit of change costs the person, and how long to search."""
+    """The user's cost weights, and the compute budget of the search."""
 
-    weights: Array | None = None  # of each column (d,); None is 1 for all
-    spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # that the search starts from
+    weights: Array | None = None  # (d,) cost of a unit of change of each column; None is 1 for all
+    spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # finds the start of the search
     search: LocalSearch = LocalSearch(num_first=64, num_starts=8)
 
 
 def generate(hp: LeastCost, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
-    """Recourse for `x` (d,). De Toni et al. (2024), https://arxiv.org/abs/2205.13743, search by a person's costs, too.
+    """Recourse for `x` (d,) of least cost `sum_j w_j |x'_j - x_j|`, that of table 7 of HARE (TMLR 2025).
 
-    The least cost `sum_j w_j |x'_j - x_j|`, that of table 7 of HARE (TMLR 2025), by a search on the decision boundary
-    from growing spheres and from random rays: see `local_search`. It keeps to valid points, where a penalty would have
-    to be raised until its minimiser is valid, and it switches categories. The weights choose among points: the
-    derivative in them is 0; `people.objective` under `argmin` has one.
+    De Toni et al. (2024), https://arxiv.org/abs/2205.13743, also search with a user's costs. Here it is a search on the
+    decision boundary from growing spheres and from random rays: see `local_search`. Every point it considers is valid,
+    where a penalty method has to raise the penalty until its minimiser is valid, and it switches categories. The
+    weights choose among points: the derivative in them is 0; that of `people.objective` under `argmin` is not.
 
     Raises:
         ValueError: weights of another shape, or negative ones.
@@ -37,5 +37,4 @@ def generate(hp: LeastCost, key: Array, logit_fn: LogitFn, x: Array, space: Acti
     require(holds(lambda weights: weights >= 0, weights), "weights", "must not be negative", weights)
     key_base, key_search = jax.random.split(key)
     base = growing_spheres.generate(hp.spheres, key_base, logit_fn, x, space)
-
     return local_search(hp.search, key_search, partial(weighted_l1, weights, x), logit_fn, x, base, space)

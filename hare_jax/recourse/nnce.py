@@ -1,7 +1,7 @@
-"""NNCE, the nearest accepted neighbour: the values of a real person who was accepted, and is accepted on these too.
+"""NNCE, the nearest accepted neighbour: the mutable values of an accepted training row.
 
-Of each accepted training row, the mutable columns are put on the factual. The nearest such point that the classifier
-accepts as well, immutable columns and all, is the recourse. Rows are looked up nearest first, a block at a time.
+The mutable columns of each accepted training row are copied to the factual. The recourse is the nearest such point that
+the classifier accepts together with the factual's immutable columns. Rows are evaluated nearest first, in blocks.
 """
 
 from typing import NamedTuple
@@ -17,10 +17,10 @@ from hare_jax.space import ActionSpace, allows, bounds, project
 
 @hyperparams
 class Nnce:
-    """How the nearest neighbour is looked for."""
+    """The compute budget of the search for the nearest neighbour."""
 
-    block_size: int = 128  # rows that the classifier is asked about at once
-    num_blocks: int = 128  # at most: accepted rows beyond them count as too far away
+    block_size: int = 128  # rows evaluated at once
+    num_blocks: int = 128  # at most: accepted rows beyond them are not evaluated
     margin: float = MARGIN  # the least logit of a recourse
 
 
@@ -28,12 +28,21 @@ class Fitted(NamedTuple):
     """The training rows, and which of them are accepted."""
 
     hp: Nnce
-    columns: Array  # (d, n): the rows, one column after the other
+    columns: Array  # (d, n): the rows, transposed
     accepted: Array  # (n,) bool
 
 
+class _Search(NamedTuple):
+    """The state after a number of blocks."""
+
+    num_done: Array  # () int32: blocks so far
+    last: Array  # () int32: the furthest row so far
+    highest: Array  # () logit of any point so far
+    best: Recourse  # the nearest accepted point; while there is none, the point of the highest logit
+
+
 def fit(hp: Nnce, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Fitted:
-    """Keep the training `rows` (n, d), and ask the classifier about each. The labels are its own decisions."""
+    """Keep the training `rows` (n, d), and evaluate the classifier on each: its own decisions are the labels."""
     rows = jnp.asarray(rows)
     return Fitted(hp, rows.T, _accepted(logit_fn, rows, hp.margin))
 
@@ -46,50 +55,69 @@ def _accepted(logit_fn: LogitFn, rows: Array, margin: float) -> Array:
 def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Brughmans, Leyman and Martens (2023), https://arxiv.org/abs/2104.07411.
 
-    `x` itself where it is accepted, else the nearest neighbour's values: the start of theirs, and a baseline of many
-    papers. Keane and Smyth (2020), https://arxiv.org/abs/2005.13997, say what speaks for the values of real people.
-    Ours are the rules of the space: immutable columns stay, values are clipped to what `x` may reach, and where a
-    neighbour's category is closed to `x`, that of `x` stays. Distances are taken after that, in L1, exact but for the
-    rounding of ordered columns. There is no boundary search, which would give values that nobody has.
+    `x` itself where it is accepted, else the nearest neighbour's values: the first step of the paper's method, and a
+    baseline in many papers. Keane and Smyth (2020), https://arxiv.org/abs/2005.13997, argue for the values of observed
+    rows. Ours are the rules of the space: immutable columns stay, values are clipped to the bounds of `x`, and where a
+    neighbour's category is closed to `x`, that of `x` stays. Distances are measured after that, in L1, exact except for
+    the rounding of ordered columns. There is no boundary search, which would return values that no row has.
     """
-    hp, num = fitted.hp, fitted.accepted.shape[0]
-    block_size = min(hp.block_size, num)
+    hp, logit = fitted.hp, logit_fn(x)
     num_accepted = jnp.sum(fitted.accepted)
+    block_size = min(hp.block_size, fitted.accepted.shape[0])
     num_blocks = jnp.minimum(hp.num_blocks, (num_accepted + block_size - 1) // block_size)
     distance = jnp.where(fitted.accepted, _distances(fitted.columns, x, space), jnp.inf)
-    position = jnp.arange(num)
 
-    def point(row: Array) -> Array:
-        return project(space, x, jnp.where(space.group >= 0, row + x / 2, row))  # a closed level doesn't win over x's
+    def next_block(s: _Search) -> _Search:
+        block = _nearest_left(distance, s, block_size)
+        points = values_on(fitted.columns[:, block].T, x, space)
+        is_accepted_row = (
+            s.num_done * block_size + jnp.arange(block_size) < num_accepted
+        )  # in the last block, not all are
+        return _with_block(
+            s, block, points, jnp.where(is_accepted_row, jax.vmap(logit_fn)(points), -jnp.inf), hp.margin
+        )
 
-    def look(carry: tuple[Array, Array, Array, Recourse]) -> tuple[Array, Array, Array, Recourse]:
-        index, last, highest, best = carry
-        seen = (distance < distance[last]) | ((distance == distance[last]) & (position <= last))
-        left = jnp.where(seen & (index > 0), -jnp.inf, -distance)
-        block = jax.lax.optimization_barrier(jax.lax.top_k(left, block_size)[1])  # without the barrier XLA sorts it all
-        points = jax.vmap(point)(fitted.columns[:, block].T)
-        counts = index * block_size + position[:block_size] < num_accepted  # the last block may hold refused rows, too
-        logits = jnp.where(counts, jax.vmap(logit_fn)(points), -jnp.inf)
-        accepted = logits >= hp.margin
-        chosen = jnp.where(jnp.any(accepted), jnp.argmax(accepted), jnp.argmax(logits))  # the first, or the likeliest
-        nearer = jnp.where(logits[chosen] > highest, points[chosen], best.x)
-        return index + 1, block[-1], jnp.maximum(logits[chosen], highest), Recourse(nearer, jnp.any(accepted))
-
-    present, zero = logit_fn(x), jnp.zeros((), jnp.int32)
-    start = zero, zero, present, Recourse(x, present >= hp.margin)
-    *_, best = jax.lax.while_loop(lambda carry: ~carry[3].valid & (carry[0] < num_blocks), look, start)
+    zero = jnp.zeros((), jnp.int32)
+    start = _Search(zero, zero, logit, Recourse(x, logit >= hp.margin))
+    best = jax.lax.while_loop(lambda s: ~s.best.valid & (s.num_done < num_blocks), next_block, start).best
     return Recourse(best.x, best.valid & allows(space, x, best.x))
 
 
-def _distances(columns: Array, x: Array, space: ActionSpace) -> Array:
-    """Distance (n,) of `x` (d,) from what it would get of each row, a column at a time: (n, d) would not stay in cache.
+def values_on(rows: Array, x: Array, space: ActionSpace) -> Array:
+    """The points (k, d) allowed from `x` (d,) that are nearest to the rows (k, d).
 
-    In a one-hot group, the column that rises counts for the one that falls, too: where the level is closed, none rises.
+    Where a row's category is closed to `x`, the half of `x` that is added keeps the category of `x`.
+    """
+    scores = jnp.where((space.group >= 0)[None, :], rows + x[None, :] / 2, rows)
+    return jax.vmap(lambda row: project(space, x, row))(scores)
+
+
+def _nearest_left(distance: Array, s: _Search, num: int) -> Array:
+    """The `num` nearest rows, of n at the `distance` (n,), that no block so far contains: (num,) int32."""
+    last, position = distance[s.last], jnp.arange(distance.shape[0])
+    seen = (distance < last) | ((distance == last) & (position <= s.last))
+    left = jnp.where(seen & (s.num_done > 0), -jnp.inf, -distance)
+    return jax.lax.optimization_barrier(jax.lax.top_k(left, num)[1])  # without the barrier XLA sorts all rows
+
+
+def _with_block(s: _Search, block: Array, points: Array, logits: Array, margin: float | Array) -> _Search:
+    """The state after a `block` (k,) of rows, whose `points` (k, d) have these `logits` (k,)."""
+    accepted = logits >= margin
+    chosen = jnp.where(jnp.any(accepted), jnp.argmax(accepted), jnp.argmax(logits))  # the nearest, or the highest logit
+    x = jnp.where(logits[chosen] > s.highest, points[chosen], s.best.x)
+    return _Search(s.num_done + 1, block[-1], jnp.maximum(logits[chosen], s.highest), Recourse(x, jnp.any(accepted)))
+
+
+def _distances(columns: Array, x: Array, space: ActionSpace) -> Array:
+    """L1 distance (n,) of `x` (d,) from its point for each row, summed column by column, as (n, d) exceeds the cache.
+
+    In a one-hot group the column that rises counts twice, for the one that falls, too; if its level is closed, none
+    rises.
     """
 
     def add(total: Array, column: tuple[Array, ...]) -> tuple[Array, None]:
-        values, now, lower, upper, grouped = column
-        change = jnp.clip(values, lower, upper) - now
+        values, origin, lower, upper, grouped = column
+        change = jnp.clip(values, lower, upper) - origin
         return total + jnp.where(grouped, 2 * jnp.maximum(change, 0), jnp.abs(change)), None
 
     return jax.lax.scan(add, jnp.zeros_like(columns[0]), (columns, x, *bounds(space, x), space.group >= 0))[0]

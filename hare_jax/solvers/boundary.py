@@ -1,8 +1,14 @@
-"""Boundary search: the nearest accepted point on the way from a factual to an accepted recourse, differentiable.
+"""Boundary search: the first accepted point on the segment from a factual to an accepted recourse, differentiable.
 
-The bisection runs over points that the action space allows (`space.along`), so categories and steps never turn
-fractional, and its answer is the accepted end of the bracket, a point that was evaluated itself. Its derivative is that
-of the root `t` of `logit_fn(along(t)) = margin`: by the implicit function theorem, whatever number of steps found it.
+With `along(t)` the point at fraction `t` of the segment, the *slack* is `s(t, theta) = logit_fn(along(t)) - margin`,
+where `theta` stands for the classifier's arrays, both ends of the segment and the margin. Bisection over `t` keeps a
+bracket with `s < 0` at the lower end and `s >= 0` at the upper end. It evaluates only points that the action space
+allows (`space.along`), so categories and steps never become fractional, and it returns the upper end, a point that was
+evaluated itself. The derivative is that of the root `s(t, theta) = 0`, by the implicit function theorem:
+
+    dt = -(ds/dtheta . dtheta) / (ds/dt),
+
+independent of the number of bisections.
 """
 
 from collections.abc import Callable
@@ -18,6 +24,26 @@ from hare_jax.base import LogitFn, Recourse, as_partial
 from hare_jax.space import ActionSpace, along
 
 MARGIN = 1e-3  # logits; a point bisected to logit 0 is refused in one of seven separate evaluations in float32
+_ROUNDING_ULPS = 64  # a second program may evaluate the same logit this many units of rounding differently
+
+
+class _Segment(NamedTuple):
+    """The segment from `x` to `x_cf` and the classifier on it: everything that the root is differentiable in."""
+
+    logit_fn: Partial
+    constants: tuple[Array, ...]  # arrays that `logit_fn` closes over
+    x: Array  # (d,)
+    x_cf: Array  # (d,)
+    space: ActionSpace
+    margin: Array  # ()
+
+
+class _Bracket(NamedTuple):
+    """An interval of fractions `t` that contains a root of the slack."""
+
+    lower: Array  # () slack < 0, or 0
+    upper: Array  # () slack >= 0, or 1
+    point: Array  # (d,) at the upper end
 
 
 def boundary(
@@ -26,12 +52,12 @@ def boundary(
     """Move `x_cf` (d,), allowed from `x` (d,), back towards `x` until just before the classifier refuses it.
 
     Bisects `logit_fn(along(t)) = margin` over `t` in [0, 1] to 2^-num_steps; where the segment crosses the boundary
-    more than once it finds one crossing. `valid` tells whether `x_cf` itself reaches the margin; if not, it is returned
-    as it came. HARE (TMLR 2025), algorithm 2; the margin and the snapped path are ours.
+    more than once, it finds one crossing. `valid` is whether `x_cf` itself reaches the margin; if not, `x_cf` is
+    returned unchanged. HARE (TMLR 2025), algorithm 2; the margin and the snapped path are ours.
 
     Differentiable to any order, forward and reverse, in the arrays bound to `logit_fn`, in `x`, `x_cf` and `margin`.
-    Where `t` is no root of a smooth function (a category switches there, or all of the way is accepted) it counts as
-    constant.
+    `t` is constant where it is no root of a smooth function: where a category switches, or where the whole segment is
+    accepted.
 
     >>> from hare_jax.space import action_space
     >>> space = action_space(mutable=[True], lower=[0.0], upper=[1.0])
@@ -41,61 +67,57 @@ def boundary(
     """
     one = jnp.ones((), x.dtype)
     logit_fn = as_partial(logit_fn)
-    call, closure = jax.closure_convert(lambda logit_fn, x: logit_fn(x), logit_fn, x)
-    way = _Way(logit_fn, tuple(closure), x, x_cf, space, jnp.asarray(margin, x.dtype))
-    constant = jax.lax.stop_gradient(way)  # a search compares: there is nothing to differentiate
-
-    def halve(_: int, bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        refused, accepted, best = bracket
-        middle = (refused + accepted) / 2
-        point, excess = _at(call, constant, middle)
-        inside = excess >= 0
-        return (
-            jnp.where(inside, refused, middle),
-            jnp.where(inside, middle, accepted),
-            jnp.where(inside, point, best),
-        )
-
-    bracket = jnp.zeros_like(one), one, jax.lax.stop_gradient(x_cf)
-    _, t, best = jax.lax.fori_loop(0, num_steps, halve, bracket)
-    point = along(space, x, x_cf, _root(call, way, t, jnp.exp2(-one * num_steps)))
-    point += jax.lax.stop_gradient(best - point)  # computed again, a step may be rounded the other way
-    valid = _at(call, constant, one)[1] >= 0
+    call, constants = jax.closure_convert(lambda logit_fn, x: logit_fn(x), logit_fn, x)
+    segment = _Segment(logit_fn, tuple(constants), x, x_cf, space, jnp.asarray(margin, x.dtype))
+    fixed = jax.lax.stop_gradient(segment)  # bisection only compares: nothing in it is differentiated
+    start = _Bracket(jnp.zeros_like(one), one, fixed.x_cf)
+    bracket = jax.lax.fori_loop(0, num_steps, lambda _, bracket: _halve(call, fixed, bracket), start)
+    t = _implicit_root(call, segment, bracket.upper, jnp.exp2(-one * num_steps))
+    point = along(space, x, x_cf, t)
+    point += jax.lax.stop_gradient(bracket.point - point)  # a step may be rounded the other way when recomputed
+    valid = _evaluate(call, fixed, one)[1] >= 0
     return Recourse(jnp.where(valid, point, x_cf), valid)
 
 
-class _Way(NamedTuple):
-    """A way to walk, and the classifier on it; all that the root may be differentiated in."""
-
-    logit_fn: Partial
-    closure: tuple[Array, ...]  # what `logit_fn` has from elsewhere
-    x: Array  # (d,)
-    x_cf: Array  # (d,)
-    space: ActionSpace
-    margin: Array  # ()
+def _evaluate(call: Callable[..., Array], segment: _Segment, t: Array) -> tuple[Array, Array]:
+    """The point (d,) of the segment at fraction `t` (), and its slack ()."""
+    point = along(segment.space, segment.x, segment.x_cf, t)
+    point = jax.lax.optimization_barrier(point)  # so that the returned point is the one that was evaluated
+    return point, call(segment.logit_fn, point, *segment.constants) - segment.margin
 
 
-def _at(call: Callable[..., Array], way: _Way, t: Array) -> tuple[Array, Array]:
-    """The point (d,) of the `way` at `t` (), and by how much its logit exceeds the margin ()."""
-    point = jax.lax.optimization_barrier(along(way.space, way.x, way.x_cf, t))  # what is kept is what was evaluated
-    return point, call(way.logit_fn, point, *way.closure) - way.margin
+def _halve(call: Callable[..., Array], segment: _Segment, bracket: _Bracket) -> _Bracket:
+    """One bisection."""
+    middle = (bracket.lower + bracket.upper) / 2
+    point, slack = _evaluate(call, segment, middle)
+    accepted = slack >= 0
+    return _Bracket(
+        jnp.where(accepted, bracket.lower, middle),
+        jnp.where(accepted, middle, bracket.upper),
+        jnp.where(accepted, point, bracket.point),
+    )
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _root(call: Callable[..., Array], way: _Way, t: Array, width: Array) -> Array:
-    """`t` (), known to be within `width` () above a root of the excess, with the derivative of that root."""
+def _implicit_root(call: Callable[..., Array], segment: _Segment, t: Array, width: Array) -> Array:
+    """`t` () itself, at most `width` () above a root of the slack, with the derivative of that root."""
     return t
 
 
-@_root.defjvp
-def _implicit(call: Callable[..., Array], primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (way, _, width), (change, _, _) = primals, tangents
-    t = _root(call, *primals)
-    constant, here = jax.lax.stop_gradient((way, t))
-    rounding = 64 * float(jnp.finfo(t.dtype).eps)  # of a logit: another program may round the same one otherwise
-    before, refused = _at(call, constant, jnp.maximum(here - jnp.maximum(width, rounding), 0))
-    stays = jnp.all((way.space.step == 0) | (before == _at(call, constant, here)[0]))
-    slope = jax.jvp(lambda t: _at(call, way, t)[1], (t,), (jnp.ones_like(t),))[1]
-    shift = jax.jvp(lambda way: _at(call, way, t)[1], (way,), (change,))[1]
-    smooth = stays & (refused < rounding) & (slope > 0)
-    return t, jnp.where(smooth, -shift / jnp.where(smooth, slope, 1), 0)
+@_implicit_root.defjvp
+def _implicit_root_jvp(call: Callable[..., Array], primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """`dt = -(ds/dtheta . dtheta) / (ds/dt)`, and 0 where the slack has no smooth root just below `t`."""
+    (segment, _, width), (segment_dot, _, _) = primals, tangents
+    t = _implicit_root(call, *primals)
+    slack_by_t = jax.jvp(lambda t: _evaluate(call, segment, t)[1], (t,), (jnp.ones_like(t),))[1]
+    slack_dot = jax.jvp(lambda segment: _evaluate(call, segment, t)[1], (segment,), (segment_dot,))[1]
+    smooth = _has_smooth_root(call, *jax.lax.stop_gradient((segment, t)), width) & (slack_by_t > 0)
+    return t, jnp.where(smooth, -slack_dot / jnp.where(smooth, slack_by_t, 1), 0)
+
+
+def _has_smooth_root(call: Callable[..., Array], segment: _Segment, t: Array, width: Array) -> Array:
+    """Whether the slack changes sign between `t - width` and `t` while no ordered column moves: () bool."""
+    rounding = _ROUNDING_ULPS * float(jnp.finfo(t.dtype).eps)
+    before, slack = _evaluate(call, segment, jnp.maximum(t - jnp.maximum(width, rounding), 0))
+    unmoved = (segment.space.step == 0) | (before == _evaluate(call, segment, t)[0])
+    return jnp.all(unmoved) & (slack < rounding)

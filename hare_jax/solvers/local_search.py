@@ -1,13 +1,16 @@
-"""Search on the decision boundary for the recourse of least cost, whatever the cost and the classifier.
+"""Local search on the decision boundary for the recourse of least cost, for any cost and any classifier.
 
-A *ray* leads from the factual to an allowed point, and is bisected to the boundary. The search throws rays in random
-directions, half of them sparse, keeps the cheapest few, and changes their directions in one or two columns, round after
-round. Each point that it keeps is allowed and accepted, and the cost never rises. No gradient is asked for: categories
-have none.
+A *ray* is the segment from the factual to an allowed target point; casting it bisects it to the boundary. The first
+round casts rays in random directions, half of them sparse and half dense, from several starts side by side, and keeps
+the cheapest recourse of each start, the *incumbent*. Each further round perturbs the incumbents' directions in one or
+two columns and casts the new rays. Every incumbent is allowed and accepted, and its cost never increases. The search
+uses no gradient: categories have none.
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,21 +19,59 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
 from hare_jax.solvers.boundary import MARGIN, boundary
-from hare_jax.space import ActionSpace, bounds, is_category, project
+from hare_jax.solvers.directions import (
+    NUM_PERTURBED,
+    NUM_SPARSE,
+    DenseDraw,
+    PerturbationDraw,
+    Region,
+    SparseDraw,
+    dense_target,
+    perturbed_target,
+    region_around,
+    sparse_target,
+)
+from hare_jax.space import ActionSpace, project
 
-_REACH = 1.5  # of the changed direction's length, so that a ray has room to be bisected
+_OVERSHOOT = 1.5  # of a refused target's direction: the ray is extended this far and bisected
 
 
 @hyperparams
 class LocalSearch:
-    """How long to search."""
+    """The compute budget of a local search."""
 
     num_first: int = 32  # rays of the first round, for each start
-    num_starts: int = 4  # searched from, side by side
-    num_rounds: int = 20
-    num_rays: int = 16  # a round, for each start
+    num_starts: int = 4  # searches side by side
+    num_rounds: int = 20  # after the first
+    num_rays: int = 16  # per round, for each start
     num_steps: int = 10  # bisections of a ray
     margin: float = MARGIN  # the least logit of a recourse
+
+
+class _Problem(NamedTuple):
+    """What the search minimises and over which points; constant during the search."""
+
+    hp: LocalSearch
+    cost_fn: Callable[[Array], Array]
+    logit_fn: LogitFn
+    x: Array  # (d,)
+    space: ActionSpace
+    region: Region  # of the targets
+
+
+class _Draws(NamedTuple):
+    """All uniform numbers of a search."""
+
+    sparse: SparseDraw  # fields (num_starts, num_sparse, ...)
+    dense: DenseDraw  # fields (num_starts, num_dense, ...)
+    perturbations: PerturbationDraw  # fields (num_rounds, num_starts, num_rays, ...)
+
+
+class _Incumbent(NamedTuple):
+    """The cheapest recourse so far; of all starts, with an axis in front."""
+
+    recourse: Recourse
+    cost: Array  # () infinite where the recourse is not valid
 
 
 def local_search(
@@ -42,89 +83,77 @@ def local_search(
     recourse: Recourse,
     space: ActionSpace,
 ) -> Recourse:
-    """The cheapest valid recourse for `x` (d,) by `cost_fn: (d,) -> ()`: `recourse`, or what the search finds."""
-    lower, upper = bounds(space, x)
-    lower, upper = jnp.maximum(lower, x - 1e3), jnp.minimum(upper, x + 1e3)  # where there is no bound
-    num_mutable, columns = jnp.sum(space.mutable), jnp.arange(len(x))
-    movable, categories = jnp.argsort(~space.mutable), is_category(space)
+    """The cheapest valid recourse for `x` (d,) by `cost_fn: (d,) -> ()`: `recourse`, or a cheaper one that is found."""
+    problem, draws = _Problem(hp, cost_fn, logit_fn, x, space, region_around(x, space)), _draw(hp, key, x)
+    start = _with_given(problem, _first_round(problem, draws), recourse)
+    incumbents, _ = jax.lax.scan(partial(_one_round, problem), start, draws.perturbations)
+    cheapest = jnp.argmin(incumbents.cost)
+    found = jnp.isfinite(incumbents.cost[cheapest])
+    point = jnp.where(found, incumbents.recourse.x[cheapest], recourse.x)
+    return Recourse(point, jnp.where(found, True, recourse.valid))
 
-    def costs(found: Recourse) -> Array:
-        return jnp.where(found.valid, cost_fn(found.x), jnp.inf)
 
-    def put(z: Array, column: Array, value: Array, back: Array) -> Array:
-        """`z` with this `value` in a `column`; a category switches to that column's level, or `back` to that of `x`."""
-        in_group = (space.group == space.group[column]) & (space.group[column] >= 0)
-        two_levels = categories[column]
-        value = jnp.where(two_levels & ~back, (lower + upper - x)[column], value)
-        return jnp.where(in_group, jnp.where(back, x, columns == column), z.at[column].set(value))
-
-    def throw(aim: Array) -> Recourse:
-        """The better of what is aimed at and the boundary on the way there; if that is refused, on the way beyond."""
-        aims = project(space, x, aim), project(space, x, x + _REACH * (aim - x))
-        near, far = jax.lax.optimization_barrier(aims)  # what is kept is what was evaluated
-        inside = Recourse(near, logit_fn(near) >= hp.margin)
-        end = jnp.where(inside.valid, near, far)
-        found = boundary(logit_fn, x, end, space, margin=hp.margin, num_steps=hp.num_steps)
-        better = costs(inside) < costs(found)
-        return Recourse(jnp.where(better, inside.x, found.x), inside.valid | found.valid)
-
-    def bend(draw: Array, z: Array) -> Recourse:
-        """A ray with the direction of `z` but for two columns at most; `draw` (6,) is uniform."""
-        column = movable[jnp.floor(draw[:2] * num_mutable).astype(jnp.int32)]
-        end = jnp.where(draw[2:4] < 0.5, lower[column], upper[column])
-        share = (2 * jnp.where(draw[2:4] < 0.5, draw[2:4], draw[2:4] - 0.5)) ** 3
-        out = x[column] + share * (end - x[column])
-        scaled = x[column] + 2 * share * (z[column] - x[column])
-        back = draw[4:] < 0.3
-        value = jnp.where(back, x[column], jnp.where(draw[4:] < 0.65, out, scaled))
-        moved = put(z, column[0], value[0], back[0])
-        moved = jnp.where(draw[0] * 7 % 1 < 0.5, moved, put(moved, column[1], value[1], back[1]))
-        return throw(moved)
-
-    def sparse(draw: Array) -> Array:
-        """Where a ray in a random direction of one to three columns leads; `draw` (7,) is uniform."""
-        column = movable[jnp.floor(draw[:3] * num_mutable).astype(jnp.int32)]
-        side = draw[3:6] < 0.5
-        end = jnp.where(side, lower[column], upper[column])
-        share = jnp.where(side, 2 * draw[3:6], 2 * draw[3:6] - 1)
-        length = jnp.minimum(2 * draw[6], 1) / jnp.max(share)  # half of them go all the way
-        value = x[column] + length * share * (end - x[column])
-        away = jnp.array(False)
-        aim = put(x, column[0], value[0], away)
-        return put(put(aim, column[1], value[1], away), column[2], value[2], away)
-
-    def dense(draw: Array) -> Array:
-        """Where a ray in a random direction of about half of the columns leads; `draw` (2, d) is uniform."""
-        side = draw[0] < 0.5
-        share = jnp.where(side, 2 * draw[0], 2 * draw[0] - 1)
-        return jnp.where(draw[1] < 0.5, x + share * (jnp.where(side, lower, upper) - x), x)
-
-    def best_of(found: Recourse) -> tuple[Recourse, Array]:
-        every = jax.vmap(costs)(found)
-        best = jnp.argmin(every)
-        return jax.tree.map(lambda leaf: leaf[best], found), every[best]
-
-    def one_round(carry: tuple[Recourse, Array], draws: Array) -> tuple[tuple[Recourse, Array], None]:
-        now, cost = carry
-        thrown = jax.vmap(lambda draws, z: jax.vmap(bend, in_axes=(0, None))(draws, z))(draws, now.x)
-        nearest, value = jax.vmap(best_of)(thrown)
-        better = value < cost
-        found = Recourse(jnp.where(better[:, None], nearest.x, now.x), now.valid | better)
-        return (found, jnp.minimum(value, cost)), None
-
-    num_sparse, num_dense = (hp.num_first + 1) // 2, hp.num_first // 2
-    firsts = (hp.num_starts, num_sparse, 7), (hp.num_starts, num_dense, 2, len(x))
-    shapes = *firsts, (hp.num_rounds, hp.num_starts, hp.num_rays, 6)
-    ends = np.cumsum([0, *map(math.prod, shapes)])
-    drawn = jax.random.uniform(key, (ends[-1],), x.dtype)  # all at once: each call is dear to compile
-    draws = [drawn[a:b].reshape(shape) for a, b, shape in zip(ends[:-1], ends[1:], shapes, strict=True)]
-    aims = jnp.concatenate([jax.vmap(jax.vmap(sparse))(draws[0]), jax.vmap(jax.vmap(dense))(draws[1])], axis=1)
-    start = jax.vmap(best_of)(jax.vmap(jax.vmap(throw))(aims))
-    given = costs(recourse) < start[1][0]
-    start = jax.tree.map(
-        lambda old, new: old.at[0].set(jnp.where(given, new, old[0])), start, (recourse, costs(recourse))
+def _draw(hp: LocalSearch, key: Array, x: Array) -> _Draws:
+    """All uniform numbers of the search in a single random call, as each call is expensive to compile."""
+    sparse_shape = (hp.num_starts, (hp.num_first + 1) // 2, 2 * NUM_SPARSE + 1)
+    dense_shape = (hp.num_starts, hp.num_first // 2, 2, len(x))
+    perturbation_shape = (hp.num_rounds, hp.num_starts, hp.num_rays, 3 * NUM_PERTURBED)
+    ends = np.cumsum([math.prod(shape) for shape in (sparse_shape, dense_shape, perturbation_shape)])
+    sparse, dense, perturbations = jnp.split(jax.random.uniform(key, (ends[-1],), x.dtype), ends[:-1])
+    return _Draws(
+        SparseDraw(*jnp.split(sparse.reshape(sparse_shape), (NUM_SPARSE, 2 * NUM_SPARSE), axis=-1)),
+        DenseDraw(*jnp.unstack(dense.reshape(dense_shape), axis=-2)),
+        PerturbationDraw(*jnp.split(perturbations.reshape(perturbation_shape), 3, axis=-1)),
     )
-    (found, cost), _ = jax.lax.scan(one_round, start, draws[2])
-    cheapest = jnp.argmin(cost)
-    known = jnp.isfinite(cost[cheapest])
-    return Recourse(jnp.where(known, found.x[cheapest], recourse.x), jnp.where(known, True, recourse.valid))
+
+
+def _first_round(problem: _Problem, draws: _Draws) -> _Incumbent:
+    """The cheapest recourse of each start on rays in random directions."""
+    sparse = jax.vmap(jax.vmap(partial(sparse_target, problem.region)))(draws.sparse)
+    dense = jax.vmap(jax.vmap(partial(dense_target, problem.region)))(draws.dense)
+    rays = jax.vmap(jax.vmap(partial(_cast_ray, problem)))(jnp.concatenate([sparse, dense], axis=1))
+    return jax.vmap(partial(_best_of, problem))(rays)
+
+
+def _with_given(problem: _Problem, incumbents: _Incumbent, recourse: Recourse) -> _Incumbent:
+    """`incumbents` with `recourse` in place of the first one, if it costs less."""
+    given = _Incumbent(recourse, _cost(problem, recourse))
+    cheaper = given.cost < incumbents.cost[0]
+    return jax.tree.map(lambda old, new: old.at[0].set(jnp.where(cheaper, new, old[0])), incumbents, given)
+
+
+def _one_round(problem: _Problem, incumbents: _Incumbent, draws: PerturbationDraw) -> tuple[_Incumbent, None]:
+    """Cast rays in perturbed directions (num_starts, num_rays); keep for each start whatever is cheaper."""
+
+    def cast(draw: PerturbationDraw, z: Array) -> Recourse:
+        return _cast_ray(problem, perturbed_target(problem.region, draw, z))
+
+    old = incumbents.recourse
+    rays = jax.vmap(jax.vmap(cast, in_axes=(0, None)))(draws, old.x)
+    new, cost = jax.vmap(partial(_best_of, problem))(rays)
+    cheaper = cost < incumbents.cost
+    found = Recourse(jnp.where(cheaper[:, None], new.x, old.x), old.valid | cheaper)
+    return _Incumbent(found, jnp.minimum(cost, incumbents.cost)), None
+
+
+def _cost(problem: _Problem, recourse: Recourse) -> Array:
+    return jnp.where(recourse.valid, problem.cost_fn(recourse.x), jnp.inf)
+
+
+def _best_of(problem: _Problem, found: Recourse) -> _Incumbent:
+    """The cheapest of several recourses, with an axis in front."""
+    costs = jax.vmap(partial(_cost, problem))(found)
+    best = jnp.argmin(costs)
+    return _Incumbent(jax.tree.map(lambda leaf: leaf[best], found), costs[best])
+
+
+def _cast_ray(problem: _Problem, target: Array) -> Recourse:
+    """The cheaper of the `target` (d,) and the boundary before it; if it is refused, the boundary beyond it."""
+    hp, _, logit_fn, x, space, _ = problem
+    targets = project(space, x, target), project(space, x, x + _OVERSHOOT * (target - x))
+    near, far = jax.lax.optimization_barrier(targets)  # so that the point returned is the one that was evaluated
+    given = Recourse(near, logit_fn(near) >= hp.margin)
+    end = jnp.where(given.valid, near, far)
+    found = boundary(logit_fn, x, end, space, margin=hp.margin, num_steps=hp.num_steps)
+    cheaper = _cost(problem, given) < _cost(problem, found)
+    return Recourse(jnp.where(cheaper, given.x, found.x), given.valid | found.valid)

@@ -11,7 +11,8 @@ from hare_jax import models
 from hare_jax.base import Recourse
 from hare_jax.evaluate import metrics
 from hare_jax.recourse import METHODS
-from hare_jax.recourse.ar import Ar, Items, knapsack
+from hare_jax.recourse.ar import Ar
+from hare_jax.recourse.knapsack import Items, knapsack
 from hare_jax.space import ActionSpace, action_space
 
 # columns: 0-2 ordered, 3 binary, 4-6 a group, 7 immutable; in the mixed problems columns 0 and 1 are continuous

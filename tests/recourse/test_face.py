@@ -9,7 +9,7 @@ import pytest
 from jax.tree_util import Partial
 from spaces import array, jit
 
-from hare_jax.recourse import METHODS, face
+from hare_jax.recourse import METHODS, face, face_graph
 from hare_jax.space import action_space, allows
 
 # columns: 0 free, 1 may only rise, 2 an immutable number, 3 an immutable category, 4 a mutable one
@@ -245,7 +245,7 @@ def test_bad_hyperparameters(argument, value):
 
 
 def test_an_epsilon_that_joins_everybody(monkeypatch):
-    monkeypatch.setattr(face, "_MOST_PAIRS", 100)
+    monkeypatch.setattr(face_graph, "_MAX_PAIRS", 100)
     with pytest.raises(ValueError, match=r"epsilon: must join no more than 100 pairs of rows; got 2\.0"):
         fit(graph="epsilon", epsilon=2.0)
 
