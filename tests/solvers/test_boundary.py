@@ -20,7 +20,7 @@ def linear(weights, x):
 
 
 def tanh_logit(params, x):
-    *hidden, last = params
+    *hidden, last = models.to_layers(params)
     for layer in hidden:
         x = jnp.tanh(layer.weight @ x + layer.bias)
     return (last.weight @ x + last.bias)[0]
