@@ -121,7 +121,7 @@ def one_unit(weight: np.ndarray, bias: float, slope: float, offset: float) -> mo
     """The classifier `slope * relu(weight . x + bias) + offset`, of the same shape as the random ones."""
     first, biases, last = np.zeros((HIDDEN[0], WIDTH)), np.zeros(HIDDEN[0]), np.zeros((1, HIDDEN[0]))
     first[0], biases[0], last[0, 0] = weight, bias, slope
-    return (models.Layer(array(first), array(biases)), models.Layer(array(last), array([offset])))
+    return models.from_layers([(array(first), array(biases)), (array(last), array([offset]))])
 
 
 def column(index: int) -> np.ndarray:

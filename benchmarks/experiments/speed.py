@@ -26,7 +26,7 @@ from benchmarks.experiments import runner
 from benchmarks.specs import Spec, check
 from benchmarks.store import append_row
 from benchmarks.timing import Timed, peak_mib, timed
-from hare_jax import elicit, people
+from hare_jax import elicit, models, people
 from hare_jax.base import Recourse, require
 from hare_jax.elicit import candidates
 from hare_jax.elicit.hare import State
@@ -146,7 +146,7 @@ def _stages(
     Sessions start from the recourses of the first method.
     """
     logit_fn, space = setting.classifier(spec.seed), setting.space
-    evaluation = 2e-6 * sum(layer.weight[0].size for layer in setting.params)
+    evaluation = 2e-6 * sum(layer.weight[0].size for layer in models.to_layers(setting.params))
     cohort = draw_cohort(setting, spec)
     keys = jax.random.split(jax.random.key(spec.seed), spec.users)
     stages = []

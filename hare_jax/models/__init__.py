@@ -1,7 +1,10 @@
 """Classifiers, autoencoders, and other people's models as classifiers."""
 
-from hare_jax.models.perceptron import Layer as Layer
-from hare_jax.models.perceptron import Params as Params
+from hare_jax.models.network import Layer as Layer
+from hare_jax.models.network import Params as Params
+from hare_jax.models.network import from_layers as from_layers
+from hare_jax.models.network import to_layers as to_layers
+from hare_jax.models.perceptron import Classifier as Classifier
 from hare_jax.models.perceptron import Training as Training
 from hare_jax.models.perceptron import accuracy as accuracy
 from hare_jax.models.perceptron import balanced as balanced

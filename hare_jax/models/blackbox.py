@@ -1,8 +1,8 @@
 """Black boxes: any batched `predict_proba` of NumPy arrays as a classifier for the methods that need no gradient.
 
-The model runs on the host, once for all rows of a `vmap`, and tells JAX nothing but probabilities. On a CPU it reads
-and writes XLA's own buffers: `jax.pure_callback` would copy the rows to a device first, with a thread of the same pool
-whose threads wait for the callback, and where there are as many devices as cores it waits forever.
+The model runs on the host, once for all rows of a `vmap`, and returns probabilities alone. On a CPU it reads and writes
+XLA's own buffers: `jax.pure_callback` would first copy the rows to a device, which needs a thread of the pool whose
+threads wait for the callback; with as many devices as cores, that is a deadlock.
 """
 
 import dataclasses
@@ -22,13 +22,13 @@ from hare_jax.base import require
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class _Model:
-    """A function on the host: JAX keeps it beside a program, and compares it, instead of tracing it."""
+    """A function on the host: a static part of a pytree, which JAX compares instead of tracing."""
 
     predict_proba: Callable
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
         """Logits (...,) of rows (..., d), finite and of their dtype, from one call of the model for all of them."""
-        x = np.array(x)  # a copy: what JAX lends is read-only
+        x = np.array(x)  # a copy: JAX's buffers are read-only
         rows = x.reshape(-1, x.shape[-1])
         answer, num = np.asarray(self.predict_proba(rows), np.float64), len(rows)
         right_shape = answer.shape in ((num,), (num, 2))
@@ -48,17 +48,17 @@ def black_box(predict_proba: Callable, rows: ArrayLike | None = None) -> Partial
     """Make `predict_proba` a classifier `(d,) -> ()`: its logit is `log(p / (1 - p))`, with p clipped to stay finite.
 
     `predict_proba` takes a NumPy array (n, d) of encoded rows, for any n, and gives the probability of each class
-    (n, 2), the wanted class last, or that of the wanted class alone (n,); it has to be pure. It is tried on `rows`
-    (n, d) where they are given, so that mistakes show at once. The same function, or the same method of the same
-    object, never recompiles, and a model that is trained anew in place is seen by compiled programs too.
+    (n, 2), the wanted class last, or that of the wanted class alone (n,); it has to be pure. It is called once on
+    `rows` (n, d) if they are given, so that errors are raised at once. The same function, or the same method of the
+    same object, never recompiles, and compiled programs call a model that is retrained in place with its new weights.
 
-    A model of probabilities in steps, such as a forest, often sits at exactly p = 1/2: accepted, yet below the margin
-    that recourses keep. One trained on a DataFrame is `lambda x: model.predict_proba(table.decode(x))`.
+    A model with piecewise constant probabilities, such as a forest, often returns exactly p = 1/2: accepted, but below
+    the margin that recourses keep. One trained on a DataFrame is `lambda x: model.predict_proba(table.decode(x))`.
 
     Raises:
         ValueError: `predict_proba` can't be hashed; or, on `rows` or later inside of a program (then as JAX's own
-            error, with this one's words in it), its answer has a wrong shape, is NaN or isn't a probability.
-        TypeError: its gradient is asked for.
+            error, which quotes this one), it returns a wrong shape, NaN, or numbers that aren't probabilities.
+        TypeError: it is differentiated.
 
     >>> logit_fn = black_box(lambda x: 1 / (1 + np.exp(1 - 2 * x[:, 0])))
     >>> jax.vmap(logit_fn)(np.array([[0.0], [0.5], [2.0]], np.float32)).round(4).tolist()
@@ -88,6 +88,6 @@ def _logit(model: _Model, x: Array) -> Array:
 @_logit.defjvp
 def _no_gradient(*args: object) -> NoReturn:
     raise TypeError(
-        "a black box has no gradient: take a method of hare_jax.recourse.METHODS with uses_gradients=False, such as "
+        "a black box has no gradient: use a method of hare_jax.recourse.METHODS with uses_gradients=False, such as "
         "growing_spheres or nnce, and HARE with Sampling(validity_gradient=False)"
     )

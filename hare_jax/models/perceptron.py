@@ -1,13 +1,12 @@
 """Classifiers: a linear model and a multilayer perceptron, as pure functions of their parameters.
 
 Any `(d,) -> ()` callable is a classifier for the rest of the package; these two are the paper's. A linear model is a
-perceptron without hidden layers. Weights are (out, in), so that a batch of rows ends up in the last axis of each
-product, which is the fast layout.
+perceptron without hidden layers. The network itself is `network.Perceptron`.
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,20 +14,16 @@ import numpy as np
 import optax
 from jax import Array
 from jax.tree_util import Partial
+from jax.typing import DTypeLike
 
 from hare_jax.base import hyperparams, is_known, require
+from hare_jax.models.network import Params, Perceptron, apply, draw_uniform, parameter_shapes, to_layers
+from hare_jax.models.training import State, descend
+
+Penalty = Callable[[Partial, Array], Array]  # logit_fn, x (d,) -> ()
 
 _LEAST_STEPS = 600  # 20 epochs of a small data set leave a classifier half trained
-
-
-class Layer(NamedTuple):
-    """One affine layer."""
-
-    weight: Array  # (out, in)
-    bias: Array  # (out,)
-
-
-Params = tuple[Layer, ...]
+_DECAY, _EPSILON = 0.99, 1e-8  # of RMSprop, as in PyTorch
 
 
 @hyperparams
@@ -42,38 +37,54 @@ class Training:
     num_epochs: int = 20
 
 
-def init(key: Array, num_columns: int, hidden: tuple[int, ...] = (10, 5, 10)) -> Params:
+@jax.tree_util.register_pytree_node_class
+class Classifier(Partial):
+    """A `Partial` of `logit` and its parameters that prints their widths: `Classifier(13-10-5-10-1)`."""
+
+    def tree_flatten(self) -> tuple[tuple, Callable]:
+        """What is traced, and what is compared, as in a `Partial`."""
+        return (self.args, self.keywords), self.func
+
+    @classmethod
+    def tree_unflatten(cls, func: Callable, children: Any) -> "Classifier":
+        """The inverse of `tree_flatten`."""
+        args, keywords = children
+        return cls(func, *args, **keywords)
+
+    def __repr__(self) -> str:
+        shapes = [np.shape(layer.weight) for layer in to_layers(self.args[0])]
+        if min(map(len, shapes)) < 2:  # a tree of something else than weights, such as of axes
+            return super().__repr__()
+        widths = [shapes[0][-1], *(shape[-2] for shape in shapes)]
+        return f"Classifier({'-'.join(map(str, widths))})"
+
+
+def init(key: Array, num_columns: int, hidden: tuple[int, ...] = (10, 5, 10), dtype: DTypeLike = float) -> Params:
     """Random parameters for rows of `num_columns`: uniform within 1/sqrt(fan-in), as in PyTorch's linear layer."""
-    sizes = (num_columns, *hidden, 1)
-    layers = []
-    for key_layer, fan_in, fan_out in zip(jax.random.split(key, len(sizes) - 1), sizes[:-1], sizes[1:], strict=True):
-        key_weight, key_bias = jax.random.split(key_layer)
-        limit = fan_in**-0.5
-        weight = jax.random.uniform(key_weight, (fan_out, fan_in), minval=-limit, maxval=limit)
-        layers.append(Layer(weight, jax.random.uniform(key_bias, (fan_out,), minval=-limit, maxval=limit)))
-    return tuple(layers)
+    return draw_uniform(key, parameter_shapes(Perceptron((*hidden, 1)), num_columns, dtype))
 
 
 def logit(params: Params, x: Array) -> Array:
-    """Logit () of one row `x` (d,); at least 0 means accepted.
+    """Logit () of one row `x` (d,); at least 0 means accepted. Products are exact float32 on every device."""
+    return apply(params, x)[0]
 
-    Products are exact float32 on every device: the reduced precision that GPUs use otherwise moves the boundary by more
-    than a recourse's margin.
+
+def classifier(params: Params) -> Classifier:
+    """Bind `params` to `logit`: a classifier that crosses `jit` without recompiling for new weights.
+
+    Raises:
+        ValueError: the last layer has more than one output.
+
+    >>> from hare_jax.models import from_layers
+    >>> classifier(from_layers([([[1.0, -2.0]], [0.5])]))
+    Classifier(2-1)
     """
-    *hidden, last = params
-    for layer in hidden:
-        x = jax.nn.relu(jnp.dot(layer.weight, x, precision="highest") + layer.bias)
-    return (jnp.dot(last.weight, x, precision="highest") + last.bias)[0]
+    shape = np.shape(to_layers(params)[-1].bias)
+    require(shape[-1] == 1, "params", "must have one output, the logit", shape)
+    return Classifier(logit, params)
 
 
-def classifier(params: Params) -> Partial:
-    """Bind `params` to `logit`: a classifier that crosses `jit` without recompiling for new weights."""
-    return Partial(logit, params)
-
-
-def fit(
-    hp: Training, key: Array, x: Array, y: Array, penalty: Callable[[Partial, Array], Array] | None = None
-) -> Params:
+def fit(hp: Training, key: Array, x: Array, y: Array, penalty: Penalty | None = None) -> Params:
     """Train on rows `x` (n, d) with labels `y` (n,) in {0, 1}, as one scan; `vmap` over `key` trains several at once.
 
     Binary cross-entropy, RMSprop, a new shuffle each epoch, the rows that don't fill a last batch left out of that
@@ -86,43 +97,54 @@ def fit(
         ValueError: those of `check_rows`.
     """
     check_rows(x, y)
-    x, y = jnp.asarray(x), jnp.asarray(y)
-    num_rows, num_columns = x.shape
+    rows = _Rows(jnp.asarray(x), jnp.asarray(y))
+    num_rows, num_columns = rows.x.shape
     batch_size = min(hp.batch_size, num_rows)
     num_batches = num_rows // batch_size
     key_init, key_shuffle = jax.random.split(key)
-    params = init(key_init, num_columns, hp.hidden)
-    optimiser = optax.rmsprop(hp.learning_rate, decay=0.99, eps=1e-8, eps_in_sqrt=False)
+    params = init(key_init, num_columns, hp.hidden, _float_dtype(rows.x))
+    optimiser = optax.rmsprop(hp.learning_rate, decay=_DECAY, eps=_EPSILON, eps_in_sqrt=False)
+    slope = jax.grad(_mean_loss)
 
-    def loss_fn(params: Params, rows: Array) -> Array:
-        logits = jax.vmap(logit, in_axes=(None, 0))(params, x[rows])
-        wanted = y[rows].astype(logits.dtype)
-        weight = jnp.where(wanted > 0, hp.positive_weight, 1.0)
-        loss = jnp.mean(weight * optax.sigmoid_binary_cross_entropy(logits, wanted))
-        return loss if penalty is None else loss + mean_penalty(params, rows, penalty)
+    def step(state: State, chosen: Array) -> tuple[State, None]:
+        batch = _Rows(rows.x[chosen], rows.y[chosen])
+        return descend(optimiser, state, slope(state.weights, batch, hp.positive_weight, penalty)), None
 
-    def mean_penalty(params: Params, rows: Array, penalty: Callable) -> Array:
-        return jnp.mean(jax.vmap(lambda row: penalty(classifier(params), row))(x[rows]))
-
-    def step(carry: tuple[Params, optax.OptState], rows: Array) -> tuple[tuple[Params, optax.OptState], None]:
-        params, state = carry
-        updates, state = optimiser.update(jax.grad(loss_fn)(params, rows), state)
-        return (optax.apply_updates(params, updates), state), None
-
-    def epoch(carry: tuple[Params, optax.OptState], key: Array) -> tuple[tuple[Params, optax.OptState], None]:
-        rows = jax.random.permutation(key, num_rows)[: num_batches * batch_size]
-        return jax.lax.scan(step, carry, rows.reshape(num_batches, batch_size))
+    def epoch(state: State, key: Array) -> tuple[State, None]:
+        chosen = jax.random.permutation(key, num_rows)[: num_batches * batch_size]
+        return jax.lax.scan(step, state, chosen.reshape(num_batches, batch_size))
 
     keys = jax.random.split(key_shuffle, hp.num_epochs)
-    (params, _), _ = jax.lax.scan(epoch, (params, optimiser.init(params)), keys)
-    return params
+    return jax.lax.scan(epoch, State(params, optimiser.init(params)), keys)[0].weights
+
+
+class _Rows(NamedTuple):
+    """Labelled rows."""
+
+    x: Array  # (n, d)
+    y: Array  # (n,) 0 or 1
+
+
+def _float_dtype(x: Array) -> DTypeLike:
+    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float
+
+
+def _mean_loss(params: Params, batch: _Rows, positive_weight: float | Array, penalty: Penalty | None) -> Array:
+    """Mean () over `batch` of the weighted cross-entropy, plus that of the penalty."""
+    logits = jax.vmap(logit, in_axes=(None, 0))(params, batch.x)
+    wanted = batch.y.astype(logits.dtype)
+    weight = jnp.where(wanted > 0, positive_weight, 1.0)
+    loss = jnp.mean(weight * optax.sigmoid_binary_cross_entropy(logits, wanted))
+    if penalty is None:
+        return loss
+    return loss + jnp.mean(jax.vmap(penalty, in_axes=(None, 0))(classifier(params), batch.x))
 
 
 def balanced(y: Array, hidden: tuple[int, ...] = (10, 5, 10)) -> Training:
-    """The paper's training for labels `y` (n,), with both classes weighing the same and small data trained for longer.
+    """The paper's training for labels `y` (n,), with equal total weights of both classes and more epochs for few rows.
 
-    Class 1 gets the weight (rows of class 0) / (rows of class 1), so that a lopsided data set doesn't end in a
-    classifier that accepts everyone; the epochs are as many as make 600 steps, 20 at least.
+    Class 1 has the weight (rows of class 0) / (rows of class 1), so that an imbalanced data set doesn't end in a
+    classifier that accepts every row; the epochs are as many as make 600 steps, 20 at least.
 
     Raises:
         ValueError: a class has no row.
@@ -158,7 +180,7 @@ def accuracy(logit_fn: Partial, x: Array, y: Array) -> Array:
 
 
 def balanced_accuracy(logit_fn: Partial, x: Array, y: Array) -> Array:
-    """Mean () of the shares of each class that are classified right; always-approve scores 1/2."""
+    """Mean () of the shares of each class that are classified correctly; a constant prediction scores 1/2."""
     accepted = jax.vmap(logit_fn)(x) >= 0
     positive = y > 0
     sensitivity = jnp.sum(accepted & positive) / jnp.sum(positive)

@@ -6,7 +6,7 @@ factual's `z` and descends `softplus(-logit(decode(z, w))) + distance_weight * |
 are the classifier's own decisions. Notation: a code is `z` and then `w`, one after the other.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,8 @@ import optax
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
-from hare_jax.models import vae
+from hare_jax.models import Params, vae
+from hare_jax.models.training import train
 from hare_jax.recourse.latent import Fitted, keep_accepted, search
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
@@ -78,6 +79,13 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
     return search(hp, logit_fn, starts, loss, fitted.kept, x, space, held=is_z)
 
 
+class _Players(NamedTuple):
+    """What the two players of the game learn."""
+
+    autoencoder: vae.Weights
+    adversary: Params  # of a `vae.perceptron` from z to the logit of the label
+
+
 @jax.jit
 def _decide(logit_fn: LogitFn, rows: Array) -> Array:
     return (jax.vmap(logit_fn)(rows) >= 0).astype(rows.dtype)
@@ -88,24 +96,24 @@ def _fit(hp: Cruds, key: Array, rows: Array, labels: Array, space: ActionSpace) 
     key_init, key_adversary, key_train = jax.random.split(key, 3)
     model = vae.init(hp.autoencoder, key_init, rows)
     sizes = (hp.autoencoder.num_latents - hp.num_labelled, *hp.autoencoder.hidden, 1)
-    weights = {**model.weights, "adversary": vae.init_perceptron(key_adversary, sizes, rows.dtype)}
+    players = _Players(model.weights, vae.init_perceptron(key_adversary, sizes, rows.dtype))
     rarity = 0.5 / jnp.where(labels > 0, jnp.mean(labels), jnp.mean(1 - labels))
-    weights = vae.train(_loss, hp.autoencoder, key_train, weights, (rows, labels, rarity), (hp, model, space))
-    return model._replace(weights=weights)
+    players = train(_loss, hp.autoencoder, key_train, players, (rows, labels, rarity), (hp, model, space))
+    return model._replace(weights=players.autoencoder)
 
 
-def _loss(weights: dict[str, Any], key: Array, row: tuple[Array, Array, Array], context: tuple) -> tuple[Array, Array]:
+def _loss(players: _Players, key: Array, row: tuple[Array, Array, Array], context: tuple) -> tuple[Array, Array]:
     """Of a row, its label and how rare that is: the losses of both players together, and that of the autoencoder."""
     (x, label, rarity), (hp, model, space) = row, context
-    model = model._replace(weights=weights)
+    model = model._replace(weights=players.autoencoder)
     mean, log_sd = vae.encode(model, x)
     code = mean + jnp.exp(log_sd) * jax.random.normal(key, mean.shape, mean.dtype)
     is_z = jnp.arange(mean.shape[0]) < mean.shape[0] - hp.num_labelled
     z = code[: mean.shape[0] - hp.num_labelled]
     divergence = vae.divergence(mean - jnp.where(is_z, 0, hp.separation * label), log_sd)
     likelihood = vae.log_likelihood(model, vae.decode(model, code, x, space), x, space)
-    guess = vae.perceptron(jax.lax.stop_gradient(weights["adversary"]), z)[0]
+    guess = vae.perceptron(jax.lax.stop_gradient(players.adversary), z)[0]
     entropy = jax.nn.softplus(guess) - guess * jax.nn.sigmoid(guess)
     loss = hp.autoencoder.kl_weight * divergence - likelihood - hp.entropy_weight * entropy
-    guess = vae.perceptron(weights["adversary"], jax.lax.stop_gradient(z))[0]
+    guess = vae.perceptron(players.adversary, jax.lax.stop_gradient(z))[0]
     return loss + rarity * optax.sigmoid_binary_cross_entropy(guess, label), loss

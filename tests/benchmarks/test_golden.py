@@ -26,10 +26,10 @@ def golden(request):
 
 @pytest.fixture(scope="module")
 def logit_fn(golden):
-    layers = [models.Layer(golden[f"w{i}"].T, golden[f"b{i}"]) for i in range(4)]
+    layers = [(golden[f"w{i}"].T, golden[f"b{i}"]) for i in range(4)]
     weight, bias = layers[-1]
-    layers[-1] = models.Layer(weight[1:] - weight[:1], bias[1:] - bias[:1])  # two softmax outputs as one logit
-    return models.classifier(tuple(layers))
+    layers[-1] = weight[1:] - weight[:1], bias[1:] - bias[:1]  # two softmax outputs as one logit
+    return models.classifier(models.from_layers(layers))
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def draw_people(seed):
     wishes, ideal = array(rng.uniform(-0.3, 1.3, (20, WIDTH))), array(rng.uniform(0, 1, (NUM, WIDTH)))
     points, highest, present = jax.device_get(best_of_many(problems, wishes))
     shift = np.where(np.arange(NUM) % 8 > 0, present + np.float32(0.3), 0)
-    problems.params[-1].bias[:, 0] -= shift
+    models.to_layers(problems.params)[-1].bias[:, 0] -= shift
     return People(problems, Recourse(points, highest - shift >= 2 * MARGIN), ideal, present - shift < -0.1)
 
 

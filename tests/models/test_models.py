@@ -1,3 +1,5 @@
+import copy
+import pickle
 from functools import partial
 
 import equinox as eqx
@@ -5,10 +7,12 @@ import jax
 import numpy as np
 import pytest
 from flax import linen, nnx
+from flax.errors import ScopeParamShapeError
 from jax.tree_util import Partial
 from spaces import array, counting, jit, split
 
 from hare_jax import models
+from hare_jax.base import as_partial
 from hare_jax.elicit import Hare, hare, run
 from hare_jax.elicit.candidates import Sampling
 from hare_jax.evaluate import metrics
@@ -42,28 +46,90 @@ def fitted(separable):
 def test_init_is_uniform_within_the_root_of_the_fan_in():
     params = jax.device_get(jit(partial(models.init, num_columns=50, hidden=(40, 30)))(jax.random.key(1)))
     fan_ins = (50, 40, 30)
-    assert [layer.weight.shape for layer in params] == [(40, 50), (30, 40), (1, 30)]
-    assert [layer.bias.shape for layer in params] == [(40,), (30,), (1,)]
-    for layer, fan_in in zip(params, fan_ins, strict=True):
+    layers = models.to_layers(params)
+    assert [layer.weight.shape for layer in layers] == [(40, 50), (30, 40), (1, 30)]
+    assert [layer.bias.shape for layer in layers] == [(40,), (30,), (1,)]
+    for layer, fan_in in zip(layers, fan_ins, strict=True):
         scaled = np.concatenate([layer.weight.ravel(), layer.bias]) * np.sqrt(fan_in)
         assert np.all(np.abs(scaled) <= 1)
         assert abs(scaled.mean()) < 4 / np.sqrt(3 * scaled.size)
         assert abs(scaled.std() - 3**-0.5) < 2 / np.sqrt(scaled.size)
-    assert not np.isin(params[0].bias, params[0].weight).any()  # keys are used once
+    assert not np.isin(layers[0].bias, layers[0].weight).any()  # keys are used once
 
 
 def test_logit_in_closed_form():
     rng = np.random.default_rng(2)
     shapes = [(3, 5), (2, 3), (1, 2)]
-    params = tuple(models.Layer(array(rng.normal(size=shape)), array(rng.normal(size=shape[0]))) for shape in shapes)
+    layers = [models.Layer(array(rng.normal(size=shape)), array(rng.normal(size=shape[0]))) for shape in shapes]
+    params = models.from_layers(layers)
     x = array(rng.normal(size=5))
-    hidden = np.maximum(params[0].weight @ x + params[0].bias, 0)
-    hidden = np.maximum(params[1].weight @ hidden + params[1].bias, 0)
-    expected = params[2].weight @ hidden + params[2].bias
+    hidden = np.maximum(layers[0].weight @ x + layers[0].bias, 0)
+    hidden = np.maximum(layers[1].weight @ hidden + layers[1].bias, 0)
+    expected = layers[2].weight @ hidden + layers[2].bias
     assert models.logit(params, x).shape == ()
     np.testing.assert_allclose(models.logit(params, x), expected[0], rtol=1e-5, atol=1e-6)
-    linear = (models.Layer(array([[1.0, -2.0]]), array([0.5])),)
+    linear = models.from_layers([(array([[1.0, -2.0]]), array([0.5]))])
     np.testing.assert_allclose(models.classifier(linear)(array([3.0, 1.0])), 1.5)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([], "layers: must hold at least one layer"),
+        ([([1.0, 2.0], [0.0])], r"layers\[0\]: must have a weight of shape \(..., out, in\); got \(2,\)"),
+        ([([[1.0, 2.0]], [0.0, 1.0])], r"layers\[0\]: must have a bias of shape \(1,\); got \(2,\)"),
+        ([([[1.0]], [0.0]), ([[1.0, 2.0]], [0.0])], r"layers\[1\]: must take 1 inputs; got \(1, 2\)"),
+    ],
+)
+def test_layers_that_do_not_fit_are_an_error(layers, message):
+    with pytest.raises(ValueError, match=message):
+        models.from_layers(layers)
+
+
+def test_a_classifier_has_one_output():
+    with pytest.raises(ValueError, match=r"params: must have one output, the logit; got \(2,\)"):
+        models.classifier(models.from_layers([(np.ones((2, 3)), np.zeros(2))]))
+
+
+def test_a_row_of_another_width_is_an_error():
+    with pytest.raises(ScopeParamShapeError):
+        models.logit(models.from_layers([(np.ones((1, 3)), np.zeros(1))]), np.ones(2))
+
+
+def plane(slope):
+    return models.classifier(models.from_layers([(array([[slope, 0.0]]), array([0.5]))]))
+
+
+def double(logit_fn, _):
+    return jax.tree.map(lambda leaf: 2 * leaf, logit_fn), None
+
+
+def test_a_classifier_is_a_pytree_everywhere():
+    batch, x = jax.tree.map(lambda *leaves: np.stack(leaves), plane(1.0), plane(2.0)), array([3.0, 1.0])
+    assert as_partial(batch) is batch
+    np.testing.assert_allclose(jit(jax.vmap(lambda logit_fn: logit_fn(x)))(batch), [3.5, 6.5])
+    slope = jit(jax.grad(lambda logit_fn: logit_fn(x)))(plane(1.0))
+    assert isinstance(slope, models.Classifier)
+    np.testing.assert_allclose(models.to_layers(slope.args[0])[0].weight, [[3.0, 1.0]])
+    scaled, _ = jit(lambda logit_fn: jax.lax.scan(double, logit_fn, length=3))(plane(1.0))
+    np.testing.assert_allclose(scaled(x), 8 * 3.5)
+    for copied in (pickle.loads(pickle.dumps(batch)), copy.deepcopy(batch)):
+        assert jax.tree.structure(copied) == jax.tree.structure(batch)
+        np.testing.assert_array_equal(jax.tree.leaves(copied)[0], jax.tree.leaves(batch)[0])
+
+
+def test_new_weights_and_an_equal_network_never_recompile():
+    counted, traces = counting(lambda logit_fn, x: logit_fn(x))
+    logits = [float(counted(plane(slope), array([3.0, 1.0]))) for slope in (1.0, 2.0)]
+    assert logits == [3.5, 6.5]
+    assert len(traces) == 1
+
+
+def test_a_classifier_prints_its_widths(fitted):
+    assert repr(plane(1.0)) == "Classifier(2-1)"
+    assert repr(models.classifier(fitted)) == "Classifier(4-6-1)"  # a batch of them
+    axes = jax.tree.map(lambda _: 0, models.classifier(fitted))
+    assert "logit" in repr(axes)
 
 
 def test_fit_learns_a_separable_problem(separable, fitted):
@@ -77,11 +143,12 @@ def test_a_batch_of_seeds_is_the_single_fits(separable, fitted):
     single = fit(TRAINING, split(0, 3)[1], *separable)
     for ours, batched in zip(jax.tree.leaves(single), jax.tree.leaves(fitted), strict=True):
         np.testing.assert_allclose(ours, batched[1], rtol=1e-3, atol=1e-4)
-    assert not np.allclose(fitted[0].weight[0], fitted[0].weight[1])
+    weight = models.to_layers(fitted)[0].weight
+    assert not np.allclose(weight[0], weight[1])
 
 
 def test_accuracies_by_hand():
-    logit_fn = Partial(models.logit, (models.Layer(array([[1.0]]), array([0.0])),))
+    logit_fn = Partial(models.logit, models.from_layers([(array([[1.0]]), array([0.0]))]))
     x, y = array([[1.0], [0.0], [-1.0], [-2.0], [3.0]]), array([1, 1, 1, 0, 0])
     np.testing.assert_allclose(models.accuracy(logit_fn, x, y), 3 / 5)
     np.testing.assert_allclose(models.balanced_accuracy(logit_fn, x, y), (2 / 3 + 1 / 2) / 2)
@@ -203,8 +270,9 @@ def test_dtype_is_kept_under_x64():
             params = jax.eval_shape(partial(models.init, num_columns=NUM_COLUMNS), jax.random.key(0))
             params = jax.tree.map(lambda leaf, dtype=dtype: jax.ShapeDtypeStruct(leaf.shape, dtype), params)
             assert jax.eval_shape(jax.vmap(models.logit, in_axes=(None, 0)), params, x).dtype == dtype
-        trained = jax.eval_shape(models.fit, TRAINING, jax.random.key(0), x, jax.ShapeDtypeStruct((NUM_ROWS,), int))
-        assert {leaf.dtype.name for leaf in jax.tree.leaves(trained)} == {"float64"}
+            y = jax.ShapeDtypeStruct((NUM_ROWS,), int)
+            trained = jax.eval_shape(models.fit, TRAINING, jax.random.key(0), x, y)
+            assert {leaf.dtype.name for leaf in jax.tree.leaves(trained)} == {dtype}
 
 
 def test_balanced_weighs_both_classes_the_same():

@@ -7,6 +7,7 @@ import pytest
 from spaces import WIDTH, array, full_space, jit, random_rows, random_space, random_spaces
 
 from hare_jax.models import vae
+from hare_jax.models.training import train
 from hare_jax.space import bounds
 
 HP = vae.Vae(hidden=(16,), num_latents=4, num_steps=40, num_epochs=15)
@@ -46,7 +47,7 @@ def test_likelihood_is_that_of_the_kind_of_each_column():
     rows, raws = random_rows(2, 20), array(rng.normal(size=(20, WIDTH)))
     centre, scale = array(rng.normal(size=WIDTH)), array(rng.uniform(0.5, 2, WIDTH))
     log_noise = array([-9, *rng.normal(size=WIDTH - 1)])  # the first is narrower than the least
-    model = vae.Model(HP, centre, scale, {"log_noise": log_noise})
+    model = vae.Model(HP, centre, scale, vae.Weights({}, {}, log_noise))
     noise = np.maximum(np.exp(log_noise), HP.least_noise)[:5]
     off = ((rows - raws) / scale)[:, :5] / noise
     numbers = (-(off**2) / 2 - np.log(noise) - np.log(2 * np.pi) / 2).sum(axis=1)
@@ -113,7 +114,7 @@ def test_training_stops_when_patience_is_over():
 
     def end(patience):
         hp = vae.Vae(learning_rate=0.1, num_steps=4, num_epochs=20, patience=patience)
-        return jit(lambda: vae.train(loss, hp, jax.random.key(0), jnp.zeros(()), jnp.zeros((64, 1)), None))()
+        return jit(lambda: train(loss, hp, jax.random.key(0), jnp.zeros(()), jnp.zeros((64, 1)), None))()
 
     assert -0.5 < end(2) < -0.3  # what it was after the first
     assert end(20) < -3

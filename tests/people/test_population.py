@@ -48,7 +48,7 @@ def problems():
     problems = random_problems(0, NUM)
     for leaf in jax.tree.leaves(problems.params):
         leaf[0] = 0
-    problems.params[-1].bias[0] = 1
+    models.to_layers(problems.params)[-1].bias[0] = 1
     return problems
 
 

@@ -62,10 +62,10 @@ def problems():
     """Linear classifiers that refuse everyone by a bit, or by more than all changes together may gain."""
     rng = np.random.default_rng(0)
     spaces, rows = zip(*[draw(rng, continuous) for continuous in [False] * NUM + [True] * NUM], strict=True)
-    (layer,) = jax.device_get(draw_params(split(1, 2 * NUM)))
+    (layer,) = models.to_layers(jax.device_get(draw_params(split(1, 2 * NUM))))
     weight, x = 12 * layer.weight, array(rows)
     bias = -rng.uniform(0.05, 4, (2 * NUM, 1)) - (weight[:, 0] * x).sum(axis=1, keepdims=True)
-    return stack(spaces), x, (models.Layer(weight, array(bias)),)
+    return stack(spaces), x, models.from_layers([(weight, array(bias))])
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,8 @@ def least_l1(space, x, params, margin):
 
     Every combination of the columns that move in steps, and for each the continuous ones, steepest first, as needed.
     """
-    weight, bias = params[0].weight[0].astype(float), params[0].bias[0].astype(float)
+    (layer,) = models.to_layers(params)
+    weight, bias = layer.weight[0].astype(float), layer.bias[0].astype(float)
     space, x = jax.tree.map(lambda leaf: leaf.astype(float), (space, x))
     lower = np.where((space.mutable > 0) & (space.direction <= 0), np.minimum(space.lower, x), x)
     upper = np.where((space.mutable > 0) & (space.direction >= 0), np.maximum(space.upper, x), x)

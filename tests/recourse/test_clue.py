@@ -31,7 +31,7 @@ class Fitted(NamedTuple):
 def unit(weight, bias, slope, offset):
     """The classifier `slope * relu(weight . x + bias) + offset`: linear where that is in reach, flat below."""
     layers = ([weight], [bias]), ([[slope]], [offset])
-    return models.classifier(tuple(models.Layer(jnp.array(a), jnp.array(b)) for a, b in layers))
+    return models.classifier(models.from_layers((jnp.array(a), jnp.array(b)) for a, b in layers))
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ def test_the_mean_cost_has_two_derivatives(x64):
     generate = Partial(shifted, jnp.where(space.step < 1, 0.7, 0.0))
 
     def smooth(params, x):
-        first, last = params
+        first, last = models.to_layers(params)
         return (last.weight @ jnp.tanh(first.weight @ x + first.bias) + last.bias)[0]
 
     def cost(params, weights):
@@ -117,7 +117,7 @@ def test_gradients_are_finite_with_a_method_of_the_package():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
     assert costs.valid.sum() >= 3
     assert np.all(costs.refused[costs.valid])
-    moving = np.any(grads[0].weight != 0, axis=(1, 2))
+    moving = np.any(models.to_layers(grads)[0].weight != 0, axis=(1, 2))
     np.testing.assert_array_equal(moving, costs.valid.any(axis=1))
 
 

@@ -20,7 +20,7 @@ SMALL = vae.Vae(hidden=(16,), num_latents=NUM_LATENTS, kl_weight=0.5, num_steps=
 def unit(weight, bias, slope, offset):
     """The classifier `slope * relu(weight . x + bias) + offset`: linear where that is in reach, flat below."""
     layers = ([weight], [bias]), ([[slope]], [offset])
-    return models.classifier(tuple(models.Layer(jnp.array(a), jnp.array(b)) for a, b in layers))
+    return models.classifier(models.from_layers((jnp.array(a), jnp.array(b)) for a, b in layers))
 
 
 class Fitted(NamedTuple):

@@ -69,7 +69,7 @@ def solved(rows):
 
 
 def logit(params, x):
-    first, last = params
+    first, last = models.to_layers(params)
     return np.maximum(x @ first.weight.T + first.bias, 0) @ last.weight[0] + last.bias[0]
 
 

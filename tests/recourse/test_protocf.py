@@ -27,7 +27,9 @@ def logit_fn(rows):
     """A perceptron that accepts two rows in five."""
     params = row(random_classifiers(2, 1), 0)
     logits = jax.vmap(models.classifier(params))(rows)
-    return models.classifier((*params[:-1], params[-1]._replace(bias=params[-1].bias - np.quantile(logits, 0.6))))
+    *hidden, last = models.to_layers(params)
+    stricter = last._replace(bias=last.bias - np.quantile(logits, 0.6))
+    return models.classifier(models.from_layers([*hidden, stricter]))
 
 
 @pytest.fixture(scope="module")

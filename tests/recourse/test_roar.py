@@ -26,7 +26,7 @@ def problems():
     x = random_rows(1, NUM, margin=-0.05)
     bias = -np.einsum("noi,ni->no", weights, x) - 0.5
     problems = random_problems(0, NUM)
-    return problems._replace(space=stack([full_space()] * NUM), x=x, params=(models.Layer(weights, bias),))
+    return problems._replace(space=stack([full_space()] * NUM), x=x, params=models.from_layers([(weights, bias)]))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,8 @@ def solve(problems):
 def test_worst_logit_is_that_of_the_worst_weights(problems, norm):
     rng = np.random.default_rng(3)
     z, params = problems.x[0], jax.tree.map(lambda leaf: leaf[0], problems.params)
-    weights = np.append(params[0].weight, params[0].bias)
+    (layer,) = models.to_layers(params)
+    weights = np.append(layer.weight, layer.bias)
     worst = float(worst_logit(models.classifier(params), z, radius=RADIUS, norm=norm))
     change = worst_change(z, RADIUS, norm)
     assert np.linalg.norm(change, ORDERS[norm]) == pytest.approx(RADIUS)
@@ -58,7 +59,8 @@ def test_worst_logit_is_that_of_the_worst_weights(problems, norm):
 
 def test_a_recourse_stays_accepted_while_the_weights_move_within_the_ball(problems, solve):
     found = solve(RADIUS)
-    weights = np.concatenate([problems.params[0].weight[:, 0], problems.params[0].bias], axis=1)
+    (layer,) = models.to_layers(problems.params)
+    weights = np.concatenate([layer.weight[:, 0], layer.bias], axis=1)
     points = np.concatenate([found.x, np.ones((NUM, 1))], axis=1)
     margins = np.einsum("nd,nd->n", weights, points) - RADIUS * np.linalg.norm(points, axis=1)
     robust = found.valid & (margins >= 0)
@@ -77,7 +79,8 @@ def test_without_a_robust_point_it_is_what_a_radius_of_zero_gives(problems, solv
     np.testing.assert_array_equal(found.x, plain.x)
     np.testing.assert_array_equal(found.valid, plain.valid)
     assert plain.valid.mean() > 0.9
-    logits = np.einsum("nod,nd->n", problems.params[0].weight, plain.x) + problems.params[0].bias[:, 0]
+    (layer,) = models.to_layers(problems.params)
+    logits = np.einsum("nod,nd->n", layer.weight, plain.x) + layer.bias[:, 0]
     assert np.all(logits[plain.valid] >= 0)
 
 

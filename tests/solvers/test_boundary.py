@@ -20,7 +20,7 @@ def linear(weights, x):
 
 
 def tanh_logit(params, x):
-    *hidden, last = params
+    *hidden, last = models.to_layers(params)
     for layer in hidden:
         x = jnp.tanh(layer.weight @ x + layer.bias)
     return (last.weight @ x + last.bias)[0]
@@ -197,7 +197,7 @@ def test_gradients_are_finite_in_every_row():
     grads, valid = jax.device_get(slopes(many, x_cf.reshape(-1, WIDTH)))
     assert 0.2 < valid.mean() < 0.8
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
-    moving = np.any(grads[0][0].weight != 0, axis=(1, 2))
+    moving = np.any(models.to_layers(grads[0])[0].weight != 0, axis=(1, 2))
     assert moving.sum() > 100
     assert not moving[~valid].any()
     assert not moving.reshape(NUM, NUM_WISHES)[:, 0].any()
