@@ -16,7 +16,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import DTypeLike
 
-from hare_jax.base import hyperparams, is_known, require
+from hare_jax.base import check_shapes, hyperparams, is_known, require
 from hare_jax.models.network import Params, Perceptron, apply, draw_uniform, parameter_shapes, to_layers
 from hare_jax.models.training import State, descend
 
@@ -65,7 +65,12 @@ def init(key: Array, num_columns: int, hidden: tuple[int, ...] = (10, 5, 10), dt
 
 
 def logit(params: Params, x: Array) -> Array:
-    """Logit () of one row `x` (d,); at least 0 means accepted. Products are exact float32 on every device."""
+    """Logit () of one row `x` (d,); at least 0 means accepted. Products are exact float32 on every device.
+
+    Raises:
+        ValueError: `x` is no row of the classifier's width.
+    """
+    check_shapes(x=(x, to_layers(params)[0].weight.shape[-1:]))
     return apply(params, x)[0]
 
 
@@ -176,11 +181,13 @@ def check_rows(x: Array, y: Array) -> None:
 
 def accuracy(logit_fn: Partial, x: Array, y: Array) -> Array:
     """Share () of rows `x` (n, d) that are classified as `y` (n,) says."""
+    check_shapes(x=(x, (None, None)), y=(y, x.shape[:1]))
     return jnp.mean((jax.vmap(logit_fn)(x) >= 0) == (y > 0))
 
 
 def balanced_accuracy(logit_fn: Partial, x: Array, y: Array) -> Array:
     """Mean () of the shares of each class that are classified correctly; a constant prediction scores 1/2."""
+    check_shapes(x=(x, (None, None)), y=(y, x.shape[:1]))
     accepted = jax.vmap(logit_fn)(x) >= 0
     positive = y > 0
     sensitivity = jnp.sum(accepted & positive) / jnp.sum(positive)
