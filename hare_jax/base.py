@@ -73,6 +73,20 @@ def hyperparams(cls: type[T]) -> type[T]:
     return jax.tree_util.register_dataclass(cls, traced, static)
 
 
+class Bound(Partial):
+    """A `Partial` that prints a name in place of its arrays. A subclass registers itself as a pytree node class."""
+
+    def tree_flatten(self) -> tuple[tuple, Callable]:
+        """What is traced, and what is compared, as in a `Partial`."""
+        return (self.args, self.keywords), self.func
+
+    @classmethod
+    def tree_unflatten(cls, func: Callable, children: Any) -> Any:
+        """The inverse of `tree_flatten`."""
+        args, keywords = children
+        return cls(func, *args, **keywords)
+
+
 def as_partial(fn: Callable) -> Partial:
     """Make any callable a pytree, so that it can be part of a scan's carry or cross `jit`; a `Partial` stays itself."""
     return fn if isinstance(fn, Partial) else Partial(fn)

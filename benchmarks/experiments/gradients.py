@@ -34,6 +34,7 @@ from hare_jax.people.objective import Objective, column_costs
 from hare_jax.recourse import growing_spheres, wachter
 from hare_jax.recourse.cost import on_boundary, smoothed
 from hare_jax.recourse.cost import penalty as cost_penalty
+from hare_jax.recourse.descent import Descent
 from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, project
 
@@ -141,7 +142,7 @@ def _end_to_end(dataset: str, seed: int, num_users: int, num_candidates: int) ->
 
 def _plans(params: Any, keys: Array, x: Array, space: ActionSpace, num_candidates: int, steps: Steps) -> Plan:
     logit_fn = models.classifier(jax.lax.stop_gradient(params))
-    method, sampling = wachter.Wachter(num_steps=steps.descent), Sampling(num_steps=steps.sampling)
+    method, sampling = wachter.Wachter(descent=Descent(num_steps=steps.descent)), Sampling(num_steps=steps.sampling)
 
     def one(row: tuple[Array, Array]) -> Plan:
         key_base, key_candidates = jax.random.split(row[0])

@@ -245,7 +245,17 @@ def _list_hyperparameters(names: Sequence[str]) -> Table:
         grid.add_column(heading)
     for name in names:
         choose("method", name, METHODS)
-        for field in dataclasses.fields(METHODS[name].hyperparams):
-            kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-            grid.add_row(name, field.name, kind, Text(str(field.default)))
+        for path, kind, default in _hyperparameters(METHODS[name].hyperparams()):
+            grid.add_row(name, path, kind, Text(default))
     return grid
+
+
+def _hyperparameters(hp: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Path, type and value of each field of `hp`; below a nested one, those of its own fields."""
+    for field in dataclasses.fields(hp):
+        value, path = getattr(hp, field.name), prefix + field.name
+        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        nested = dataclasses.is_dataclass(value)
+        yield path, kind, "" if nested else str(value)
+        if nested:
+            yield from _hyperparameters(value, f"{path}.")

@@ -6,7 +6,7 @@ perceptron without hidden layers. The network itself is `network.Perceptron`.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import DTypeLike
 
-from hare_jax.base import check_shapes, hyperparams, is_known, require
+from hare_jax.base import Bound, check_shapes, hyperparams, is_known, require
 from hare_jax.models.network import Params, Perceptron, apply, draw_uniform, parameter_shapes, to_layers
 from hare_jax.models.training import State, descend
 
@@ -38,18 +38,8 @@ class Training:
 
 
 @jax.tree_util.register_pytree_node_class
-class Classifier(Partial):
+class Classifier(Bound):
     """A `Partial` of `logit` and its parameters that prints their widths: `Classifier(13-10-5-10-1)`."""
-
-    def tree_flatten(self) -> tuple[tuple, Callable]:
-        """What is traced, and what is compared, as in a `Partial`."""
-        return (self.args, self.keywords), self.func
-
-    @classmethod
-    def tree_unflatten(cls, func: Callable, children: Any) -> "Classifier":
-        """The inverse of `tree_flatten`."""
-        args, keywords = children
-        return cls(func, *args, **keywords)
 
     def __repr__(self) -> str:
         shapes = [np.shape(layer.weight) for layer in to_layers(self.args[0])]

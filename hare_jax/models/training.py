@@ -18,7 +18,7 @@ _ROWS_PER_STEP, _LEAST_STEPS = 8, 16  # an epoch of few rows has fewer steps
 
 
 @hyperparams
-class Descent:
+class Adam:
     """How long and how fast Adam descends."""
 
     learning_rate: float = 1e-2  # at the first step; falls linearly to 0 over all the epochs
@@ -58,7 +58,7 @@ def descend(optimiser: optax.GradientTransformation, state: State, slope: Any) -
     return State(optax.apply_updates(state.weights, updates), memory)
 
 
-def train(loss_fn: LossFn, hp: Descent, key: Array, weights: Any, rows: Any, context: Any) -> Any:
+def train(loss_fn: LossFn, hp: Adam, key: Array, weights: Any, rows: Any, context: Any) -> Any:
     """The weights of the least held-out loss while Adam minimises the mean of `loss_fn` over batches of rows.
 
     `loss_fn(weights, key, row, context)` returns two losses of one row: the one that is minimised, and the one that is
@@ -88,7 +88,7 @@ def train(loss_fn: LossFn, hp: Descent, key: Array, weights: Any, rows: Any, con
     return jax.lax.while_loop(goes_on, epoch, first).best
 
 
-def _optimiser(hp: Descent, num_steps: int) -> optax.GradientTransformation:
+def _optimiser(hp: Adam, num_steps: int) -> optax.GradientTransformation:
     adam = optax.adam(optax.linear_schedule(hp.learning_rate, 0, hp.num_epochs * num_steps))
     bounded = optax.chain(optax.clip_by_global_norm(hp.largest_slope), adam)
     return optax.flatten(bounded)  # one vector compiles sooner than many leaves

@@ -18,7 +18,7 @@ from jax import Array
 
 from hare_jax.base import hyperparams, is_known, require
 from hare_jax.models.network import Params, Perceptron, apply, draw_normal, parameter_shapes
-from hare_jax.models.training import Descent, train
+from hare_jax.models.training import Adam, train
 from hare_jax.space import ActionSpace, bounds, is_category, relax, same_feature
 
 _CONSTANT = 1e-5  # a column whose s.d. is less than this share of its mean varies by rounding alone
@@ -27,7 +27,7 @@ _OTHER_GROUP = -1e30  # never the largest of a group
 
 
 @hyperparams
-class Vae(Descent):
+class Vae(Adam):
     """The shape of an autoencoder, and how it is trained."""
 
     hidden: tuple[int, ...] = (32,)  # width of each hidden layer of the encoder; the decoder's are the reverse

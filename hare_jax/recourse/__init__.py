@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import jax
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, as_partial, choose, require
+from hare_jax.base import Bound, LogitFn, Recourse, as_partial, check_row, check_shapes, choose, require
 from hare_jax.recourse import (
     ar,
     cchvae,
@@ -26,22 +27,27 @@ from hare_jax.recourse import (
 )
 from hare_jax.space import ActionSpace
 
+H = TypeVar("H")
+Fit = Callable[[Any, Array, LogitFn, Array, ActionSpace], Any]  # hp, key, logit_fn, rows (n, d), space -> fitted
+FittedGenerate = Callable[[Any, Array, LogitFn, Array, ActionSpace], Recourse]  # fitted, key, logit_fn, x (d,), space
+FittedPath = Callable[[Any, Array, LogitFn, Array, ActionSpace], face.Path]  # likewise
+
 
 class Method(NamedTuple):
-    """A recourse method: its hyperparameters, what it prepares once, and what it does for one row.
+    """A recourse method: its hyperparameters, what it learns from the training rows, and its recourse for one row.
 
-    `path` and `many` take the arguments of `generate`, and give what it chose from or went through.
+    `path` and `many` take the arguments of `generate`.
     """
 
-    hyperparams: type
-    fit: Callable[..., Any]  # hp, key, logit_fn, rows (n, d), space -> a pytree, the first argument of generate
-    generate: Callable[..., Recourse]  # fitted, key, logit_fn, x (d,), space -> Recourse
-    uses_gradients: bool  # of the classifier; if not, any `blackbox` will do
-    path: Callable[..., Any] | None = None  # the rows on the way to the recourse
-    many: Callable[..., Recourse] | None = None  # a set of recourses, with an axis in front
+    hyperparams: type  # a class made by `base.hyperparams`, with a default for each field
+    fit: Fit  # returns a pytree, the first argument of the functions below
+    generate: FittedGenerate
+    uses_gradients: bool  # of the classifier; if not, any `blackbox` can be used
+    path: FittedPath | None = None  # the moves from the factual to the recourse
+    many: FittedGenerate | None = None  # a set of recourses, with an axis in front
 
 
-def nothing_to_fit(hp: Any, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Any:
+def nothing_to_fit(hp: H, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> H:
     """The `fit` of a method that neither trains nor keeps data: its hyperparameters, unchanged."""
     return hp
 
@@ -65,16 +71,27 @@ METHODS: dict[str, Method] = {
 }
 
 
-def bind(name: str, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace, **hyperparameters: Any) -> Partial:
-    """Fit a method by its name; what comes back is a `Generate`: `(key, logit_fn, x, space) -> Recourse`.
+@jax.tree_util.register_pytree_node_class
+class BoundMethod(Bound):
+    """A fitted method as a `Generate`, that prints its name: `BoundMethod(wachter)`."""
 
-    `rows` (n, d) are the training rows, for the methods that learn from them. Call it outside of `jit`: some methods
-    fit on the host.
+    def __repr__(self) -> str:
+        return f"BoundMethod({self.args[0].func.__module__.rpartition('.')[2]})"
+
+
+def bind(
+    name: str, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace, **hyperparameters: Any
+) -> BoundMethod:
+    """Fit a method by its name, and return it as a `Generate`: `(key, logit_fn, x, space) -> Recourse`.
+
+    `rows` (n, d) are the training rows, for the methods that learn from them. Nested hyperparameters are passed as an
+    object: `descent=Descent(num_steps=50)`. Call it outside of `jit`: some methods fit on the host.
 
     Raises:
-        ValueError: no such method, or no such hyperparameter of it.
+        ValueError: no such method, no such hyperparameter of it, or rows of another width than the space; the result
+            raises one for a factual of another width.
 
-    >>> import jax, jax.numpy as jnp
+    >>> import jax.numpy as jnp
     >>> from hare_jax.space import action_space
     >>> space = action_space(mutable=[True], lower=[0.0], upper=[1.0])
     >>> logit_fn = Partial(lambda x: x[0] - 0.5)
@@ -87,5 +104,11 @@ def bind(name: str, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpa
     known = [field.name for field in fields(method.hyperparams)]
     for argument in hyperparameters:
         require(argument in known, f"{name} hyperparameter", f"must be one of {', '.join(known)}", argument)
+    check_shapes(rows=(rows, (None, len(space.mutable))))
     fitted = method.fit(method.hyperparams(**hyperparameters), key, as_partial(logit_fn), rows, space)
-    return Partial(method.generate, fitted)
+    return BoundMethod(_generate, Partial(method.generate, fitted))
+
+
+def _generate(generate: Partial, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
+    check_row(x, space)
+    return generate(key, logit_fn, x, space)

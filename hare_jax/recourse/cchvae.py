@@ -1,10 +1,12 @@
-"""C-CHVAE: random search in the latent space of an autoencoder, so that recourses look like training rows.
+"""C-CHVAE: random search in the latent space of an autoencoder, so that recourses resemble training rows.
 
-Random directions around the code of the factual are tried on spheres of growing radius. The decoder is told the
-factual's immutable columns. The accepted points nearest to the factual in L1 are brought to the boundary, and the one
-that is then the nearest wins. The classifier is only asked, never differentiated.
+Random directions around the code of the factual are tried on spheres of growing radius. The decoder is given the
+factual's immutable columns. The accepted points nearest to the factual in L1 are moved to the boundary, and the one
+that is then the nearest is returned. The classifier is only evaluated, never differentiated.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,90 +15,113 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
 from hare_jax.models import vae
-from hare_jax.recourse.latent import Fitted
+from hare_jax.recourse.latent import Candidate, Fitted, decode_point, judge, sort_key, take
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows, project
 
 
 @hyperparams
 class Cchvae:
-    """The autoencoder of C-CHVAE, and how densely and how far it looks."""
+    """Autoencoder of C-CHVAE, and the number and size of its spheres."""
 
     autoencoder: vae.Vae = vae.Vae()
     num_kept: int = 64  # accepted training rows, around whose codes the search starts again
     num_samples: int = 64  # directions on each sphere
     num_spheres: int = 13  # the largest has radius first_radius * growth^(num_spheres - 1)
-    num_finalists: int = 16  # accepted points that are brought to the boundary
-    num_attempts: int = 10  # the first looks around the factual's code, the others around those of kept rows
+    num_finalists: int = 16  # accepted points that are moved to the boundary
+    num_attempts: int = 10  # the first searches around the factual's code, the others around those of kept rows
     first_radius: float = 0.3  # Euclidean, in latent units: codes of training rows spread by about 1 in each direction
     growth: float = 1.5
     num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
     margin: float = MARGIN  # the least logit of a recourse
 
 
-class Finalists(NamedTuple):
-    """The best allowed points so far, the best first."""
+class _Attempts(NamedTuple):
+    """State of the loop over attempts."""
 
-    x: Array  # (num_finalists, d)
-    rank: Array  # (num_finalists,) the lower the better; negative if accepted
+    num_tried: Array  # () int32, which is the index of the next attempt
+    finalists: Candidate  # (num_finalists,) the best candidates so far, the best first
 
 
-def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
+def generate(fitted: Fitted[Cchvae], key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Pawelczyk et al. (2020), https://arxiv.org/abs/1910.09398.
 
-    The published search stops at the first shell with an accepted point. But what is near in latent units may be far in
-    L1 (a category flips early, a number moves late), so ours tries all spheres, and their radii grow geometrically.
-    The boundary search and the restarts at accepted training rows, each a candidate itself, are ours, too.
+    The published search stops at the first shell with an accepted point. But a point that is near in latent units may
+    be far in L1 (a category flips early, a number moves late), so this version tries all spheres, and their radii grow
+    geometrically. Additions are the boundary search and the restarts at accepted training rows, which are candidates
+    themselves.
     """
-    hp, kept = fitted.hp, fitted.kept
-
-    def rank(points: Array) -> Array:
-        logits = jax.vmap(logit_fn)(points)
-        return jnp.where(logits >= hp.margin, -1 / (1 + _distance(points, x)), hp.margin - logits)
-
-    def consider(points: Array, best: Finalists) -> Finalists:
-        points, ranks = jnp.concatenate([best.x, points]), jnp.concatenate([best.rank, rank(points)])
-        _, order = jax.lax.top_k(-ranks, hp.num_finalists)
-        return Finalists(points[order], ranks[order])
-
-    def attempt(carry: tuple[Array, Finalists]) -> tuple[Array, Finalists]:
-        index, best = carry
-        row = jnp.where(index > 0, kept[order[index - 1]], x)
-        spheres = _spheres(fitted, jax.random.fold_in(key, index), row, space)
-        best = consider(project(space, x, row)[None, :], best)
-
-        def sphere(best: Finalists, codes: Array) -> tuple[Finalists, None]:
-            return consider(jax.vmap(lambda z: _point(fitted.model, z, x, space))(codes), best), None
-
-        return index + 1, jax.lax.scan(sphere, best, spheres)[0]
-
-    def approach(point: Array) -> Recourse:
-        return boundary(logit_fn, x, point, space, margin=hp.margin, num_steps=hp.num_boundary_steps)
-
-    order = jnp.argsort(rank(jax.vmap(lambda row: project(space, x, row))(kept)))
-    nothing = Finalists(jnp.tile(x, (hp.num_finalists, 1)), jnp.full(hp.num_finalists, jnp.inf, x.dtype))
-    untried = (jnp.zeros((), jnp.int32), consider(x[None, :], nothing))
-    num_attempts = min(hp.num_attempts, 1 + kept.shape[0])
-    _, best = jax.lax.while_loop(lambda c: (c[1].rank[0] >= 0) & (c[0] < num_attempts), attempt, untried)
-    found = jax.vmap(approach)(best.x)
-    nearest = jnp.argmin(jnp.where(found.valid, _distance(found.x, x), jnp.inf))
+    hp = fitted.hp
+    finalists = _search(fitted, key, partial(judge, logit_fn, x, hp.margin), x, space)
+    to_boundary = partial(boundary, logit_fn, x, space=space, margin=hp.margin, num_steps=hp.num_boundary_steps)
+    found = jax.vmap(to_boundary)(finalists.x)
+    distance = jnp.sum(jnp.abs(found.x - x[None, :]), axis=1)
+    nearest = jnp.argmin(jnp.where(found.valid, distance, jnp.inf))
     return Recourse(found.x[nearest], found.valid[nearest] & allows(space, x, found.x[nearest]))
 
 
-def _spheres(fitted: Fitted, key: Array, row: Array, space: ActionSpace) -> Array:
+def _search(
+    fitted: Fitted[Cchvae], key: Array, judge_point: Callable[[Array], Candidate], x: Array, space: ActionSpace
+) -> Candidate:
+    """The best candidates (num_finalists,) around `x` (d,) and then around the kept rows, the best first."""
+    hp, kept = fitted.hp, jax.vmap(partial(project, space, x))(fitted.kept)
+    order = jnp.argsort(sort_key(jax.vmap(judge_point)(kept)))
+    attempt = partial(_attempt, fitted, key, judge_point, order, x, space)
+    finalists = _merge(_no_candidates(hp.num_finalists, x), jax.vmap(judge_point)(x[None, :]))
+    untried = _Attempts(jnp.zeros((), jnp.int32), finalists)
+    num_attempts = min(hp.num_attempts, 1 + kept.shape[0])
+    return jax.lax.while_loop(
+        lambda now: ~now.finalists.accepted[0] & (now.num_tried < num_attempts), attempt, untried
+    ).finalists
+
+
+def _attempt(
+    fitted: Fitted[Cchvae],
+    key: Array,
+    judge_point: Callable[[Array], Candidate],
+    order: Array,
+    x: Array,
+    space: ActionSpace,
+    now: _Attempts,
+) -> _Attempts:
+    """Try all spheres around the code of `x` (d,) at first, then of the next of the kept rows in this `order` (n,)."""
+    row = jnp.where(now.num_tried > 0, fitted.kept[order[now.num_tried - 1]], x)
+    spheres = _draw_spheres(fitted, jax.random.fold_in(key, now.num_tried), row)
+    finalists = _merge(now.finalists, jax.vmap(judge_point)(project(space, x, row)[None, :]))
+    sphere = partial(_try_sphere, fitted.model, judge_point, x, space)
+    return _Attempts(now.num_tried + 1, jax.lax.scan(sphere, finalists, spheres)[0])
+
+
+def _try_sphere(
+    model: vae.Model,
+    judge_point: Callable[[Array], Candidate],
+    x: Array,
+    space: ActionSpace,
+    finalists: Candidate,
+    codes: Array,
+) -> tuple[Candidate, None]:
+    """The best of the `finalists` and of the points that `codes` (num_samples, k) mean."""
+    points = jax.vmap(lambda z: project(space, x, decode_point(model, x, space, z)))(codes)
+    return _merge(finalists, jax.vmap(judge_point)(points)), None
+
+
+def _merge(finalists: Candidate, candidates: Candidate) -> Candidate:
+    """The best (num_finalists,) of `finalists` (num_finalists,) and `candidates` (n,), the best first."""
+    every = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), finalists, candidates)
+    _, best = jax.lax.top_k(-sort_key(every), finalists.accepted.shape[0])
+    return take(every, best)
+
+
+def _no_candidates(num: int, x: Array) -> Candidate:
+    """Placeholders (num,) at `x` (d,) that any candidate replaces."""
+    infinite = jnp.full(num, jnp.inf, x.dtype)
+    return Candidate(jnp.tile(x, (num, 1)), jnp.zeros(num, bool), infinite, infinite)
+
+
+def _draw_spheres(fitted: Fitted[Cchvae], key: Array, row: Array) -> Array:
     """Random codes (num_spheres, num_samples, num_latents) on spheres around the code of `row` (d,)."""
     hp = fitted.hp
     code, _ = vae.encode(fitted.model, row)
     normal = jax.random.normal(key, (hp.num_spheres, hp.num_samples, code.shape[0]), code.dtype)
     radius = hp.first_radius * hp.growth ** jnp.arange(hp.num_spheres, dtype=code.dtype)
     return code[None, None, :] + radius[:, None, None] * normal / jnp.linalg.norm(normal, axis=2, keepdims=True)
-
-
-def _point(model: vae.Model, z: Array, x: Array, space: ActionSpace) -> Array:
-    """The allowed point (d,) that code `z` (num_latents,) means for someone at `x` (d,)."""
-    return project(space, x, vae.mean_row(vae.decode(model, z, x, space), x, space))
-
-
-def _distance(points: Array, x: Array) -> Array:
-    """L1 distance (n,) of points (n, d) from `x` (d,)."""
-    return jnp.sum(jnp.abs(points - x[None, :]), axis=1)

@@ -1,11 +1,12 @@
-"""CRUDS: descent over the few latents that carry the decision, with all that makes the person who they are kept.
+"""CRUDS: descent over the few latents that carry the decision, with all other latents of the factual kept.
 
-A conditional subspace autoencoder splits the code of a row in two. The prior of `w` depends on the label, that of `z`
-does not, and an adversary that guesses the label from `z` sees to it that `z` does not tell. A recourse keeps the
-factual's `z` and descends `softplus(-logit(decode(z, w))) + distance_weight * ||decode(z, w) - x||_1` over `w`. Labels
-are the classifier's own decisions. Notation: a code is `z` and then `w`, one after the other.
+A conditional subspace autoencoder splits the code of a row into two parts, `z` and `w`. The prior of `w` depends on the
+label, that of `z` does not, and an adversary that predicts the label from `z` trains `z` to be independent of it. The
+search keeps the factual's `z` and descends `softplus(-logit(decode(z, w))) + distance_weight * ||decode(z, w) - x||_1`
+over `w`. Labels are the classifier's own decisions. Notation: a code is the concatenation of `z` and `w`.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,14 +17,17 @@ from jax import Array
 from hare_jax.base import LogitFn, Recourse, hyperparams
 from hare_jax.models import Params, vae
 from hare_jax.models.training import train
-from hare_jax.recourse.latent import Fitted, keep_accepted, search
+from hare_jax.recourse.descent import to_boundary
+from hare_jax.recourse.latent import Fitted, LatentDescent, keep_accepted, penalised_loss, search
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
+
+_EVEN = 0.5  # total weight of each of the two labels in the adversary's loss
 
 
 @hyperparams
 class Cruds:
-    """The autoencoder of CRUDS, and how it descends."""
+    """Autoencoder and descent of CRUDS."""
 
     autoencoder: vae.Vae = vae.Vae(kl_weight=0.5)  # its latents are z and w together
     num_labelled: int = 2  # latents of w
@@ -31,21 +35,33 @@ class Cruds:
     entropy_weight: float = 5.0  # of the adversary's entropy, in nats of the likelihood
     num_kept: int = 64  # accepted training rows, at whose codes the descent starts again
     num_starts: int = 4  # descents of one attempt: from the row's own w, and from draws of accepted rows' prior
-    num_steps: int = 100  # Adam steps of one descent
-    num_attempts: int = 4  # the first keeps the factual's z, the others begin with a kept row's and move it
-    learning_rate: float = 0.2  # of Adam, in latent units
-    distance_weight: float = 0.3  # of the L1 distance at the first step, beside the classifier's loss
-    distance_decay: float = 0.9  # of that weight after a refused point; it grows as much after an accepted one
+    descent: LatentDescent = LatentDescent(learning_rate=0.2)  # over w; from the second attempt on, over z as well
     num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
     margin: float = MARGIN  # the least logit of a recourse
 
 
-def fit(hp: Cruds, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Fitted:
+class _Example(NamedTuple):
+    """A training row for the autoencoder and the adversary, or all of them with an axis in front."""
+
+    x: Array  # (d,)
+    label: Array  # () 1 where the classifier accepts the row, else 0
+    weight: Array  # () of the row in the adversary's loss
+
+
+class _Context(NamedTuple):
+    """What the training loss has beside the weights and the row."""
+
+    hp: Cruds
+    model: vae.Model
+    space: ActionSpace
+
+
+def fit(hp: Cruds, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> Fitted[Cruds]:
     """Train the autoencoder on `rows` (n, d) and the classifier's decisions, and keep some rows that it accepts.
 
     Klys, Snell and Zemel (2018), https://arxiv.org/abs/1812.06190. The encoder of `w` needs no label beside the row,
-    which decides it. The priors of `w` are fixed normal distributions of width 1, and the adversary gives refused and
-    accepted rows the same weight in all, so that its doubt is greatest where `z` tells nothing.
+    which determines it. The priors of `w` are fixed normal distributions of width 1, and the adversary gives refused
+    and accepted rows the same total weight, so that its entropy is greatest where `z` is independent of the label.
     """
     vae.check_rows(rows)
     key_model, key_kept = jax.random.split(key)
@@ -54,29 +70,36 @@ def fit(hp: Cruds, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpac
     return Fitted(hp, model, keep_accepted(key_kept, logit_fn, rows, hp.num_kept))
 
 
-def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
+def generate(fitted: Fitted[Cruds], key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Downs et al. (2020), ICML workshop, https://finale.seas.harvard.edu.
 
     https://finale.seas.harvard.edu/files/finale/files/cruds-_counterfactual_recourse_using_disentangled_subspaces.pdf
 
-    The published search has one random start, squared distances, and ends at a decoded point. Where it finds no `w`
-    that is accepted together with the factual's `z`, ours goes on from accepted training rows, over `z` and `w`.
+    The published search has one random start, squared distances, and ends at a decoded point. Where no `w` is found
+    that is accepted together with the factual's `z`, this version goes on from accepted training rows, over `z` and
+    `w`.
     """
     hp, model = fitted.hp, fitted.model
-    num_private = hp.autoencoder.num_latents - hp.num_labelled
     drawn = jax.random.normal(key, (hp.num_starts - 1, hp.num_labelled), x.dtype) + hp.separation
+    starts, loss = partial(_codes, hp, model, drawn), partial(penalised_loss, model, logit_fn, x, space)
+    point = search(hp.descent, logit_fn, starts, loss, fitted.kept, x, space, margin=hp.margin, held=_is_z(hp))
+    return to_boundary(logit_fn, x, point, space, margin=hp.margin, num_steps=hp.num_boundary_steps)
 
-    def starts(row: Array) -> Array:
-        z, w = jnp.split(vae.encode(model, row)[0], [num_private])
-        w = jnp.concatenate([w[None, :], drawn])
-        return jnp.concatenate([jnp.tile(z, (hp.num_starts, 1)), w], axis=1)
 
-    def loss(code: Array, distance_weight: Array) -> tuple[Array, Array]:
-        point = vae.mean_row(vae.decode(model, code, x, space), x, space)
-        return jax.nn.softplus(-logit_fn(point)) + distance_weight * jnp.sum(jnp.abs(point - x)), point
+def _num_z(hp: Cruds) -> int:
+    return hp.autoencoder.num_latents - hp.num_labelled
 
-    is_z = jnp.arange(hp.autoencoder.num_latents) < num_private
-    return search(hp, logit_fn, starts, loss, fitted.kept, x, space, held=is_z)
+
+def _is_z(hp: Cruds) -> Array:
+    """Which latents (k,) of a code belong to `z`."""
+    return jnp.arange(hp.autoencoder.num_latents) < _num_z(hp)
+
+
+def _codes(hp: Cruds, model: vae.Model, drawn: Array, row: Array) -> Array:
+    """Codes (num_starts, k) with the `z` of `row` (d,): with its own `w` and with each of those `drawn`."""
+    z, w = jnp.split(vae.encode(model, row)[0], [_num_z(hp)])
+    every_w = jnp.concatenate([w[None, :], drawn])
+    return jnp.concatenate([jnp.tile(z, (hp.num_starts, 1)), every_w], axis=1)
 
 
 class _Players(NamedTuple):
@@ -95,25 +118,42 @@ def _decide(logit_fn: LogitFn, rows: Array) -> Array:
 def _fit(hp: Cruds, key: Array, rows: Array, labels: Array, space: ActionSpace) -> vae.Model:
     key_init, key_adversary, key_train = jax.random.split(key, 3)
     model = vae.init(hp.autoencoder, key_init, rows)
-    sizes = (hp.autoencoder.num_latents - hp.num_labelled, *hp.autoencoder.hidden, 1)
+    sizes = (_num_z(hp), *hp.autoencoder.hidden, 1)
     players = _Players(model.weights, vae.init_perceptron(key_adversary, sizes, rows.dtype))
-    rarity = 0.5 / jnp.where(labels > 0, jnp.mean(labels), jnp.mean(1 - labels))
-    players = train(_loss, hp.autoencoder, key_train, players, (rows, labels, rarity), (hp, model, space))
-    return model._replace(weights=players.autoencoder)
+    examples, context = _Example(rows, labels, _balance(labels)), _Context(hp, model, space)
+    return model._replace(weights=train(_loss, hp.autoencoder, key_train, players, examples, context).autoencoder)
 
 
-def _loss(players: _Players, key: Array, row: tuple[Array, Array, Array], context: tuple) -> tuple[Array, Array]:
-    """Of a row, its label and how rare that is: the losses of both players together, and that of the autoencoder."""
-    (x, label, rarity), (hp, model, space) = row, context
-    model = model._replace(weights=players.autoencoder)
-    mean, log_sd = vae.encode(model, x)
+def _balance(labels: Array) -> Array:
+    """Weights (n,) of rows with 0/1 `labels` (n,), such that both labels have the same weight in all."""
+    return _EVEN / jnp.where(labels > 0, jnp.mean(labels), jnp.mean(1 - labels))
+
+
+def _loss(players: _Players, key: Array, example: _Example, context: _Context) -> tuple[Array, Array]:
+    """Loss () of the autoencoder and of the adversary together for one row, and that of the autoencoder alone ().
+
+    Each of them sees the other through `stop_gradient`, so that descending the sum trains both.
+    """
+    hp, adversary = context.hp, players.adversary
+    context = context._replace(model=context.model._replace(weights=players.autoencoder))
+    code, bound = _evidence(key, example, context)
+    z = code[: _num_z(hp)]
+    entropy = _bernoulli_entropy(vae.perceptron(jax.lax.stop_gradient(adversary), z)[0])
+    loss = bound - hp.entropy_weight * entropy
+    guess = vae.perceptron(adversary, jax.lax.stop_gradient(z))[0]
+    return loss + example.weight * optax.sigmoid_binary_cross_entropy(guess, example.label), loss
+
+
+def _evidence(key: Array, example: _Example, context: _Context) -> tuple[Array, Array]:
+    """A random code (k,) of the row, and its negative evidence lower bound () under the prior of its label."""
+    hp, model, space = context
+    mean, log_sd = vae.encode(model, example.x)
     code = mean + jnp.exp(log_sd) * jax.random.normal(key, mean.shape, mean.dtype)
-    is_z = jnp.arange(mean.shape[0]) < mean.shape[0] - hp.num_labelled
-    z = code[: mean.shape[0] - hp.num_labelled]
-    divergence = vae.divergence(mean - jnp.where(is_z, 0, hp.separation * label), log_sd)
-    likelihood = vae.log_likelihood(model, vae.decode(model, code, x, space), x, space)
-    guess = vae.perceptron(jax.lax.stop_gradient(players.adversary), z)[0]
-    entropy = jax.nn.softplus(guess) - guess * jax.nn.sigmoid(guess)
-    loss = hp.autoencoder.kl_weight * divergence - likelihood - hp.entropy_weight * entropy
-    guess = vae.perceptron(players.adversary, jax.lax.stop_gradient(z))[0]
-    return loss + rarity * optax.sigmoid_binary_cross_entropy(guess, label), loss
+    divergence = vae.divergence(mean - jnp.where(_is_z(hp), 0, hp.separation * example.label), log_sd)
+    likelihood = vae.log_likelihood(model, vae.decode(model, code, example.x, space), example.x, space)
+    return code, hp.autoencoder.kl_weight * divergence - likelihood
+
+
+def _bernoulli_entropy(logit: Array) -> Array:
+    """Entropy () in nats of a label whose probability has this `logit` ()."""
+    return jax.nn.softplus(logit) - logit * jax.nn.sigmoid(logit)

@@ -1,69 +1,147 @@
-"""Descent with restarts: how the gradient methods get from a factual to an accepted point. Not a method itself.
+"""Gradient descent with restarts, shared by the methods that differentiate the classifier. Not a method itself.
 
-Adam descends an objective over relaxed points z, fractional categories and all, and stops at the first z whose
-projection scores enough. Where that fails, as on the flat parts of a classifier, it starts again from a random point.
-Adam's steps are as long in a column that hardly matters as in one that decides; ours are scaled by each column's slope
-over the steepest, which ends nearer in L1.
+Adam descends an objective over relaxed points z, in which categories and steps are fractional, and stops at the first
+z whose projection onto the action space reaches the required score. Where an attempt fails, as on the flat parts of a
+classifier, the next one starts at a random point. Adam's steps have about the same length in all columns; here they are
+scaled by each column's slope relative to the steepest one, which ends nearer in L1.
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax.space import ActionSpace, project, relax
+from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.solvers.boundary import boundary
+from hare_jax.space import ActionSpace, allows, project, relax
 
-Objective = Callable[[Array, Array], Array]  # relaxed point (d,), number of the step () -> ()
+Objective = Callable[[Array, Array], Array]  # relaxed point (d,), index of the step () -> ()
 Score = Callable[[Array], Array]  # point (d,) -> ()
 
 
+@hyperparams
+class Descent:
+    """Number, starts and steps of the attempts of a descent."""
+
+    num_steps: int = 200  # Adam steps of one attempt
+    num_attempts: int = 20  # the first starts at the factual, the others at random points at a growing distance
+    num_starts: int = 16  # random points drawn for one attempt, which starts at the one with the highest score
+    learning_rate: float = 0.03  # of Adam
+    restart_scale: float = 0.1  # s.d. of the second attempt's start around the factual; grows linearly with attempts
+
+
+class _Problem(NamedTuple):
+    """What is descended, and when it ends."""
+
+    objective: Objective
+    score_fn: Score
+    margin: float | Array  # the descent ends where the score reaches it
+    x: Array  # (d,)
+    space: ActionSpace
+
+
+class _Attempts(NamedTuple):
+    """State of the loop over attempts."""
+
+    num_tried: Array  # () int32, which is the index of the next attempt
+    point: Array  # (d,) allowed point at which the last attempt ended
+    done: Array  # () bool: its score reaches the margin
+
+
+class _Iterate(NamedTuple):
+    """State of the loop over the steps of one attempt."""
+
+    num_taken: Array  # () int32, which is the index of the next step
+    z: Array  # (d,) relaxed point
+    adam: optax.OptState
+    done: Array  # () bool: the projection of z reaches the margin, or the last step moved nothing
+
+
 def search(
-    hp: Any, key: Array, objective: Objective, score_fn: Score, x: Array, space: ActionSpace, begin: Array | None = None
+    hp: Descent,
+    key: Array,
+    objective: Objective,
+    score_fn: Score,
+    x: Array,
+    space: ActionSpace,
+    *,
+    margin: float | Array,
+    begin: Array | None = None,
 ) -> Array:
-    """The first allowed point (d,) that the descent finds with `score_fn` at least `hp.margin`, or the last it tried.
+    """First allowed point (d,) of the descent whose `score_fn` is at least `margin`, or the end of the last attempt.
 
-    It is `begin` (d,), by default `x` (d,) itself, if that has the score already. `hp` has the fields `num_steps` (of
-    one attempt), `num_attempts` (the first starts at `x`, the others at random points further and further away),
-    `num_starts` (random points of one attempt: the one with the highest score is its start), `learning_rate`,
-    `restart_scale` (s.d. of the second attempt's start around `x`; grows with each attempt) and `margin`.
+    If `begin` (d,), by default `x` (d,) itself, has that score already, it is returned and nothing is descended.
     """
-
-    def attempt(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        index, _, done = carry
-        noise = jax.random.normal(jax.random.fold_in(key, index), (hp.num_starts, x.shape[0]), x.dtype)
-        starts = jax.vmap(lambda move: relax(space, x, x + move))(hp.restart_scale * index * noise)
-        start = starts[jnp.argmax(jax.vmap(score_fn)(starts))]
-        point = _descend(hp, objective, score_fn, x, start, space, done)
-        return index + 1, point, score_fn(point) >= hp.margin
-
+    problem = _Problem(objective, score_fn, margin, x, space)
     point = x if begin is None else begin
-    unfinished = (jnp.zeros((), jnp.int32), point, score_fn(point) >= hp.margin)
-    return jax.lax.while_loop(lambda c: ~c[2] & (c[0] < hp.num_attempts), attempt, unfinished)[1]
+    untried = _Attempts(jnp.zeros((), jnp.int32), point, score_fn(point) >= margin)
+    attempt = partial(_attempt, hp, key, problem)
+    return jax.lax.while_loop(lambda now: ~now.done & (now.num_tried < hp.num_attempts), attempt, untried).point
 
 
-def _descend(
-    hp: Any, objective: Objective, score_fn: Score, x: Array, start: Array, space: ActionSpace, done: Array
+def to_boundary(
+    logit_fn: LogitFn, x: Array, point: Array, space: ActionSpace, *, margin: float | Array, num_steps: int = 20
+) -> Recourse:
+    """Recourse at the decision boundary between `x` (d,) and `point` (d,), by `num_steps` bisections of `boundary`.
+
+    With 0 steps it is `point` itself. It is valid if `point` reaches the margin and the action space allows the move.
+    """
+    found = boundary(logit_fn, x, point, space, margin=margin, num_steps=num_steps)
+    return Recourse(found.x, found.valid & allows(space, x, found.x))
+
+
+def penalised_loss(
+    score_fn: Score, x: Array, cost_weight: float | Array, cost_decay: float | Array, z: Array, index: Array
 ) -> Array:
-    """Descend from `start` (d,) until the projected point scores enough, nothing moves, or the steps are over.
+    """`softplus(-score(z)) + cost_weight * cost_decay^index * ||z - x||_1` at `z` (d,): (), for Wachter and ROAR.
 
-    A row that is `done` () takes no step: under `vmap` it waits for the others of its batch.
+    >>> float(penalised_loss(lambda z: jnp.inf, jnp.zeros(2), 0.5, 0.5, jnp.ones(2), 1))
+    0.5
+    """
+    weight = cost_weight * cost_decay**index
+    return jax.nn.softplus(-score_fn(z)) + weight * jnp.sum(jnp.abs(z - x))
+
+
+def _attempt(hp: Descent, key: Array, problem: _Problem, now: _Attempts) -> _Attempts:
+    start = _draw_start(hp, jax.random.fold_in(key, now.num_tried), problem, now.num_tried)
+    point = _descend(hp, problem, start, now.done)
+    return _Attempts(now.num_tried + 1, point, problem.score_fn(point) >= problem.margin)
+
+
+def _draw_start(hp: Descent, key: Array, problem: _Problem, index: Array) -> Array:
+    """Start (d,) of the attempt number `index`: `x` for the first, else the random point with the highest score."""
+    x, space = problem.x, problem.space
+    noise = jax.random.normal(key, (hp.num_starts, x.shape[0]), x.dtype)
+    starts = jax.vmap(lambda move: relax(space, x, x + move))(hp.restart_scale * index * noise)
+    return starts[jnp.argmax(jax.vmap(problem.score_fn)(starts))]
+
+
+def _descend(hp: Descent, problem: _Problem, start: Array, done: Array) -> Array:
+    """Allowed point (d,) at the end of the descent from `start` (d,).
+
+    If `done` () it takes no step: under `vmap` a solved row is called again while others of its batch are unsolved.
     """
     optimiser = optax.adam(hp.learning_rate)
+    zero = jnp.zeros((), jnp.int32)
+    first = _Iterate(zero, start, optimiser.init(start), done | _is_accepted(problem, start))
+    step = partial(_step, problem, optimiser)
+    last = jax.lax.while_loop(lambda now: ~now.done & (now.num_taken < hp.num_steps), step, first)
+    return project(problem.space, problem.x, last.z)
 
-    def enough(z: Array) -> Array:
-        return score_fn(project(space, x, z)) >= hp.margin
 
-    def step(carry: tuple) -> tuple:
-        index, z, state, _ = carry
-        slope = jnp.where(space.mutable, jax.grad(objective)(z, index), 0)
-        updates, state = optimiser.update(slope, state)
-        steepness = jnp.abs(slope) / jnp.maximum(jnp.max(jnp.abs(slope)), jnp.finfo(slope.dtype).tiny)
-        moved = relax(space, x, z + steepness * updates)
-        return index + 1, moved, state, enough(moved) | jnp.all(moved == z)
+def _step(problem: _Problem, optimiser: optax.GradientTransformation, now: _Iterate) -> _Iterate:
+    """One step of Adam, scaled in each column by its slope relative to the steepest one."""
+    slope = jnp.where(problem.space.mutable, jax.grad(problem.objective)(now.z, now.num_taken), 0)
+    updates, adam = optimiser.update(slope, now.adam)
+    steepness = jnp.abs(slope) / jnp.maximum(jnp.max(jnp.abs(slope)), jnp.finfo(slope.dtype).tiny)
+    z = relax(problem.space, problem.x, now.z + steepness * updates)
+    return _Iterate(now.num_taken + 1, z, adam, _is_accepted(problem, z) | jnp.all(z == now.z))
 
-    first = (jnp.zeros((), jnp.int32), start, optimiser.init(start), done | enough(start))
-    _, z, _, _ = jax.lax.while_loop(lambda c: ~c[3] & (c[0] < hp.num_steps), step, first)
-    return project(space, x, z)
+
+def _is_accepted(problem: _Problem, z: Array) -> Array:
+    """Whether the projection of `z` (d,) reaches the margin: () bool."""
+    return problem.score_fn(project(problem.space, problem.x, z)) >= problem.margin

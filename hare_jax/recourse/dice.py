@@ -1,8 +1,12 @@
 """DiCE: a set of recourses that is optimised jointly, to be accepted, near the factual, and diverse.
 
 For a set c_1, ..., c_m it descends `mean hinge(c_i) + proximity_weight * mean ||c_i - x||_1 - diversity_weight *
-log det K` with `K_ij = 1 / (1 + ||c_i - c_j||_1)`: det K is 0 for a set with equal members, 1 for one far apart.
+log det K` with `K_ij = 1 / (1 + ||c_i - c_j||_1)`: det K is 0 for a set with equal members, and approaches 1 as the
+members move apart.
 """
+
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +14,7 @@ import optax
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, hyperparams
-from hare_jax.recourse.descent import search
+from hare_jax.recourse.descent import Descent, search
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows, relax, snap
 
@@ -19,19 +23,23 @@ _RIDGE = 1e-3  # on K's diagonal: the determinant of a set with equal members is
 
 @hyperparams
 class Dice:
-    """How large, near and diverse a set DiCE wants, and how it descends."""
+    """Size, proximity and diversity of DiCE's set, and its descents."""
 
     num_counterfactuals: int = 4  # members of the set
-    num_steps: int = 100  # Adam steps, of the set and of each attempt at a first accepted point
-    num_attempts: int = 20  # at such a point: the first starts at the factual, the others further and further away
-    num_starts: int = 16  # random points of one attempt: the one with the highest logit is its start
+    descent: Descent = Descent(num_steps=100, learning_rate=0.05)  # to a first accepted point, and then of the set
     num_boundary_steps: int = 20  # bisections from a member back towards the factual, in `generate`; 0 for none
-    learning_rate: float = 0.05  # of Adam; falls to 0 while the set descends
     proximity_weight: float = 0.5  # of the mean L1 distance from the factual
     diversity_weight: float = 0.2  # of the log-determinant
     start_scale: float = 0.1  # s.d. of the members' starts around the first accepted point
-    restart_scale: float = 0.1  # s.d. of the second attempt's start around the factual; grows with each attempt
     margin: float = MARGIN  # the least logit of a recourse
+
+
+class _Descending(NamedTuple):
+    """State of the descent of a set."""
+
+    points: Array  # (m, d) relaxed members
+    adam: optax.OptState
+    accepted: Array  # (m, d) each member where it was last accepted
 
 
 def generate(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
@@ -40,11 +48,8 @@ def generate(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpa
     It is the member of `generate_set` that is nearest to `x` in L1, once each is moved back to the boundary.
     """
     members = generate_set(hp, key, logit_fn, x, space)
-
-    def back(point: Array) -> Recourse:
-        return boundary(logit_fn, x, point, space, margin=hp.margin, num_steps=hp.num_boundary_steps)
-
-    found = jax.vmap(back)(members.x)
+    to_boundary = partial(boundary, logit_fn, x, space=space, margin=hp.margin, num_steps=hp.num_boundary_steps)
+    found = jax.vmap(to_boundary)(members.x)
     valid = found.valid & members.valid
     nearest = jnp.argmin(jnp.where(valid, jnp.sum(jnp.abs(found.x - x[None, :]), axis=1), jnp.inf))
     return Recourse(found.x[nearest], valid[nearest] & allows(space, x, found.x[nearest]))
@@ -53,16 +58,17 @@ def generate(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpa
 def generate_set(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """A diverse set of recourses for `x` (d,), with the members (num_counterfactuals,) in front.
 
-    They stay where the descent left them, for on the way back to the boundary they would come close to each other. Ours
-    are the L1 distance in encoded units, where the paper scales by deviations; the logarithm of the determinant, whose
-    gradient parts members that start close; and the start, which is random in the paper: around an accepted point that
-    a descent with restarts has found.
+    The members are returned where the descent left them: the boundary search would move them close to each other.
+    Deviations from the paper are the L1 distance in encoded units, where the paper scales by deviations; the logarithm
+    of the determinant, whose gradient separates members that start close; and the start, which is random in the paper:
+    here it is around an accepted point that a descent with restarts has found.
     """
     key_first, key_starts = jax.random.split(key)
-    first = search(hp, key_first, lambda z, _: _hinge(logit_fn(z)), logit_fn, x, space)
+    objective = partial(_first_objective, logit_fn)
+    first = search(hp.descent, key_first, objective, logit_fn, x, space, margin=hp.margin)
     points = _descend_set(hp, key_starts, logit_fn, x, first, space)
     accepted = jax.vmap(logit_fn)(points) >= hp.margin
-    return Recourse(points, accepted & jax.vmap(lambda point: allows(space, x, point))(points))
+    return Recourse(points, accepted & jax.vmap(partial(allows, space, x))(points))
 
 
 def log_diversity(points: Array) -> Array:
@@ -85,31 +91,53 @@ def log_diversity(points: Array) -> Array:
 
 
 def _descend_set(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, first: Array, space: ActionSpace) -> Array:
-    """The members (m, d), each where it was last accepted while all of them descended from around `first` (d,)."""
-    optimiser = optax.adam(optax.linear_schedule(hp.learning_rate, 0, hp.num_steps))
-    shape = (hp.num_counterfactuals, x.shape[0])
+    """The members (m, d), each where it was last accepted while all of them descended from around `first` (d,).
 
-    def objective(points: Array) -> tuple[Array, tuple[Array, Array]]:
-        snapped = jax.vmap(lambda z: snap(space, x, z))(points)
-        logits = jax.vmap(logit_fn)(snapped)
-        proximity = jnp.mean(jnp.sum(jnp.abs(points - x[None, :]), axis=1))
-        cost = hp.proximity_weight * proximity - hp.diversity_weight * log_diversity(points)
-        return jnp.mean(_hinge(logits)) + cost, (snapped, logits)
-
-    def step(carry: tuple, _: None) -> tuple[tuple, None]:
-        points, state, best = carry
-        slope, (snapped, logits) = jax.grad(objective, has_aux=True)(points)
-        best = jnp.where((logits >= hp.margin)[:, None], snapped, best)
-        updates, state = optimiser.update(jnp.where(space.mutable[None, :], slope, 0), state)
-        points = jax.vmap(lambda z: relax(space, x, z))(points + updates)
-        return (points, state, best), None
-
-    noise = hp.start_scale * jax.random.normal(key, shape, x.dtype)
+    The learning rate falls linearly from that of `hp.descent` to 0, over as many steps as one of its attempts has.
+    """
+    num_steps = hp.descent.num_steps
+    optimiser = optax.adam(optax.linear_schedule(hp.descent.learning_rate, 0, num_steps))
+    noise = hp.start_scale * jax.random.normal(key, (hp.num_counterfactuals, x.shape[0]), x.dtype)
     starts = jax.vmap(lambda move: relax(space, x, first + move))(noise)
-    begin = (starts, optimiser.init(starts), jnp.broadcast_to(first, shape))
-    return jax.lax.scan(step, begin, length=hp.num_steps)[0][2]
+    begin = _Descending(starts, optimiser.init(starts), jnp.broadcast_to(first, starts.shape))
+    step = partial(_step, hp, logit_fn, x, space, optimiser)
+    return jax.lax.scan(step, begin, length=num_steps)[0].accepted
+
+
+def _step(
+    hp: Dice,
+    logit_fn: LogitFn,
+    x: Array,
+    space: ActionSpace,
+    optimiser: optax.GradientTransformation,
+    now: _Descending,
+    _: None,
+) -> tuple[_Descending, None]:
+    """One step of Adam for the whole set; each member that is accepted before the step is recorded."""
+    objective = partial(_set_objective, hp, logit_fn, x, space)
+    slope, (snapped, logits) = jax.grad(objective, has_aux=True)(now.points)
+    accepted = jnp.where((logits >= hp.margin)[:, None], snapped, now.accepted)
+    updates, adam = optimiser.update(jnp.where(space.mutable[None, :], slope, 0), now.adam)
+    points = jax.vmap(partial(relax, space, x))(now.points + updates)
+    return _Descending(points, adam, accepted), None
+
+
+def _set_objective(
+    hp: Dice, logit_fn: LogitFn, x: Array, space: ActionSpace, points: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    """Loss () of the relaxed `points` (m, d); their projections (m, d) and the logits (m,) of these."""
+    snapped = jax.vmap(partial(snap, space, x))(points)
+    logits = jax.vmap(logit_fn)(snapped)
+    proximity = jnp.mean(jnp.sum(jnp.abs(points - x[None, :]), axis=1))
+    cost = hp.proximity_weight * proximity - hp.diversity_weight * log_diversity(points)
+    return jnp.mean(_hinge(logits)) + cost, (snapped, logits)
+
+
+def _first_objective(logit_fn: LogitFn, z: Array, index: Array) -> Array:
+    """Loss () of the first accepted point, the same at each step: the hinge alone."""
+    return _hinge(logit_fn(z))
 
 
 def _hinge(logit: Array) -> Array:
-    """The paper's loss of a member with `logit` (): 0 from 1 on, so that nothing is pushed further than that."""
+    """The paper's loss () of a member with `logit` (): 0 from 1 on, so that no member is moved further than that."""
     return jax.nn.relu(1 - logit)

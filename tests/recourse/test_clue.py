@@ -43,7 +43,11 @@ def fitted():
     space = action_space(mutable=[True, True, False], lower=np.zeros(3), upper=np.ones(3))
     logit_fn = unit([5.0, 5.0, 0.0], 10.0, 1.0, -16.0)
     hp = clue.Clue(
-        autoencoder=SMALL, num_kept=16, num_steps=40, num_boundary_steps=0, ensemble=stack(logit_fn, logit_fn)
+        autoencoder=SMALL,
+        num_kept=16,
+        descent=latent.LatentDescent(num_steps=40, learning_rate=0.2),
+        num_boundary_steps=0,
+        ensemble=stack(logit_fn, logit_fn),
     )
     return Fitted(space, rows, logit_fn, latent.fit(hp, jax.random.key(0), logit_fn, rows, space))
 

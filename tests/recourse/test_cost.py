@@ -14,6 +14,7 @@ from hare_jax.evaluate import metrics
 from hare_jax.models import Training
 from hare_jax.recourse import bind
 from hare_jax.recourse.cost import cheapest_move, linear_cost, on_boundary, penalty, recourse_cost, smoothed
+from hare_jax.recourse.descent import Descent
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import action_space, project
 
@@ -109,7 +110,9 @@ def test_gradients_are_finite_with_a_method_of_the_package():
     weights = jnp.ones_like(rows)
 
     def slope(params):
-        generate = bind("wachter", jax.random.key(0), models.classifier(params), rows, box(WIDTH), num_steps=100)
+        generate = bind(
+            "wachter", jax.random.key(0), models.classifier(params), rows, box(WIDTH), descent=Descent(num_steps=100)
+        )
         args = (models.logit, generate, jax.random.key(1), rows, box(WIDTH), weights)
         return jax.grad(recourse_cost, has_aux=True)(params, *args)
 

@@ -11,6 +11,7 @@ from hare_jax import models
 from hare_jax.base import Recourse
 from hare_jax.models import vae
 from hare_jax.recourse import cruds
+from hare_jax.recourse.latent import LatentDescent
 from hare_jax.space import action_space
 
 NUM_LATENTS = 4  # two of z, two of w
@@ -42,7 +43,8 @@ def fitted():
     rows = jnp.asarray(np.random.default_rng(0).uniform(0, 1, (400, 3)), float)
     space = action_space(mutable=[True, True, False], lower=np.zeros(3), upper=np.ones(3))
     logit_fn = unit([10.0, 0.0, 0.0], 10.0, 1.0, -16.0)
-    hp = cruds.Cruds(autoencoder=SMALL, num_kept=16, num_steps=40, num_boundary_steps=0)
+    descent = LatentDescent(num_steps=40, learning_rate=0.2)
+    hp = cruds.Cruds(autoencoder=SMALL, num_kept=16, descent=descent, num_boundary_steps=0)
     model = cruds.fit(hp, jax.random.key(0), logit_fn, rows, space)
     codes = np.asarray(encode(model.model, rows))
     return Fitted(space, rows, logit_fn, model, codes, np.asarray(rows[:, 0] > 0.6))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,8 +52,9 @@ def solve(problems):
 
         return jax.vmap(one)(keys, problems)
 
+    descent = replace(Dice().descent, num_attempts=6)
     return lambda weight: jax.device_get(
-        one_program(Dice(diversity_weight=weight, num_attempts=6), split(3, len(problems.x)), problems)
+        one_program(Dice(diversity_weight=weight, descent=descent), split(3, len(problems.x)), problems)
     )
 
 

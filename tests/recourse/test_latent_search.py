@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from spaces import column, full_space, jit, one_unit, random_rows, split
+from spaces import column, full_space, jit, one_unit, random_rows, row, split
 
 from hare_jax import models
 from hare_jax.models import vae
@@ -18,7 +18,7 @@ from hare_jax.space import allows
 SMALL = vae.Vae(hidden=(16,), num_latents=4, num_steps=40, num_epochs=15)
 HP = {
     cchvae: cchvae.Cchvae(autoencoder=SMALL, num_kept=16, num_samples=16, num_spheres=8, num_finalists=4),
-    revise: revise.Revise(autoencoder=SMALL, num_kept=16, num_steps=30, num_attempts=3),
+    revise: revise.Revise(autoencoder=SMALL, num_kept=16, descent=latent.LatentDescent(num_steps=30, num_attempts=3)),
 }
 WEIGHT = 4 * column(0) + 4 * column(2) + 2 * column(8)
 SMOOTH = models.classifier(one_unit(WEIGHT, 0, 1, -6))  # accepts where the weighted sum is 6
@@ -71,6 +71,17 @@ def solve(method, fitted, logit_fn, xs, num_boundary_steps=20, **changes):
     fitted = fitted._replace(hp=dataclasses.replace(fitted.hp, **changes))
     keys, logit_fn = split(2, len(xs)), classifier(method, logit_fn)
     return jax.device_get(_solve(method, fitted, num_boundary_steps, keys, logit_fn, xs, full_space()))
+
+
+def test_accepted_candidates_come_first_then_the_cheapest_then_the_highest_logit():
+    rng = np.random.default_rng(3)
+    cost, logit = rng.uniform(0, 100, 60).astype("float32"), rng.normal(0, 3, 60).astype("float32")
+    candidates = latent.Candidate(np.zeros((60, 2), "float32"), logit >= 0.5, cost, 0.5 - logit)
+    order = np.lexsort((np.where(logit >= 0.5, cost, -logit), logit < 0.5))
+    np.testing.assert_array_equal(np.argsort(latent.sort_key(candidates)), order)
+    for first, second in zip(order[:8], order[-8:], strict=True):
+        one, other = row(candidates, int(first)), row(candidates, int(second))
+        assert latent.better(one, other).cost == latent.better(other, one).cost == one.cost
 
 
 @both
