@@ -3,45 +3,37 @@
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import jax
 import tyro
 
 from benchmarks.experiments import gradients, preferences, questions, runner, speed
+from benchmarks.options import OUT, SEEDS, USERS, Arms, Datasets, Methods, Out, Seeds, Users
 from benchmarks.pages import render, report
 from benchmarks.tables import TABLES, Choice, specs
 from benchmarks.timing import compile_quickly
 
-_ARGUMENTS = """
-
-Args:
-    datasets: Data sets; adult, compas, give_me_some_credit and heloc unless given.
-    models: `mlp`, `linear` or both; the table's own unless given.
-    methods: Base methods; the table's own unless given.
-    arms: `base`, `random`, `single`, `multi`; the table's own unless given.
-    levels: Of what the table varies; all unless given.
-    seeds: Seeds of training, users and sampling.
-    users: Refused people for each seed.
-    feasible: Keep recourses feasible, instead of doing as the original's code did.
-    out: Folder of the results.
-"""
+_Levels = Annotated[tuple[str, ...], tyro.conf.arg(help="Of what the table varies; all unless given.")]
+_Models = Annotated[tuple[str, ...], tyro.conf.arg(help="`mlp`, `linear` or both; the table's own unless given.")]
+_Feasible = Annotated[
+    bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Keep recourses feasible, unlike the original's code.")
+]
 
 
 def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
-    """The command that runs and renders the tables `names`."""
+    """The command that runs and renders the tables `names`; data sets, methods and arms are theirs unless given."""
 
     def command(
-        datasets: tuple[str, ...] | None = None,
-        models: tuple[str, ...] | None = None,
-        methods: tuple[str, ...] | None = None,
-        arms: tuple[str, ...] | None = None,
-        levels: tuple[str, ...] | None = None,
-        seeds: tuple[int, ...] = (1, 2, 3, 4, 5),
-        users: int = 100,
-        feasible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-        out: Path = Path("benchmarks/results"),
+        datasets: Datasets | None = None,
+        models: _Models | None = None,
+        methods: Methods | None = None,
+        arms: Arms | None = None,
+        levels: _Levels | None = None,
+        seeds: Seeds = SEEDS,
+        users: Users = USERS,
+        feasible: _Feasible = False,
+        out: Out = OUT,
     ) -> int:
         compile_quickly()
         mode = "feasible" if feasible else "paper"
@@ -52,7 +44,7 @@ def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
         print(report.write(out))
         return status
 
-    command.__doc__ = about + _ARGUMENTS
+    command.__doc__ = about
     return command
 
 

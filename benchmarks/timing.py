@@ -1,4 +1,4 @@
-"""How long a program takes: compilation and a warm run apart, with the memory of the process."""
+"""How long a program takes: compilation and a warm run apart, with the memory of the process and the machine."""
 
 import os
 import resource
@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+
+import hare_jax
+from benchmarks import digest
 
 
 class Timed(NamedTuple):
@@ -55,3 +58,24 @@ def peak_mib() -> float:
     """The largest memory of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def machine() -> dict[str, str]:
+    """The fields of a row that say what made it."""
+    return {
+        "device": jax.devices()[0].device_kind,
+        "jax": jax.__version__,
+        "version": hare_jax.__version__,
+        "digest": digest.code(),
+    }
+
+
+def run_fields(timing: Timed, fit_s: float = 0.0) -> dict[str, Any]:
+    """The fields of a row about the run that it comes from."""
+    return {
+        "fit_s": round(fit_s, 3),
+        "compile_s": round(timing.compile_s, 3),
+        "run_s": round(timing.run_s, 4),
+        "peak_mib": round(peak_mib()),
+        **machine(),
+    }
