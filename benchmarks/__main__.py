@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import jax
@@ -35,17 +36,21 @@ def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
         feasible: _Feasible = False,
         out: Out = OUT,
     ) -> int:
-        compile_quickly()
         mode = "feasible" if feasible else "paper"
-        choice = Choice(datasets, models, methods, arms, levels, seeds, users, mode)
-        status = runner.run([spec for name in names for spec in specs(name, choice)], out)
-        for name in names:
-            print(render.write(name, out))
-        print(report.write(out))
-        return status
+        return _run_tables(names, Choice(datasets, models, methods, arms, levels, seeds, users, mode), out)
 
     command.__doc__ = about
     return command
+
+
+def _run_tables(names: tuple[str, ...], choice: Choice, out: Path) -> int:
+    """Run what is missing of the tables `names`, and render them and the page of all results."""
+    compile_quickly()
+    status = runner.run([spec for name in names for spec in specs(name, choice)], out)
+    for name in names:
+        print(render.write(name, out))
+    print(report.write(out))
+    return status
 
 
 def main() -> int:

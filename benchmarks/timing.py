@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 import hare_jax
 from benchmarks import digest
@@ -44,6 +45,24 @@ def timed(fn: Callable, *args: Any, **kwargs: Any) -> Timed:
         value = jax.block_until_ready(fn(*args, **kwargs))
         seconds.append(time.perf_counter() - start)
     return Timed(value, max(seconds[0] - seconds[-1], 0.0), seconds[-1])
+
+
+def best_of(fn: Callable, *args: Any, runs: int = 3) -> Timed:
+    """As `timed`, with the seconds of the fastest of so many warm runs."""
+    first = timed(fn, *args)
+    seconds = [first.run_s]
+    for _ in range(runs - 1):
+        start = time.perf_counter()
+        jax.block_until_ready(fn(*args))
+        seconds.append(time.perf_counter() - start)
+    return first._replace(run_s=min(seconds))
+
+
+def matmul_gflops(size: int = 2048, dtype: Any = jnp.float32) -> float:
+    """The machine's best rate of multiplying two square matrices, in 1e9 floating-point operations a second."""
+    a = jax.random.normal(jax.random.key(0), (size, size), dtype)
+    timing = best_of(jax.jit(lambda a: jnp.dot(a, a, precision="highest")), a, runs=5)
+    return 2 * size**3 / timing.run_s / 1e9
 
 
 def compile_quickly() -> None:

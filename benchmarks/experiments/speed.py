@@ -4,31 +4,29 @@ Every stage is one compiled program over all users, timed warm until its result 
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.tree_util import Partial
 
 from benchmarks.cohort import Cohort, Setting, draw_cohort, prepare
 from benchmarks.experiments import cells, stages
+from benchmarks.experiments.waits import waits
 from benchmarks.options import OUT, Arms, Methods, Out
 from benchmarks.pages import terminal
 from benchmarks.specs import Spec, SpeedSpec, check, named_methods, not_empty, takes
 from benchmarks.store import Row, Store
-from benchmarks.timing import Timed, machine, peak_mib, timed
-from hare_jax import elicit, people, recourse
+from benchmarks.timing import Timed, best_of, machine, matmul_gflops, peak_mib
+from hare_jax import people, recourse
 from hare_jax.base import Recourse
 from hare_jax.elicit import ELICITORS
 from hare_jax.elicit.candidates import Sampling
 
 _STAGES = ("sampling", "boundary", "questions")  # of a round of HARE
 _MICRO = 1e6  # of a second
-_NUM_WAITING = 10  # users whose waits are timed
 _QUANTILE = 0.99  # of the waits
 
 
@@ -117,13 +115,13 @@ def _rows(cell: Spec, missing: list[SpeedSpec], methods: Sequence[str], arms: Se
     """The rows of each number of users that misses one, and the waits."""
     setting, peak = prepare(cell, (cell.seed,)), matmul_gflops()
     fits = {method: _fit(setting, cell.seed, method) for method in methods}
-    waits = [arm for arm in arms if any(spec.stage == _wait(arm) for spec in missing)]
+    stepwise = [arm for arm in arms if any(spec.stage == _wait(arm) for spec in missing)]
     for num in dict.fromkeys(spec.users for spec in missing if spec.stage not in map(_wait, arms)):
         for stage in _stages(setting, replace(cell, users=num), fits, arms):
             spec = _speed_spec(cell, stage.name, stage.method, num)
             yield asdict(spec) | _figures(stage, num, peak) | machine()
-    for arm in waits:
-        seconds = _waits(setting, replace(cell, arm=arm), fits[cell.method].generate)
+    for arm in stepwise:
+        seconds = waits(setting, replace(cell, arm=arm), fits[cell.method].generate)
         spec = _speed_spec(cell, _wait(arm), cell.method, 1)
         yield asdict(spec) | {"us_per_user": cells.rounded(np.quantile(seconds, _QUANTILE) * _MICRO)} | machine()
 
@@ -142,22 +140,6 @@ def _figures(stage: Stage, num: int, peak: float) -> Row:
     }
 
 
-def matmul_gflops(size: int = 2048, dtype: Any = jnp.float32) -> float:
-    """The machine's best rate of multiplying two square matrices, in 1e9 floating-point operations a second."""
-    a = jax.random.normal(jax.random.key(0), (size, size), dtype)
-    return 2 * size**3 / _best(jax.jit(lambda a: jnp.dot(a, a, precision="highest")), a, runs=5).run_s / 1e9
-
-
-def _best(fn: Callable, *args: Any, runs: int = 3) -> Timed:
-    first = timed(fn, *args)
-    seconds = [first.run_s]
-    for _ in range(runs - 1):
-        start = time.perf_counter()
-        jax.block_until_ready(fn(*args))
-        seconds.append(time.perf_counter() - start)
-    return first._replace(run_s=min(seconds))
-
-
 def _fit(setting: Setting, seed: int, method: str) -> Fit:
     start = time.perf_counter()
     logit_fn = setting.classifier(seed)
@@ -170,7 +152,7 @@ def _stages(setting: Setting, spec: Spec, fits: dict[str, Fit], arms: Sequence[s
     cohort, key = draw_cohort(setting, spec), jax.random.key(spec.seed)
     given = setting.classifier(spec.seed), cohort.x, setting.space
     found = [
-        Stage(method, method, 0.0, fit.fit_s, _best(cells.generate_all, fit.generate, key, *given))
+        Stage(method, method, 0.0, fit.fit_s, best_of(cells.generate_all, fit.generate, key, *given))
         for method, fit in fits.items()
     ]
     base = found[0].timing.value
@@ -184,9 +166,9 @@ def _round_stages(setting: Setting, spec: Spec, cohort: Cohort, base: Recourse) 
     hp = Sampling(num_directions=num)
     work = stages.work(setting, hp)
     keys = jax.random.split(jax.random.key(spec.seed), spec.users)
-    drawn = _best(stages.sample_all, hp, logit_fn, keys, cohort.x, base.x, space)
-    found = _best(stages.boundary_all, logit_fn, cohort.x, drawn.value, space)
-    asked = _best(stages.question_all, logit_fn, cohort.x, found.value, space, cohort.users["ideal"].hidden)
+    drawn = best_of(stages.sample_all, hp, logit_fn, keys, cohort.x, base.x, space)
+    found = best_of(stages.boundary_all, logit_fn, cohort.x, drawn.value, space)
+    asked = best_of(stages.question_all, logit_fn, cohort.x, found.value, space, cohort.users["ideal"].hidden)
     mflops = stages.spreading(work, 1, num), stages.bisecting(work, num), 0.0
     timings = zip(_STAGES, mflops, (drawn, found, asked), strict=True)
     return [Stage(name, spec.method, mflop, 0.0, timing) for name, mflop, timing in timings]
@@ -196,35 +178,9 @@ def _session_stage(setting: Setting, spec: Spec, cohort: Cohort, base: Recourse)
     """Whole sessions with an elicitor."""
     elicitor, mflop = cells.bind_elicitor(spec), 0.0
     session = elicitor, spec.person, people.Noise(), jax.random.key(spec.seed), setting.classifier(spec.seed)
-    timing = _best(cells.elicit_all, *session, cohort.x, cohort.users, base, setting.space)
+    timing = best_of(cells.elicit_all, *session, cohort.x, cohort.users, base, setting.space)
     if takes(spec.arm, "sampling"):
         num = elicitor.questions_per_proposal or spec.budget
         work = stages.work(setting, Sampling(num_directions=num))
         mflop = stages.spreading(work, elicitor.num_proposals, num) + stages.bisecting(work, spec.budget + 1)
     return Stage(_whole(spec.arm), spec.method, mflop, 0.0, timing)
-
-
-def _waits(setting: Setting, spec: Spec, generate: Partial) -> list[float]:
-    """Seconds, one by one, from a person's answer to the elicitor's next question, after compilation."""
-    logit_fn, elicitor = setting.classifier(spec.seed), cells.bind_elicitor(spec)
-    cohort = draw_cohort(setting, replace(spec, users=_NUM_WAITING))
-    start, propose, answered = jax.jit(elicitor.start), jax.jit(elicitor.propose), jax.jit(_answered)
-    seconds = []
-    for key, x, ideal in zip(
-        jax.random.split(jax.random.key(0), _NUM_WAITING), cohort.x, cohort.users["ideal"].hidden, strict=True
-    ):
-        base = generate(key, logit_fn, x, setting.space)
-        state = propose(start(key, logit_fn, x, base, setting.space), key)
-        shown = elicitor.ask(state)
-        for key_answer in jax.random.split(key, spec.budget):
-            chosen = people.prefers("ideal", ideal)(key, x, shown.a, shown.b)
-            answer = jnp.where(chosen, elicit.PREFERS_A, elicit.PREFERS_B)
-            begin = time.perf_counter()
-            state, shown = jax.block_until_ready(answered(elicitor, state, key_answer, answer))
-            seconds.append(time.perf_counter() - begin)
-    return seconds[1:]  # the first one compiled
-
-
-def _answered(elicitor: elicit.Elicitor, state: Any, key: Array, answer: Array) -> tuple[Any, elicit.Question]:
-    state = elicitor.propose(elicitor.tell(state, answer), key)
-    return state, elicitor.ask(state)

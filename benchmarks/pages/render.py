@@ -6,9 +6,12 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.pages import figures, plots
+from benchmarks.specs import BASE, Spec
 from benchmarks.tables import TABLES, Table
 
 _BASE_CELL = ["dataset", "model", "method"]
+_BESIDE_LOSS = ("s.d. of users", "original", "(ours - original) / s.d.", "gain", "users")
+_OTHERS = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "l2", "redundancy", "violations", "questions")
 _ABOUT = """
 Means over users and then seeds; +- is the s.d. over seeds. A distance is L2 from the recourse to the hidden ideal.
 *Original* is what the authors saved (`benchmarks/original/authors.csv`, seeds 1 to 4) or, marked (m), our runs of their
@@ -78,11 +81,8 @@ def _base_quality(rows: pd.DataFrame) -> list[str]:
 
 def _cells(table: Table, rows: pd.DataFrame) -> list[str]:
     """One line a cell: what it is, our figures, the original's, and what else was measured."""
-    varies = [] if table.varies == "arm" else [table.varies]
-    keys = [*_BASE_CELL, *varies, "arm"]
-    others = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "l2", "redundancy", "violations", "questions")
-    header = [
-        *keys,
+    keys = [*_BASE_CELL, *([] if table.varies == "arm" else [table.varies]), "arm"]
+    loss = [
         figures.person_label(table.person),
         "s.d. of users",
         "original",
@@ -90,21 +90,27 @@ def _cells(table: Table, rows: pd.DataFrame) -> list[str]:
         "gain",
         "users",
     ]
-    lines = _header([*header, *(other.replace("_", " ") for other in others)])
+    lines = _header([*keys, *loss, *(other.replace("_", " ") for other in _OTHERS)])
     ours, gains = figures.summarise(rows, keys, "loss"), figures.summarise(rows, keys, "loss_gain")
-    means = rows.groupby(keys, observed=True, sort=False)[list(others)].mean()
+    means = rows.groupby(keys, observed=True, sort=False)[list(_OTHERS)].mean()
     for key, figure in ours.iterrows():
         assert isinstance(key, tuple)
-        cell = dict(zip(keys, key, strict=True)) | {"person": table.person}
-        if "budget" in cell:
-            cell["per_round"] = min(cell["budget"], 5)
-        theirs = figures.find_original("loss", **cell)
-        gain = "" if cell["arm"] == "base" else f"{gains.loc[key, 'mean']:.3f} +- {gains.loc[key, 'half']:.3f}"
-        shown = [f"{figure['mean']:.3f} +- {_number(figure['sd_seeds'])}", _number(figure["sd_users"]), _figure(theirs)]
-        shown += [_gap(figure["mean"], theirs), gain, f"{figure['users']:.0f}"]
-        labels = [figures.arm_label(part) if column == "arm" else part for column, part in zip(keys, key, strict=True)]
+        cell = dict(zip(keys, key, strict=True))
+        labels = [*key[:-1], figures.arm_label(key[-1])]
+        shown = _loss(cell | {"person": table.person}, figure, gains.loc[[key]].iloc[0])
         lines.append(_line([*labels, *shown, *(_number(value) for value in means.loc[key])]))
     return lines
+
+
+def _loss(cell: dict[str, Any], ours: pd.Series, gains: pd.Series) -> list[str]:
+    """Our loss in a cell, the original's, and by how much ours is below the base recourse's."""
+    if "budget" in cell:
+        cell["per_round"] = min(cell["budget"], Spec.per_round)
+    theirs = figures.find_original("loss", **cell)
+    mean = f"{ours['mean']:.3f} +- {_number(ours['sd_seeds'])}"
+    gain = "" if cell["arm"] == BASE else f"{gains['mean']:.3f} +- {gains['half']:.3f}"
+    beside = [_figure(theirs), _gap(ours["mean"], theirs)]
+    return [mean, _number(ours["sd_users"]), *beside, gain, f"{ours['users']:.0f}"]
 
 
 def _mean(cell: pd.DataFrame, arm: str, name: str) -> float:

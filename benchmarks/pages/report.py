@@ -22,15 +22,17 @@ def write(out: Path) -> Path:
     """Write `README.md`, and `authors.md` with each of the authors' figures beside ours; the path of the former."""
     rows = figures.load(out)
     rows = rows[rows["table"].isin(TABLES)]
-    ours = rows[rows["mode"] == "paper"]
-    beside = figures.against_authors(ours)
+    beside = figures.against_authors(rows)
+    lines = ["# Results", "", _what_was_run(rows), "", figures.provenance(rows), ""]
+    lines += [*_claims(rows), "", *_authors(beside), "", *_tables(out)]
+    (out / "authors.md").write_text("\n".join(_every_figure(beside)) + "\n", "utf-8")
+    path = out / "README.md"
+    path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+    return path
+
+
+def _claims(rows: pd.DataFrame) -> list[str]:
     lines = [
-        "# Results",
-        "",
-        _what_was_run(rows),
-        "",
-        figures.provenance(rows),
-        "",
         "## What holds of the paper's claims",
         "",
         "In how many cells (data set x classifier x base method) a claim is sure: the 95 % interval of the difference "
@@ -40,16 +42,12 @@ def write(out: Path) -> Path:
         "| claim | table | paper | feasible |",
         "|---|---|---|---|",
     ]
-    for claim in CLAIMS:
+    for claim in CLAIMS if len(rows) else ():
         about = rows[rows["table"] == claim.table]
         counts = {mode: claim.ask(about[about["mode"] == mode]) for mode in MODES}
         link = f"[{claim.table}]({claim.table}.md)"
         lines.append(f"| {claim.text} | {link} | {counts['paper']} | {counts['feasible']} |")
-    lines += ["", *_authors(beside), "", *_tables(out)]
-    (out / "authors.md").write_text("\n".join(_every_figure(beside)) + "\n", "utf-8")
-    path = out / "README.md"
-    path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
-    return path
+    return lines
 
 
 def _what_was_run(rows: pd.DataFrame) -> str:

@@ -12,7 +12,7 @@ from benchmarks import store
 from benchmarks.__main__ import main
 from benchmarks.experiments import preferences, questions, runner, speed
 from benchmarks.original import paper
-from benchmarks.pages import render
+from benchmarks.pages import render, report
 from benchmarks.tables import TABLES, Choice, Table, specs
 from hare_jax.elicit import ELICITORS
 from hare_jax.people import PERSONS
@@ -62,7 +62,7 @@ def test_a_row_that_was_cut_off_is_run_again(results, tmp_path):
 
 @pytest.mark.slow
 def test_the_rendered_table_has_a_line_for_each_arm_beside_the_original(results, tmp_path):
-    row = rows(results)[0] | {"dataset": "adult", "model": "mlp", "ideal_l2": 0.5}
+    row = rows(results)[0] | {"dataset": "adult", "model": "mlp", "loss": 0.5}
     lines = [json.dumps(row | {"arm": arm}) for arm in ("base", "multi")]
     (tmp_path / store.WORKING).write_text("\n".join(lines) + "\n")
     table = render.write("table1", tmp_path).read_text()
@@ -172,6 +172,7 @@ def test_data_that_is_not_there_fails_its_rows_alone(monkeypatch, tmp_path, caps
     assert runner.run(specs("table1", CHOICE), tmp_path) == 1
     assert capsys.readouterr().err.count("no network") == 8
     assert not rows(tmp_path)
+    assert "nothing was run" in report.write(tmp_path).read_text()
 
 
 @pytest.mark.slow
