@@ -4,36 +4,42 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import jax
 import tyro
 
 from benchmarks.experiments import gradients, preferences, questions, runner, speed
-from benchmarks.options import OUT, SEEDS, USERS, Arms, Datasets, Methods, Out, Seeds, Users
+from benchmarks.options import (
+    OUT,
+    SEEDS,
+    USERS,
+    Datasets,
+    Feasible,
+    Out,
+    OwnArms,
+    OwnLevels,
+    OwnMethods,
+    OwnModels,
+    Seeds,
+    Users,
+)
 from benchmarks.pages import render, report
-from benchmarks.tables import TABLES, Choice, specs
+from benchmarks.tables import DATASETS, TABLES, Choice, specs
 from benchmarks.timing import compile_quickly
-
-_Levels = Annotated[tuple[str, ...], tyro.conf.arg(help="Of what the table varies; all unless given.")]
-_Models = Annotated[tuple[str, ...], tyro.conf.arg(help="`mlp`, `linear` or both; the table's own unless given.")]
-_Feasible = Annotated[
-    bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Keep recourses feasible, unlike the original's code.")
-]
 
 
 def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
-    """The command that runs and renders the tables `names`; data sets, methods and arms are theirs unless given."""
+    """The command that runs and renders the tables `names`."""
 
     def command(
-        datasets: Datasets | None = None,
-        models: _Models | None = None,
-        methods: Methods | None = None,
-        arms: Arms | None = None,
-        levels: _Levels | None = None,
+        datasets: Datasets = DATASETS,
+        models: OwnModels = None,
+        methods: OwnMethods = None,
+        arms: OwnArms = None,
+        levels: OwnLevels = None,
         seeds: Seeds = SEEDS,
         users: Users = USERS,
-        feasible: _Feasible = False,
+        feasible: Feasible = False,
         out: Out = OUT,
     ) -> int:
         mode = "feasible" if feasible else "paper"
@@ -69,6 +75,9 @@ def main() -> int:
     except ValueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
+    except (ImportError, OSError) as error:  # of data that is not there
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

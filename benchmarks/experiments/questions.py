@@ -17,7 +17,7 @@ from rich.progress import track
 from benchmarks.cohort import Cohort, prepare
 from benchmarks.experiments import cells
 from benchmarks.experiments.best_known import best_known
-from benchmarks.options import OUT, SEEDS, USERS, Arms, Datasets, Out, Seeds, Users
+from benchmarks.options import OUT, SEEDS, USERS, Datasets, Out, OwnArms, Seeds, Users
 from benchmarks.pages import questions as page
 from benchmarks.specs import Spec, check, not_empty
 from benchmarks.store import Store
@@ -49,7 +49,7 @@ class Asked(NamedTuple):
 
 def questions(
     datasets: Datasets = (*DATASETS, "mortgage"),
-    arms: Arms | None = None,
+    arms: OwnArms = None,
     seeds: Seeds = SEEDS,
     users: Users = USERS,
     out: Out = OUT,

@@ -59,7 +59,15 @@ def speed(
 ) -> int:
     """Time the base methods, the stages of a round, and whole sessions, which start from the first method's recourses.
 
-    The refused test rows of the data set are repeated as often as `users` asks for.
+    Args:
+        dataset: Data set; its refused test rows are repeated as often as needed.
+        users: Numbers of users.
+        methods: Base methods, or all.
+        arms: Elicitors.
+        budget: Questions, K.
+        per_round: Candidates a round in the sessions of many rounds.
+        seed: Seed of training, users and sampling.
+        out: Folder of the results.
     """
     methods = named_methods(methods)
     not_empty(users=users, methods=methods, arms=arms)
