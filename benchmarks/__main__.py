@@ -4,56 +4,59 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import jax
 import tyro
 
 from benchmarks.experiments import gradients, preferences, questions, runner, speed
+from benchmarks.options import (
+    OUT,
+    SEEDS,
+    USERS,
+    Datasets,
+    Feasible,
+    Out,
+    OwnArms,
+    OwnLevels,
+    OwnMethods,
+    OwnModels,
+    Seeds,
+    Users,
+)
 from benchmarks.pages import render, report
-from benchmarks.tables import TABLES, Choice, specs
+from benchmarks.tables import DATASETS, TABLES, Choice, specs
 from benchmarks.timing import compile_quickly
-
-_ARGUMENTS = """
-
-Args:
-    datasets: Data sets; adult, compas, give_me_some_credit and heloc unless given.
-    models: `mlp`, `linear` or both; the table's own unless given.
-    methods: Base methods; the table's own unless given.
-    arms: `base`, `random`, `single`, `multi`; the table's own unless given.
-    levels: Of what the table varies; all unless given.
-    seeds: Seeds of training, users and sampling.
-    users: Refused people for each seed.
-    feasible: Keep recourses feasible, instead of doing as the original's code did.
-    out: Folder of the results.
-"""
 
 
 def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
     """The command that runs and renders the tables `names`."""
 
     def command(
-        datasets: tuple[str, ...] | None = None,
-        models: tuple[str, ...] | None = None,
-        methods: tuple[str, ...] | None = None,
-        arms: tuple[str, ...] | None = None,
-        levels: tuple[str, ...] | None = None,
-        seeds: tuple[int, ...] = (1, 2, 3, 4, 5),
-        users: int = 100,
-        feasible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-        out: Path = Path("benchmarks/results"),
+        datasets: Datasets = DATASETS,
+        models: OwnModels = None,
+        methods: OwnMethods = None,
+        arms: OwnArms = None,
+        levels: OwnLevels = None,
+        seeds: Seeds = SEEDS,
+        users: Users = USERS,
+        feasible: Feasible = False,
+        out: Out = OUT,
     ) -> int:
-        compile_quickly()
         mode = "feasible" if feasible else "paper"
-        choice = Choice(datasets, models, methods, arms, levels, seeds, users, mode)
-        status = runner.run([spec for name in names for spec in specs(name, choice)], out)
-        for name in names:
-            print(render.write(name, out))
-        print(report.write(out))
-        return status
+        return _run_tables(names, Choice(datasets, models, methods, arms, levels, seeds, users, mode), out)
 
-    command.__doc__ = about + _ARGUMENTS
+    command.__doc__ = about
     return command
+
+
+def _run_tables(names: tuple[str, ...], choice: Choice, out: Path) -> int:
+    """Run what is missing of the tables `names`, and render them and the page of all results."""
+    compile_quickly()
+    status = runner.run([spec for name in names for spec in specs(name, choice)], out)
+    for name in names:
+        print(render.write(name, out))
+    print(report.write(out))
+    return status
 
 
 def main() -> int:
@@ -72,6 +75,9 @@ def main() -> int:
     except ValueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
+    except (ImportError, OSError) as error:  # of data that is not there
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

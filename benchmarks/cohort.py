@@ -1,8 +1,8 @@
-"""What experiments stand on: data, trained classifiers, and cohorts of refused people with hidden wishes."""
+"""What experiments start from: data, trained classifiers, and cohorts of refused rows with simulated people."""
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 from benchmarks.original import paper
 from benchmarks.specs import MODELS, Spec
 from hare_jax import data, models, people
-from hare_jax.evaluate.sharding import map_users
+from hare_jax.evaluate import simulate
 from hare_jax.space import ActionSpace
 
 
@@ -42,8 +42,8 @@ class Cohort(NamedTuple):
     """The users of one seed, padded to the number asked for."""
 
     x: Array  # (users, d)
-    user: people.User
-    present: Array  # (users,) bool: has an ideal, and is no padding
+    users: simulate.Users  # leaves (users, ...); the ideal, the weights, and the kind of person of the spec
+    present: Array  # (users,) bool: no padding, and each of them is valid
 
 
 def prepare(spec: Spec, seeds: Sequence[int]) -> Setting:
@@ -68,22 +68,25 @@ def training_for(table: data.Table, hidden: tuple[int, ...]) -> models.Training:
 
 
 def draw_cohort(setting: Setting, spec: Spec) -> Cohort:
-    """The first refused test rows of a seed's classifier, in file order, each with a user of their own; maybe none."""
+    """The first refused test rows of a seed's classifier, in file order, each with simulated people; maybe none."""
     logit_fn, rows = setting.classifier(spec.seed), setting.table.x_test
     refused = rows[jax.vmap(logit_fn)(rows) < 0][: spec.users]
-    x = jnp.resize(refused if len(refused) else rows[:1], (spec.users, rows.shape[1]))  # who is not there is padding
+    x = jnp.resize(refused if len(refused) else rows[:1], (spec.users, rows.shape[1]))  # padded by repetition
     hp = people.Population(distance=people.DISTANCES[spec.ideal])
     keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 1), spec.users)
-    faithful = setting.movable is not None
-    where = setting.movable if faithful else setting.space
-    user = _draw(hp, keys, logit_fn, x, where, draw=paper.draw if faithful else people.draw)
-    return Cohort(x, user, (jnp.arange(spec.users) < len(refused)) & user.ideal.valid)
+    kinds = kinds_of(spec)
+    if setting.movable is None:
+        users = _draw(hp, keys, logit_fn, x, setting.space, kinds=kinds)
+    else:
+        users = _draw_paper(hp, keys, logit_fn, x, setting.movable, kinds=kinds)
+    valid = jnp.all(jnp.stack([user.valid for user in users.values()]), axis=0)
+    return Cohort(x, users, (jnp.arange(spec.users) < len(refused)) & valid)
 
 
-def _draw_rows(
-    hp: people.Population, keys: Array, logit_fn: Partial, x: Array, where: Any, *, draw: Callable
-) -> people.User:
-    return map_users(lambda row: draw(hp, row[0], logit_fn, row[1], where), (keys, x))
+def kinds_of(spec: Spec) -> tuple[str, ...]:
+    """The kinds of person that the figures of a spec need: rows of `people.PERSONS`."""
+    return tuple(dict.fromkeys(("ideal", "weights", spec.person)))
 
 
-_draw = jax.jit(_draw_rows, static_argnames="draw")
+_draw = jax.jit(simulate.draw_all, static_argnames="kinds")
+_draw_paper = jax.jit(paper.draw_all, static_argnames="kinds")

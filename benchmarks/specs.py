@@ -1,30 +1,30 @@
-"""What an experiment is."""
+"""What an experiment is: frozen dataclasses, whose fields are the key of a row of results."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from hare_jax.base import choose, require
 from hare_jax.data import SOURCES
-from hare_jax.people import DISTANCES
+from hare_jax.elicit import ELICITORS
+from hare_jax.people import DISTANCES, PERSONS
 from hare_jax.recourse import METHODS
 
 MODELS = {"mlp": (10, 5, 10), "linear": ()}
-ARMS = ("base", "random", "single", "multi")
-BAYES = {"bayes": 0.5, "bayes_ideal": 0.95, "bayes_weights": 0.05}  # prior probability that people hide an ideal
-ORACLES = ("known", "learnt", "search")  # told the weights, or 30 answers; the best of a long search
 MODES = ("feasible", "paper")
-PERSONS = ("ideal", "weights")
 BOUNDARIES = ("all", "winner")
+BASE = "base"  # the arm without an elicitor
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spec:
-    """One cell of a table, for one seed. Its fields are the key of its row of results."""
+    """One cell of a table, for one seed."""
 
     table: str
     dataset: str
     model: str
     method: str
-    arm: str
+    arm: str  # `base` or a row of `ELICITORS`; the experiment `preferences` has arms of its own
     person: str = "ideal"
     ideal: str = "far"
     budget: int = 30
@@ -36,21 +36,92 @@ class Spec:
     users: int = 100
 
 
-def check(spec: Spec) -> Spec:
-    """Return `spec`, or raise a `ValueError` that names what is wrong with it."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpeedSpec:
+    """One stage of a pipeline, timed on one device."""
+
+    table: str = "speed"
+    dataset: str
+    stage: str
+    method: str  # base method, or that of the recourses that the stage starts from
+    users: int
+    budget: int
+    per_round: int
+    seed: int
+    device: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientSpec:
+    """A gradient through the pipeline, or a classifier that was trained with one; timed on one device."""
+
+    table: str = "gradients"
+    experiment: str  # "end to end" or "training"
+    dataset: str
+    seed: int
+    users: int
+    candidates: int = 0  # end to end: that each user compares
+    recourse_weight: float = 0.0  # training: of the cost of recourse in the loss
+    device: str
+
+
+_SPECS: dict[str, type] = {"speed": SpeedSpec, "gradients": GradientSpec}  # by table; all others are of `Spec`
+
+
+def spec_fields(table: str) -> tuple[dataclasses.Field, ...]:
+    """The fields of the specs of `table`."""
+    return dataclasses.fields(_SPECS.get(table, Spec))
+
+
+def arms() -> tuple[str, ...]:
+    """The arms of a table: the base method, and each elicitor from its recourse."""
+    return (BASE, *ELICITORS)
+
+
+def named_methods(methods: Sequence[str]) -> tuple[str, ...]:
+    """Names of base methods, where `all` alone stands for each of `METHODS`.
+
+    Raises:
+        ValueError: no such method.
+    """
+    names = tuple(METHODS) if tuple(methods) == ("all",) else tuple(methods)
+    for name in names:
+        require(name in METHODS, "methods", f"must be all, or among {', '.join(METHODS)}", name)
+    return names
+
+
+def not_empty(**options: Sequence[Any]) -> None:
+    """Raise a `ValueError` for an option that holds nothing."""
+    for name, given in options.items():
+        require(len(given) > 0, name, "must hold at least one", given)
+
+
+def check(spec: Spec, arms_allowed: Sequence[str] | None = None) -> Spec:
+    """Return `spec`, or raise a `ValueError` that names what is wrong with it; `arms_allowed` is `arms()` if left out.
+
+    Raises:
+        ValueError: a name is unknown, a number out of range, or a choice does not fit the arm.
+    """
     choose("datasets", spec.dataset, SOURCES)
     choose("models", spec.model, MODELS)
     choose("methods", spec.method, METHODS)
-    choose("arms", spec.arm, (*ARMS, *BAYES, *ORACLES))
+    choose("arms", spec.arm, arms() if arms_allowed is None else arms_allowed)
     choose("person", spec.person, PERSONS)
     choose("ideal", spec.ideal, DISTANCES)
     choose("boundary", spec.boundary, BOUNDARIES)
     choose("mode", spec.mode, MODES)
+    fits = spec.boundary == "all" or spec.arm not in ELICITORS or takes(spec.arm, "winner_only")
+    require(fits, "arms", "must have candidates to compare off the boundary, as HARE's", spec.arm)
     if spec.noise != "logistic":
         require(_is_probability(spec.noise), "noise", "must be a probability or logistic", spec.noise)
     require(spec.users > 0, "users", "must be at least 1", spec.users)
     require(spec.budget >= spec.per_round > 0, "budget", "must hold at least one round", (spec.budget, spec.per_round))
     return spec
+
+
+def takes(arm: str, hyperparameter: str) -> bool:
+    """Whether the elicitor `arm` has this hyperparameter."""
+    return hyperparameter in [field.name for field in dataclasses.fields(ELICITORS[arm].hyperparams)]
 
 
 def _is_probability(text: str) -> bool:

@@ -1,49 +1,80 @@
-"""Results on disk: one JSON object a line, appended as soon as it is there, however many runs write at once."""
+"""Results on disk: working rows, one JSON object a line, and the committed files that they are merged into.
+
+A working row is appended as soon as it is there, however many runs write at once. Row keys are the spec and the digest
+of the code; a run skips the rows that have its key, in either place. Pages show one row a spec, see `latest`.
+"""
 
 import fcntl
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import hare_jax
-from benchmarks.specs import Spec
+from benchmarks import compact, digest
+from benchmarks.specs import spec_fields
+
+Row = dict[str, Any]
+WORKING = "working.jsonl"
 
 
-def row_key(row: dict[str, Any]) -> str:
-    """The spec within a row, with the version of the code: what makes two rows the same."""
-    spec = {field: row.get(field) for field in Spec.__dataclass_fields__}
-    return json.dumps({**spec, "version": row.get("version", hare_jax.__version__)}, sort_keys=True)
+def spec_key(row: Row) -> str:
+    """The spec within a row."""
+    return json.dumps([row.get(field.name) for field in spec_fields(row["table"])])
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def row_key(row: Row) -> str:
+    """The spec within a row and the digest of its code, the present one if it has none."""
+    return f"{spec_key(row)} {row.get('digest', digest.code())}"
+
+
+def latest(rows: Iterable[Row]) -> list[Row]:
+    """One row a spec: that of the present code, or else the last one."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        key = spec_key(row)
+        if row["digest"] == digest.code() or found.get(key, row)["digest"] != digest.code():
+            found[key] = row
+    return list(found.values())
+
+
+def read_rows(path: Path) -> list[Row]:
     """Rows of a JSONL file, none if it isn't there; a last line that was cut off is left out."""
     if not path.is_file():
         return []
     return [json.loads(line) for line in _whole_lines(path.read_bytes())]
 
 
-class Store:
-    """The rows of a JSONL file, by `row_key`; each is there once."""
+def read_latest(out: Path, table: str | None = None) -> list[Row]:
+    """The latest rows in the folder `out`, committed or working, of one table or all."""
+    paths = sorted(out.glob("*.csv")) if table is None else [out / f"{table}.csv"]
+    committed = [row for path in paths for row in compact.read(path)]
+    working = [row for row in read_rows(out / WORKING) if table in (None, row["table"])]
+    return latest([*committed, *working])
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, or the one that the first row will make."""
-        self.path = path
-        self._keys: set[str] = set()
+
+class Store:
+    """The rows in a folder, by `row_key`; each is there once."""
+
+    def __init__(self, out: Path) -> None:
+        """Open the folder, or the one that the first row will make."""
+        self.out = out
+        self.path = out / WORKING
+        self._keys = {row_key(row) for path in out.glob("*.csv") for row in compact.read(path)}
         self._seen = 0  # bytes, up to the end of a line
-        if path.is_file():
-            with path.open("rb") as file:
+        if self.path.is_file():
+            with self.path.open("rb") as file:
                 self._catch_up(file)
 
-    def __contains__(self, row: dict[str, Any]) -> bool:
+    def __contains__(self, row: Row) -> bool:
         return row_key(row) in self._keys
 
-    def append(self, row: dict[str, Any]) -> bool:
+    def append(self, row: Row) -> bool:
         """Add a row and have it on disk before coming back, unless another run has added it already.
 
         A line that an earlier run was cut off in is removed first.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.out.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             self._catch_up(file)
@@ -58,6 +89,16 @@ class Store:
             self._seen += len(line)
             return True
 
+    def merge(self, tables: Iterable[str]) -> None:
+        """Write the latest rows of each of the `tables` to its committed file."""
+        if not self.path.is_file():
+            return
+        with self.path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for table in sorted(set(tables)):
+                if rows := read_latest(self.out, table):
+                    compact.write(self.out / f"{table}.csv", table, rows)
+
     def _catch_up(self, file: BinaryIO) -> None:
         """Take in the lines that were written since the last look."""
         file.seek(self._seen)
@@ -68,10 +109,3 @@ class Store:
 
 def _whole_lines(content: bytes) -> list[bytes]:
     return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
-
-
-def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Write one row to the end of a JSONL file, however often it is there already."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")

@@ -4,11 +4,12 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from benchmarks.specs import ARMS, MODELS, Spec, check
+from benchmarks.specs import MODELS, Spec, check, named_methods
 from hare_jax.base import choose, require
 
 PAPER_METHODS = ("wachter", "growing_spheres", "face", "cchvae", "clue", "cruds")
 THREE_METHODS = PAPER_METHODS[:3]
+PAPER_ARMS = ("base", "random", "single", "multi")
 DATASETS = ("adult", "compas", "give_me_some_credit", "heloc")
 
 
@@ -22,6 +23,7 @@ class Table(NamedTuple):
     methods: tuple[str, ...] = THREE_METHODS
     models: tuple[str, ...] = ("mlp",)
     person: str = "ideal"
+    main: bool = False  # its page compares base methods and all arms with the original
 
 
 class Choice(NamedTuple):
@@ -29,7 +31,7 @@ class Choice(NamedTuple):
 
     datasets: Sequence[str] | None = None
     models: Sequence[str] | None = None
-    methods: Sequence[str] | None = None
+    methods: Sequence[str] | None = None  # or `all` alone
     arms: Sequence[str] | None = None
     levels: Sequence[Any] | None = None
     seeds: Sequence[int] = (1, 2, 3, 4, 5)
@@ -37,7 +39,13 @@ class Choice(NamedTuple):
     mode: str = "paper"
 
 
-_MAIN = Table("every base method, alone and with each arm of HARE", ARMS, methods=PAPER_METHODS, models=tuple(MODELS))
+_MAIN = Table(
+    "every base method, alone and with each arm of HARE",
+    PAPER_ARMS,
+    methods=PAPER_METHODS,
+    models=tuple(MODELS),
+    main=True,
+)
 TABLES = {
     "table1": _MAIN,
     "table2": Table("K questions in one round", ("single",), "budget", (10, 30, 70, 100, 150, 500)),
@@ -47,7 +55,7 @@ TABLES = {
         "boundary search for every candidate, or for the winner", ("multi",), "boundary", ("all", "winner")
     ),
     "table6": Table(
-        "ideals near, further and far", ARMS, "ideal", ("near", "intermediate", "far"), models=tuple(MODELS)
+        "ideals near, further and far", PAPER_ARMS, "ideal", ("near", "intermediate", "far"), models=tuple(MODELS)
     ),
     "table7": Table(
         "people who answer by hidden cost weights", ("base", "single", "multi"), models=tuple(MODELS), person="weights"
@@ -66,15 +74,12 @@ def specs(name: str, choice: Choice) -> list[Spec]:
     """
     choose("table", name, TABLES)
     table = TABLES[name]
-    levels = table.levels
-    if choice.levels is not None:
-        require(len(levels) > 0, "levels", f"{name} varies nothing but methods and arms", choice.levels)
-        levels = tuple(map(type(levels[0]), choice.levels))
+    levels = table.levels if choice.levels is None else _levels(name, table, choice.levels)
     cells = itertools.product(
         choice.datasets or DATASETS,
         choice.models or table.models,
         choice.seeds,
-        choice.methods or table.methods,
+        named_methods(choice.methods or table.methods),
         levels or (None,),
         choice.arms or table.arms,
     )
@@ -87,3 +92,12 @@ def specs(name: str, choice: Choice) -> list[Spec]:
         found.append(check(Spec(dataset=dataset, model=model, seed=seed, method=method, arm=arm, **varied, **shared)))
     require(len(found) > 0, "options", "must leave at least one experiment", choice)
     return found
+
+
+def _levels(name: str, table: Table, given: Sequence[Any]) -> tuple[Any, ...]:
+    """The levels `given`, of the type that those of the table have."""
+    require(len(table.levels) > 0, "levels", f"{name} varies nothing but methods and arms", given)
+    as_type = type(table.levels[0])
+    for level in given:
+        require(as_type is str or str(level).isdigit(), "levels", f"{name} varies whole numbers", level)
+    return tuple(map(as_type, given))

@@ -1,4 +1,4 @@
-"""How long a program takes: compilation and a warm run apart, with the memory of the process."""
+"""How long a program takes: compilation and a warm run apart, with the memory of the process and the machine."""
 
 import os
 import resource
@@ -8,6 +8,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+
+import hare_jax
+from benchmarks import digest
 
 
 class Timed(NamedTuple):
@@ -43,6 +47,24 @@ def timed(fn: Callable, *args: Any, **kwargs: Any) -> Timed:
     return Timed(value, max(seconds[0] - seconds[-1], 0.0), seconds[-1])
 
 
+def best_of(fn: Callable, *args: Any, runs: int = 3) -> Timed:
+    """As `timed`, with the seconds of the fastest of so many warm runs."""
+    first = timed(fn, *args)
+    seconds = [first.run_s]
+    for _ in range(runs - 1):
+        start = time.perf_counter()
+        jax.block_until_ready(fn(*args))
+        seconds.append(time.perf_counter() - start)
+    return first._replace(run_s=min(seconds))
+
+
+def matmul_gflops(size: int = 2048, dtype: Any = jnp.float32) -> float:
+    """The machine's best rate of multiplying two square matrices, in 1e9 floating-point operations a second."""
+    a = jax.random.normal(jax.random.key(0), (size, size), dtype)
+    timing = best_of(jax.jit(lambda a: jnp.dot(a, a, precision="highest")), a, runs=5)
+    return 2 * size**3 / timing.run_s / 1e9
+
+
 def compile_quickly() -> None:
     """Have a CPU compile in half the time: tables are many programs that run for milliseconds.
 
@@ -55,3 +77,24 @@ def peak_mib() -> float:
     """The largest memory of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def machine() -> dict[str, str]:
+    """The fields of a row that say what made it."""
+    return {
+        "device": jax.devices()[0].device_kind,
+        "jax": jax.__version__,
+        "version": hare_jax.__version__,
+        "digest": digest.code(),
+    }
+
+
+def run_fields(timing: Timed, fit_s: float = 0.0) -> dict[str, Any]:
+    """The fields of a row about the run that it comes from."""
+    return {
+        "fit_s": round(fit_s, 3),
+        "compile_s": round(timing.compile_s, 3),
+        "run_s": round(timing.run_s, 4),
+        "peak_mib": round(peak_mib()),
+        **machine(),
+    }

@@ -6,6 +6,7 @@ clipped and never checked again, and half of the base methods change immutable c
 wider spaces and two functions.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +14,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax import people
-from hare_jax.base import LogitFn, Recourse
+from hare_jax.base import LogitFn
 from hare_jax.data import Table
 from hare_jax.elicit.candidates import Sampling, directions
+from hare_jax.evaluate import simulate
+from hare_jax.evaluate.sharding import map_users
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import ActionSpace
 
@@ -114,15 +117,30 @@ def from_noise(
     return centre[None, :] + jnp.where(movable[None, :], unit, 0)
 
 
-def draw(hp: people.Population, key: Array, logit_fn: LogitFn, x: Array, movable: Array) -> people.User:
+def draw_all(
+    hp: people.Population, keys: Array, logit_fn: LogitFn, x: Array, movable: Array, kinds: Sequence[str]
+) -> simulate.Users:
+    """As `simulate.draw_all` for rows `x` (n, d) with `keys` (n,), with the original's ideal."""
+
+    def one(row: tuple[Array, Array]) -> simulate.Users:
+        return draw(hp, row[0], logit_fn, row[1], movable, kinds)
+
+    return map_users(one, (keys, x))
+
+
+def draw(
+    hp: people.Population, key: Array, logit_fn: LogitFn, x: Array, movable: Array, kinds: Sequence[str]
+) -> dict[str, people.User]:
     """As `people.draw`, with the original's ideal."""
-    key_ideal, key_weights = jax.random.split(key)
-    return people.User(hidden_ideal(hp, key_ideal, logit_fn, x, movable), people.cost_weights(key_weights, x))
+    others = [kind for kind in kinds if kind != "ideal"]
+    key_ideal, _ = jax.random.split(key)
+    ideal = hidden_ideal(hp, key_ideal, logit_fn, x, movable)
+    return {"ideal": ideal, **people.draw(hp, key, logit_fn, x, free_space(movable), others)}
 
 
-def hidden_ideal(hp: people.Population, key: Array, logit_fn: LogitFn, x: Array, movable: Array) -> Recourse:
+def hidden_ideal(hp: people.Population, key: Array, logit_fn: LogitFn, x: Array, movable: Array) -> people.User:
     """The original's ideal: growing spheres from a perturbed point, clipped to the box and not asked about again."""
     key_start, key_spheres = jax.random.split(key)
     start, _ = people.refused_start(hp, key_start, logit_fn, x, box_space(movable))
     found = growing_spheres.search(SPHERES, key_spheres, logit_fn, start, x, free_space(movable))
-    return Recourse(jnp.clip(found.x, 0, 1), found.valid)
+    return people.User(jnp.clip(found.x, 0, 1), found.valid)

@@ -7,37 +7,61 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.specs import ARMS, BAYES, MODELS, MODES, ORACLES
-from benchmarks.store import read_rows
+from benchmarks import digest
+from benchmarks.specs import MODELS, MODES, arms, spec_fields
+from benchmarks.store import read_latest
 from benchmarks.tables import PAPER_METHODS
 from hare_jax.data import SOURCES
+from hare_jax.elicit import ELICITORS
+from hare_jax.people import DISTANCES, PERSONS
 from hare_jax.recourse import METHODS
 
 SETTING = ["person", "ideal", "budget", "per_round", "noise", "boundary"]
 CELL = ["dataset", "model", "method", "arm", *SETTING]  # what the original's figures are keyed by
+_LOSSES = {"ideal": "ideal_l2", "weights": "weighted_cost"}  # which of the original's figures is a person's loss
 _FOLDER = Path(__file__).parent.parent / "original"
 _Z = 1.96  # of a 95 % interval
 
 
 def load(out: Path, table: str | None = None) -> pd.DataFrame:
-    """The rows of the newest version in `out`, of one table or all, in the order of the catalogues."""
-    rows = pd.DataFrame(read_rows(out / "rows.jsonl"))
-    if table is not None and len(rows):
-        rows = rows[rows["table"] == table]
-    if not len(rows):
-        return rows
-    rows = rows[rows["version"] == rows["version"].iloc[-1]]
-    rows["l2_squared"] = rows["l2"] ** 2 + rows["l2_sd"] ** 2 * (rows["l2_n"] - 1) / rows["l2_n"].clip(lower=1)
+    """The latest rows in `out`, one a spec, of one table or all, in the order of the catalogues."""
+    found = read_latest(out, table)
+    if not found:
+        return pd.DataFrame(columns=[field.name for field in spec_fields(table or "")])
+    rows = pd.DataFrame(found)
+    if "l2" in rows:
+        rows["l2_squared"] = rows["l2"] ** 2 + rows["l2_sd"] ** 2 * (rows["l2_n"] - 1) / rows["l2_n"].clip(lower=1)
     orders = {
         "mode": MODES[::-1],
         "dataset": [name for name in SOURCES if name != "mortgage"] + ["mortgage"],
         "model": list(MODELS),
         "method": [*PAPER_METHODS, *(name for name in METHODS if name not in PAPER_METHODS)],
-        "arm": [*ARMS, *BAYES, *ORACLES],
+        "arm": arms(),
+        "ideal": list(DISTANCES),
     }
     for column, order in orders.items():
-        rows[column] = pd.Categorical(rows[column], order, ordered=True)
+        rows[column] = pd.Categorical(rows[column], dict.fromkeys([*order, *rows[column].dropna()]), ordered=True)
     return rows.sort_values([*orders, "seed"], kind="stable")
+
+
+def provenance(rows: pd.DataFrame) -> str:
+    """How many of the rows come from the present code, and from which digests of the code the others do."""
+    counts = rows["digest"].value_counts() if len(rows) else pd.Series(dtype=int)
+    present = counts.get(digest.code(), 0)
+    others = [f"{counts[name]} from {name}" for name in sorted(counts.index) if name != digest.code()]
+    named = f" (digest {digest.code()})" if present else ""
+    but = f", {', '.join(others)}" if others else ""
+    return f"Rows: {len(rows)}, of which {present} from the code that wrote this page{named}{but}."
+
+
+def arm_label(arm: str) -> str:
+    """How an arm is called on a page."""
+    return ELICITORS[arm].label if arm in ELICITORS else arm
+
+
+def person_label(person: str) -> str:
+    """How the loss of a kind of person is called on a page."""
+    return PERSONS[person].label if person in PERSONS else f"loss ({person})"
 
 
 def summarise(rows: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
@@ -94,13 +118,15 @@ def find_original(metric: str, **cell: Any) -> pd.Series | None:
 
 @cache
 def _by_key() -> dict[tuple, pd.Series]:
-    ordered = original().sort_values("source", kind="stable")  # the measured ones last, so that they win
+    losses = original()[original()["metric"] == original()["person"].map(_LOSSES)].assign(metric="loss")
+    found = pd.concat([original(), losses])
+    ordered = found.sort_values("source", kind="stable")  # the measured ones last, so that they win
     return {(row["metric"], *(row[name] for name in CELL)): row for _, row in ordered.iterrows()}
 
 
 def against_authors(rows: pd.DataFrame) -> pd.DataFrame:
     """Each figure that the authors saved beside ours in paper mode, and the difference in units of their s.d."""
-    ours = rows[rows["mode"] == "paper"].astype(dict.fromkeys(("dataset", "model", "method", "arm"), str))
+    ours = rows[rows["mode"] == "paper"].astype(dict.fromkeys(("dataset", "model", "method", "arm", "ideal"), str))
     ours = ours.drop_duplicates([*CELL, "seed"])
     found = []
     for _, theirs in original().query("source == 'authors'").iterrows():

@@ -6,14 +6,16 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.pages import figures, plots
+from benchmarks.specs import BASE, Spec
 from benchmarks.tables import TABLES, Table
 
 _BASE_CELL = ["dataset", "model", "method"]
-_ARMS = {"base": "base", "random": "random", "single": "one round", "multi": "many rounds"}
+_BESIDE_LOSS = ("s.d. of users", "original", "(ours - original) / s.d.", "gain", "users")
+_OTHERS = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "l2", "redundancy", "violations", "questions")
 _ABOUT = """
-Means over users and then seeds; +- is the s.d. over seeds. *Distance* is L2 from the recourse to the hidden ideal.
+Means over users and then seeds; +- is the s.d. over seeds. A distance is L2 from the recourse to the hidden ideal.
 *Original* is what the authors saved (`benchmarks/original/authors.csv`, seeds 1 to 4) or, marked (m), our runs of their
-code (`benchmarks/original/measured.csv`, most of them one seed with 8 to 100 users). *Gain* is by how much the distance
+code (`benchmarks/original/measured.csv`, most of them one seed with 8 to 100 users). *Gain* is by how much it
 fell from the same user's base recourse, with a 95 % interval over users. Rates are shares; *users* counts those with a
 recourse.
 """
@@ -22,12 +24,12 @@ recourse.
 def write(name: str, out: Path) -> Path:
     """Render the rows of table `name` in `out` to a Markdown file and plots there; the path of the former."""
     rows, table = figures.load(out, name), TABLES[name]
-    lines = [f"# {name}: {table.title}", _ABOUT]
+    lines = [f"# {name}: {table.title}", _ABOUT, figures.provenance(rows), ""]
     for mode, part in rows.groupby("mode", observed=True, sort=False) if len(rows) else ():
         lines += [f"## {mode} mode", ""]
         plot = plots.draw(name, table, part, out / f"{name}_{mode}.png")
         lines += [f"![{table.title}]({plot.name})", ""] if plot else []
-        lines += [*_main_table(part), ""] if not table.levels and table.person == "ideal" else []
+        lines += [*_main_table(part), ""] if table.main else []
         lines += [*_cells(table, part), ""]
     path = out / f"{name}.md"
     path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
@@ -79,27 +81,36 @@ def _base_quality(rows: pd.DataFrame) -> list[str]:
 
 def _cells(table: Table, rows: pd.DataFrame) -> list[str]:
     """One line a cell: what it is, our figures, the original's, and what else was measured."""
-    metric = "ideal_l2" if table.person == "ideal" else "weighted_cost"
-    varies = [] if table.varies == "arm" else [table.varies]
-    keys = [*_BASE_CELL, *varies, "arm"]
-    name = "distance" if metric == "ideal_l2" else "weighted cost"
-    others = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "l2", "redundancy", "violations", "questions")
-    header = [*keys, name, "s.d. of users", "original", "(ours - original) / s.d.", "gain", "users"]
-    lines = _header([*header, *(other.replace("_", " ") for other in others)])
-    ours, gains = figures.summarise(rows, keys, metric), figures.summarise(rows, keys, f"{metric}_gain")
-    means = rows.groupby(keys, observed=True, sort=False)[list(others)].mean()
+    keys = [*_BASE_CELL, *([] if table.varies == "arm" else [table.varies]), "arm"]
+    loss = [
+        figures.person_label(table.person),
+        "s.d. of users",
+        "original",
+        "(ours - original) / s.d.",
+        "gain",
+        "users",
+    ]
+    lines = _header([*keys, *loss, *(other.replace("_", " ") for other in _OTHERS)])
+    ours, gains = figures.summarise(rows, keys, "loss"), figures.summarise(rows, keys, "loss_gain")
+    means = rows.groupby(keys, observed=True, sort=False)[list(_OTHERS)].mean()
     for key, figure in ours.iterrows():
         assert isinstance(key, tuple)
-        cell = dict(zip(keys, key, strict=True)) | {"person": table.person}
-        if "budget" in cell:
-            cell["per_round"] = min(cell["budget"], 5)
-        theirs = figures.find_original(metric, **cell)
-        gain = "" if cell["arm"] == "base" else f"{gains.loc[key, 'mean']:.3f} +- {gains.loc[key, 'half']:.3f}"
-        shown = [f"{figure['mean']:.3f} +- {_number(figure['sd_seeds'])}", _number(figure["sd_users"]), _figure(theirs)]
-        shown += [_gap(figure["mean"], theirs), gain, f"{figure['users']:.0f}"]
-        labels = [_ARMS[part] if column == "arm" else part for column, part in zip(keys, key, strict=True)]
+        cell = dict(zip(keys, key, strict=True))
+        labels = [*key[:-1], figures.arm_label(key[-1])]
+        shown = _loss(cell | {"person": table.person}, figure, gains.loc[[key]].iloc[0])
         lines.append(_line([*labels, *shown, *(_number(value) for value in means.loc[key])]))
     return lines
+
+
+def _loss(cell: dict[str, Any], ours: pd.Series, gains: pd.Series) -> list[str]:
+    """Our loss in a cell, the original's, and by how much ours is below the base recourse's."""
+    if "budget" in cell:
+        cell["per_round"] = min(cell["budget"], Spec.per_round)
+    theirs = figures.find_original("loss", **cell)
+    mean = f"{ours['mean']:.3f} +- {_number(ours['sd_seeds'])}"
+    gain = "" if cell["arm"] == BASE else f"{gains['mean']:.3f} +- {gains['half']:.3f}"
+    beside = [_figure(theirs), _gap(ours["mean"], theirs)]
+    return [mean, _number(ours["sd_users"]), *beside, gain, f"{ours['users']:.0f}"]
 
 
 def _mean(cell: pd.DataFrame, arm: str, name: str) -> float:
@@ -107,7 +118,7 @@ def _mean(cell: pd.DataFrame, arm: str, name: str) -> float:
 
 
 def _ratio(cell: pd.DataFrame, arm: str) -> float:
-    return _mean(cell, arm, "ideal_l2") / _mean(cell, "base", "ideal_l2")
+    return _mean(cell, arm, "loss") / _mean(cell, "base", "loss")
 
 
 def _theirs(cell: Any, arm: str, metric: str) -> float:
@@ -116,7 +127,7 @@ def _theirs(cell: Any, arm: str, metric: str) -> float:
 
 
 def _their_ratio(cell: Any, arm: str) -> float:
-    return _theirs(cell, arm, "ideal_l2") / _theirs(cell, "base", "ideal_l2")
+    return _theirs(cell, arm, "loss") / _theirs(cell, "base", "loss")
 
 
 def _original(metric: str, cell: Any, arm: str) -> str:

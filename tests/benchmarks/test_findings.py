@@ -48,14 +48,15 @@ def test_a_gain_is_sure_if_its_interval_leaves_out_0(mean, count):
 def test_the_page_tells_how_near_the_authors_are(tmp_path):
     choice = Choice(("heloc",), ("mlp",), ("wachter",), ("base",), ("near",), seeds=(1,), users=5)
     spec, figures = specs("table6", choice)[0], {}
-    for name in ("ideal_l2", "ideal_cosine", "l2", "weighted_cost", "success", "valid"):
+    for name in ("loss", "ideal_l2", "ideal_cosine", "l2", "weighted_cost", "success", "valid"):
         figures |= {name: 0.3, f"{name}_sd": 0.1, f"{name}_n": 5, f"{name}_gain": 0.0, f"{name}_gain_sd": 0.1}
         figures[f"{name}_gain_n"] = 5
-    run = {"version": "0", "peak_mib": 100, "fit_s": 0.0}
-    Store(tmp_path / "rows.jsonl").append(asdict(spec) | figures | run)
+    run = {"version": "0", "peak_mib": 100, "fit_s": 0.0, "digest": "before"}
+    Store(tmp_path).append(asdict(spec) | figures | run)
     page = report.write(tmp_path).read_text()
     assert "| ideal_l2 | 1 | 1 |  |" in page  # the authors' is 0.293 +- 0.055
     assert "0 simulated sessions" in page
+    assert "Rows: 1, of which 0 from the code that wrote this page, 1 from before." in page
     assert (
         "| heloc | mlp | wachter | base | near | 30 | 0 | all | ideal | success |"
         in (tmp_path / "authors.md").read_text()

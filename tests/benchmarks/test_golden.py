@@ -1,5 +1,6 @@
 """Agreement with figures recorded from the original code, on the same weights, factuals and random numbers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -57,7 +58,7 @@ def test_every_winner_is_the_same(golden, logit_fn, free):
     hp = Hare(sampling=Sampling(num_directions=30), margin=0.0)
 
     def one_round(pool, x, base, ideal):
-        elicitor = hare.elicitor(hp, Partial(lambda pool, *_: pool, pool))
+        elicitor = hare.elicitor(replace(hp, sample_fn=Partial(lambda pool, *_: pool, pool)))
         prefers, key, base = Partial(prefers_nearer, ideal), jax.random.key(0), Recourse(base, jnp.array(True))
         return run(elicitor, prefers, key, logit_fn, x, base, free, num_proposals=1)[0]
 
@@ -93,7 +94,8 @@ def test_many_rounds_end_as_near_to_the_ideal(golden, logit_fn, free):
 
     def many_rounds(noise, x, base, ideal):
         def one_round(state, noise):
-            elicitor = hare.elicitor(hp, Partial(paper.from_noise, hp.sampling, movable, noise))
+            sample_fn = Partial(paper.from_noise, hp.sampling, movable, noise)
+            elicitor = hare.elicitor(replace(hp, sample_fn=sample_fn))
             state = elicitor.propose(state, jax.random.key(0))
             return jax.lax.scan(lambda state, _: (answer(elicitor, ideal, state), None), state, length=5)
 

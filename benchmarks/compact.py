@@ -1,0 +1,71 @@
+"""Results as they are committed: a sorted CSV file a table, small enough to review.
+
+Above the columns are two comment lines of JSON: the columns that are constant, with their value, and those that equal
+another column, with its name. Neither is repeated in the rows. The s.d. that no page needs are left to the
+working rows.
+"""
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.specs import spec_fields
+
+Row = dict[str, Any]
+_TEXT = ("device", "digest", "jax", "version")  # columns of text besides those of the specs
+_DIGITS = 6  # what a float32 holds
+_NO_SD = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "linf", "redundancy", "violations", "questions")
+_LEFT_OUT = {f"{name}_sd" for name in _NO_SD}
+
+
+def write(path: Path, table: str, rows: list[Row]) -> None:
+    """Write the rows of one table, sorted by spec; the columns are those of the spec, then the others by name."""
+    names = [field.name for field in spec_fields(table)]
+    rows = sorted(rows, key=lambda row: [row[name] for name in names])
+    known = {column for row in rows for column, value in row.items() if not _missing(value)}
+    columns = [*names, *sorted(known - {*names, *_LEFT_OUT})]
+    values = {column: tuple(_text(row.get(column)) for row in rows) for column in columns}
+    constant = {column: _rounded(rows[0][column]) for column in columns if len(set(values[column])) == 1}
+    first: dict[tuple[str, ...], str] = {}
+    for column in columns:
+        if column not in constant:
+            first.setdefault(values[column], column)
+    kept = list(first.values())
+    same = {column: first[values[column]] for column in columns if column not in (*constant, *kept)}
+    frame = pd.DataFrame({column: values[column] for column in kept}, index=range(len(rows)))
+    content = frame.to_csv(index=False, lineterminator="\n")
+    text = f"# {json.dumps(constant)}\n# {json.dumps(same)}\n{content}"
+    new = path.with_suffix(".csv.new")
+    new.write_text(text, "utf-8")
+    os.replace(new, path)
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file that `write` made, none if it isn't there."""
+    if not path.is_file():
+        return []
+    comments, same_comment, content = path.read_text("utf-8").split("\n", 2)
+    constant, same = json.loads(comments[2:]), json.loads(same_comment[2:])
+    texts = [*_TEXT, *(field.name for field in spec_fields(path.stem) if field.type is str)]
+    dtypes = dict.fromkeys(texts, str)
+    frame = pd.read_csv(io.StringIO(content), dtype=dtypes, keep_default_na=False, na_values=[""])
+    frame = frame.assign(**constant, **{column: frame[of] for column, of in same.items()})
+    return [{name: value for name, value in row.items() if not _missing(value)} for row in frame.to_dict("records")]
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+
+
+def _text(value: Any) -> str:
+    if _missing(value):
+        return ""
+    return f"{value:.{_DIGITS}g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,36 @@
+"""The digest of the code that computes rows: a row is keyed by it, so an edit makes a rerun repeat the row.
+
+It covers the package and the modules of the benchmarks that compute figures, not those that store or render them.
+"""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import hare_jax
+
+BEFORE = "before"  # in place of a digest, for rows that were made before there were any
+_HERE = Path(__file__).parent
+_COMPUTING = ("experiments", "original", "cohort.py", "specs.py", "timing.py")
+_SUFFIXES = (".py", ".toml")
+_LENGTH = 12  # hexadecimal digits
+
+
+def of(package: Path, benchmarks: Path) -> str:
+    """The digest of the sources in the folders of the package and of the benchmarks."""
+    sha = hashlib.sha256()
+    for root in (package, *(benchmarks / name for name in _COMPUTING)):
+        for path in _sources(root):
+            sha.update(f"{root.name}/{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    return sha.hexdigest()[:_LENGTH]
+
+
+@cache
+def code() -> str:
+    """The digest of this process's code."""
+    return of(Path(hare_jax.__file__).parent, _HERE)
+
+
+def _sources(root: Path) -> list[Path]:
+    paths = [root] if root.is_file() else root.rglob("*")
+    return sorted(path for path in paths if path.suffix in _SUFFIXES and path.is_file())

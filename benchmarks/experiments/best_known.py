@@ -1,0 +1,35 @@
+"""The recourse of least loss that a long search finds with what a person hides: the reference for the others."""
+
+from functools import partial
+from typing import Any
+
+import jax
+from jax import Array
+from jax.tree_util import Partial
+
+from benchmarks.cohort import Cohort
+from benchmarks.experiments import cells
+from benchmarks.specs import Spec
+from hare_jax.base import LogitFn, Recourse
+from hare_jax.people import PERSONS
+from hare_jax.solvers.local_search import LocalSearch, local_search
+from hare_jax.space import ActionSpace
+
+LONG = LocalSearch(num_first=128, num_starts=32, num_rounds=120)
+
+
+def best_known(spec: Spec, logit_fn: Partial, cohort: Cohort, start: Recourse, space: ActionSpace) -> Recourse:
+    """Recourses of least loss for a cohort, by a search from 32 starts and from `start`; a hidden ideal is its own."""
+    user = cohort.users[spec.person]
+    if spec.person == "ideal":
+        return Recourse(user.hidden, user.valid)
+    search = Partial(_search, Partial(PERSONS[spec.person].loss))
+    key = jax.random.fold_in(jax.random.key(spec.seed), 6)
+    return cells.generate_each(search, (user.hidden, start), key, logit_fn, cohort.x, space)
+
+
+def _search(
+    loss: Partial, given: tuple[Any, Recourse], key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
+) -> Recourse:
+    hidden, start = given
+    return local_search(LONG, key, partial(loss, hidden, x), logit_fn, x, start, space)

@@ -1,0 +1,146 @@
+"""What the experiments compute of a cell: base recourses, sessions with an elicitor, and the figures of both.
+
+Programs are compiled once for all seeds of a data set: a seed brings new weights and new rows of the same shapes.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from benchmarks.cohort import Cohort, Setting, draw_cohort, kinds_of
+from benchmarks.original import paper
+from benchmarks.specs import BASE, Spec, takes
+from benchmarks.timing import Timed, timed
+from hare_jax import elicit, people, recourse
+from hare_jax.elicit.candidates import Sampling
+from hare_jax.evaluate import metrics, simulate, summary
+
+_GAINS = ("ideal_l2", "weighted_cost", "loss")  # figures that are compared with the base recourse's
+_RATES = ("success", "valid")  # means over all users; the others are over those with a recourse
+_DIGITS = 6  # what a float32 holds
+
+generate_all = jax.jit(simulate.generate_all)
+generate_each = jax.jit(simulate.generate_each)
+elicit_all = jax.jit(simulate.elicit_all, static_argnames=("person", "read"))
+measure_all = jax.jit(simulate.measure_all, static_argnames="person")
+
+
+class Fitted(NamedTuple):
+    """A base method's recourses for a cohort, and how long they took."""
+
+    recourse: Timed
+    fit_s: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """A setting, and the cohorts and base recourses that its specs share."""
+
+    setting: Setting
+    cohorts: dict[tuple, Cohort] = field(default_factory=dict)
+    bases: dict[tuple, Fitted] = field(default_factory=dict)
+
+    def cohort(self, spec: Spec) -> Cohort:
+        """The cohort of a spec, drawn once."""
+        key = spec.seed, spec.users, spec.ideal, kinds_of(spec)
+        if key not in self.cohorts:
+            self.cohorts[key] = draw_cohort(self.setting, spec)
+        return self.cohorts[key]
+
+    def base(self, spec: Spec) -> Fitted:
+        """The base recourses of a spec, computed once."""
+        key = spec.seed, spec.users, spec.method
+        if key not in self.bases:
+            self.bases[key] = fit_base(self.setting, spec, self.cohort(spec).x)
+        return self.bases[key]
+
+
+def fit_base(setting: Setting, spec: Spec, x: Array) -> Fitted:
+    """Fit the base method of a spec, and run it for the rows `x` (n, d)."""
+    logit_fn = setting.classifier(spec.seed)
+    key_rows, key_fit, key_each = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 2), 3)
+    base = setting.base(spec.method, key_rows)
+    start = time.perf_counter()
+    bound = recourse.bind(base.method, key_fit, logit_fn, base.rows, base.space, **base.hyperparameters)
+    generate = jax.block_until_ready(bound)
+    fit_s = time.perf_counter() - start
+    return Fitted(timed(generate_all, generate, key_each, logit_fn, x, base.space), fit_s)
+
+
+def run_arm(setting: Setting, spec: Spec, cohort: Cohort, base: Timed) -> Timed:
+    """The arm of a spec, from base recourses: a `Timed` of `simulate.Sessions`."""
+    if spec.arm == BASE:
+        return base._replace(value=simulate.Sessions(base.value, jnp.zeros(spec.users)))
+    key = jax.random.fold_in(jax.random.key(spec.seed), 3)
+    session = bind_elicitor(spec, setting.movable), spec.person, noise(spec), key, setting.classifier(spec.seed)
+    return timed(elicit_all, *session, cohort.x, cohort.users, base.value, setting.space)
+
+
+def bind_elicitor(spec: Spec, movable: Array | None = None) -> elicit.Elicitor:
+    """The elicitor of an arm; with `movable` (d,) those that sample candidates do it in the original's way."""
+    rounds: dict[str, Any] = {"budget": spec.budget, "per_round": spec.per_round}
+    hyperparameters: dict[str, Any] = {}
+    if takes(spec.arm, "winner_only"):
+        hyperparameters["winner_only"] = spec.boundary == "winner"
+    if movable is not None and takes(spec.arm, "sample_fn"):
+        plain = elicit.bind(spec.arm, **rounds)
+        num = plain.questions_per_proposal or spec.budget // plain.num_proposals
+        hyperparameters["sample_fn"] = Partial(paper.sample, Sampling(num_directions=num), movable)
+        hyperparameters["margin"] = 0.0
+    return elicit.bind(spec.arm, **rounds, **hyperparameters)
+
+
+def noise(spec: Spec) -> people.Noise:
+    """The noise of a spec's answers."""
+    logistic = spec.noise == "logistic"
+    return people.Noise(flip=0.0 if logistic else float(spec.noise), logistic=logistic)
+
+
+def figures(
+    setting: Setting, spec: Spec, cohort: Cohort, found: simulate.Sessions, base: recourse.Recourse
+) -> dict[str, Any]:
+    """The figures of a row, from what an arm found and the base recourses that it started from."""
+    logit_fn, space = setting.classifier(spec.seed), setting.table.space
+    measures, before = (
+        measure_all(logit_fn, cohort.x, each, space, cohort.users, person=spec.person)
+        for each in (found.recourse, base)
+    )
+    return means(measures, before, found.questions, cohort.present)
+
+
+def means(
+    measures: metrics.Measures, before: metrics.Measures, questions: Array, present: Array
+) -> dict[str, float | int | None]:
+    """Mean, s.d. and count over the users `present` (n,): of success and validity all, of the rest the successes.
+
+    A gain is by how much a user's figure fell from `before`, the base method's.
+    """
+    success = present & (measures.success > 0)
+    gains = {f"{name}_gain": getattr(before, name) - getattr(measures, name) for name in _GAINS}
+    row: dict[str, float | int | None] = {}
+    for name, values in {**measures._asdict(), **gains, "questions": questions}.items():
+        mean, sd, n = summary.masked_mean(values, present if name in _RATES else success)
+        known = int(n) > 0
+        row |= {
+            name: rounded(mean) if known else None,
+            f"{name}_sd": rounded(sd) if known else None,
+            f"{name}_n": int(n),
+        }
+    return row
+
+
+def mean_of(values: Array, mask: Array) -> float | None:
+    """Mean of `values` (n,) where `mask` (n,) is true, None if nowhere."""
+    return rounded(jnp.mean(values[mask])) if bool(jnp.any(mask)) else None
+
+
+def rounded(value: ArrayLike) -> float:
+    """A figure in six digits."""
+    return float(f"{np.asarray(value).item():.{_DIGITS}g}")

@@ -1,0 +1,67 @@
+"""Work that runs side by side, each piece in a process of its own, with results as soon as they are there."""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any
+
+import jax
+
+
+def side_by_side(work: Callable[[Any], Iterable[Any]], pieces: list[Any], processes: int) -> Iterator[Any]:
+    """What `work` (a function of a module) yields for each of the `pieces`, which take turns on the processes."""
+    processes = min(processes, len(pieces))
+    if processes <= 1:
+        for piece in pieces:
+            yield from work(piece)
+        return
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    num_devices = max(1, (os.cpu_count() or 1) // processes)
+    with ProcessPoolExecutor(processes, context, _start_process, (results, num_devices)) as pool:
+        yield from _collect(results, [pool.submit(_run, work, piece) for piece in pieces])
+
+
+def _collect(results: Any, futures: list[Future]) -> Iterator[Any]:
+    """What the processes put in `results`, until each piece has put None; raises what broke one of them."""
+    running = len(futures)
+    while running:
+        try:
+            result = results.get(timeout=1)
+        except queue.Empty:
+            for future in futures:
+                if future.done():
+                    future.result()
+            continue
+        if result is None:
+            running -= 1
+        else:
+            yield result
+
+
+_results: Any = None  # of a process of its own: the queue of its results
+
+
+def _start_process(results: Any, num_devices: int) -> None:
+    global _results
+    _results = results
+    jax.config.update("jax_num_cpu_devices", num_devices)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    """End this process when its parent is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _run(work: Callable[[Any], Iterable[Any]], piece: Any) -> None:
+    for result in work(piece):
+        _results.put(result)
+    _results.put(None)

@@ -1,0 +1,156 @@
+"""The page of questions: the loss after how many questions, by elicitor, as a table and a plot."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.pages import figures
+from benchmarks.pages.plots import pyplot
+from hare_jax.elicit import ELICITORS
+
+_SHOWN = (1, 3, 5, 8, 10, 20, 30)  # budgets
+_SHARES = (8, 30)  # budgets whose losses are divided by HARE's after all questions
+_MOST = _SHOWN[-1]
+_HARE = "multi"
+_ABOUT = (
+    "Mean over users and seeds of the loss (the distance to the hidden ideal, the weighted cost) after that many "
+    "questions, and its ratio to HARE's after 30 without flips; *asked* is how many of the 30 were asked: HARE has "
+    "no question where a candidate is refused or is the best one already. *region* is the share of ideals in the "
+    "90 % region after 30. The curve of k bits counts each column that may change as a continuous one; yes or no "
+    "takes fewer bits, so a distance may fall below it. *random* asks nothing; its loss may be above what the plots "
+    "show. Best known is the best of a long search, told what the person hides, from 32 starts."
+)
+
+
+class Case(NamedTuple):
+    """The rows of one data set, kind of person and noise."""
+
+    dataset: str
+    person: str
+    noise: str
+    rows: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """The kind of person, and how often they err."""
+        return (
+            self.person if self.noise == "0" else f"{self.person}, {float(self.noise):.0%} flipped".replace("%", " %")
+        )
+
+
+def write(out: Path, users: int) -> Path:
+    """Render `questions.md` and `questions.png` from the rows in `out` of that many `users`; the path of the former."""
+    rows = figures.load(out, "questions")
+    rows = rows[rows["users"] == users]
+    found = list(_cases(rows))
+    plot = _draw(found, out / "questions.png") if found else None
+    shares = [f"{_SHARES[0]} / HARE's {_MOST}", f"{_SHARES[1]} / {_MOST}"]
+    header = ["data set", "people", "elicitor", *map(str, _SHOWN), *shares, "asked", "region"]
+    lines = ["# questions: the loss after how many questions", ""]
+    lines += [f"![{plot.stem}]({plot.name})", ""] if plot else []
+    lines += [_ABOUT, "", figures.provenance(rows), "", _line(header), "|" + "---|" * len(header)]
+    reference = {(case.dataset, case.person): _reference(case) for case in found if case.noise == "0"}
+    for case in found:
+        lines += _lines(case, reference.get((case.dataset, case.person), math.nan))
+    path = out / "questions.md"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def _cases(rows: pd.DataFrame) -> Iterator[Case]:
+    """Each data set's cases, a person without noise first."""
+    for dataset in rows["dataset"].unique() if len(rows) else ():
+        part = rows[rows["dataset"] == dataset]
+        for person in dict.fromkeys(["ideal", *part["person"]]):
+            of_person = part[part["person"] == person]
+            for noise in sorted(of_person["noise"].unique(), key=float):
+                yield Case(str(dataset), person, noise, of_person[of_person["noise"] == noise])
+
+
+def _losses(case: Case) -> Any:
+    """Mean loss, a row for each arm and a column for each budget."""
+    return case.rows.pivot_table("loss", "arm", "budget", observed=True, sort=True)
+
+
+def _reference(case: Case) -> float:
+    losses = _losses(case)
+    return losses.loc[_HARE, _MOST] if _HARE in losses.index else math.nan
+
+
+def _lines(case: Case, reference: float) -> list[str]:
+    """The lines of one case; `reference` is HARE's loss after all questions without flips."""
+    last = case.rows[case.rows["budget"] == _MOST]
+    end = last.groupby("arm", observed=True)[[name for name in ("in_region", "questions") if name in last]].mean()
+    lines = []
+    for arm, values in _losses(case).iterrows():
+        shown = [f"{values[budget]:.3f}" for budget in _SHOWN]
+        share = [f"{values[budget] / reference:.2f}" for budget in _SHARES]
+        held = end["in_region"].get(arm, math.nan) if "in_region" in end else math.nan
+        ending = [f"{end['questions'][arm]:.1f}", "" if held != held else f"{held:.2f}"]
+        lines.append(_line([case.dataset, case.name, str(arm), *shown, *share, *ending]))
+    if case.person != "ideal":
+        known = f"{case.rows['best_known'].mean():.3f}"
+        lines.append(_line([case.dataset, case.name, "best known", *[known] * len(_SHOWN), "", "", "", ""]))
+    return lines
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _draw(cases: list[Case], path: Path) -> Path | None:
+    """Plot each case against the number of questions; None without matplotlib."""
+    plt = pyplot()
+    if plt is None:
+        return None
+    columns = list(dict.fromkeys(case.dataset for case in cases))
+    names = list(dict.fromkeys(case.name for case in cases))
+    size = (3 * len(columns), 2.5 * len(names))
+    figure, axes = plt.subplots(len(names), len(columns), figsize=size, squeeze=False)
+    for case in cases:
+        axis = axes[names.index(case.name)][columns.index(case.dataset)]
+        _draw_case(axis, case)
+        if case.dataset == columns[0]:
+            axis.set_ylabel(figures.person_label(case.person), fontsize=8)
+    shown = [axis.get_legend_handles_labels() for axis in axes.flat]
+    legend = {label: line for lines, labels in shown for line, label in zip(lines, labels, strict=True)}
+    figure.legend(legend.values(), legend.keys(), loc="lower center", ncol=len(legend), fontsize=8)
+    figure.tight_layout(rect=(0, 0.1 / len(names), 1, 1))
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    plt.close(figure)
+    return path
+
+
+def _draw_case(axis: Any, case: Case) -> None:
+    """A curve with a band of 95 % for each elicitor, and what is the best one may hope for."""
+    found = figures.summarise(case.rows, ["arm", "budget"], "loss").reset_index()
+    for index, (arm, curve) in enumerate(found.groupby("arm", observed=True, sort=False)):
+        axis.plot(curve["budget"], curve["mean"], color=f"C{index}", label=figures.arm_label(str(arm)))
+        low, high = curve["mean"] - curve["half"], curve["mean"] + curve["half"]
+        axis.fill_between(curve["budget"], low, high, color=f"C{index}", alpha=0.2)
+    axis.set_title(f"{case.dataset}: {case.name}", fontsize=8)
+    axis.set_xlabel("questions", fontsize=7)
+    if case.person == "ideal":
+        axis.set_ylim(0, None)
+        _draw_bits(axis, case)
+        return
+    controls = [name for name, entry in ELICITORS.items() if not entry.asks]
+    worst = found.loc[~found["arm"].isin(controls), "mean"].max()  # a control's loss would compress the others
+    axis.set_ylim(0, 1.3 * worst if worst > 0 else None)
+    axis.axhline(case.rows["best_known"].mean(), color="0.3", linestyle=":", label="best known")
+
+
+def _draw_bits(axis: Any, case: Case) -> None:
+    """What k answers may at best bring: they halve the volume of where the ideal may be, each, or less with flips.
+
+    A length shrinks by the root of the volume in the number of columns that may change.
+    """
+    k = np.arange(1, case.rows["budget"].max() + 1)
+    start = (case.rows["loss"] + case.rows["loss_gain"]).mean()
+    flip = float(case.noise)
+    bits = 1 + sum(p * math.log2(p) for p in (flip, 1 - flip) if p > 0)
+    axis.plot(k, start * 2 ** (-k * bits / case.rows["num_mutable"].iloc[0]), ":", color="0.3", label="k bits")

@@ -1,0 +1,147 @@
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+import benchmarks
+import hare_jax
+from benchmarks import compact, digest, store
+from benchmarks.experiments import runner
+from benchmarks.specs import GradientSpec, SpeedSpec
+from benchmarks.tables import Choice, specs
+
+CHOICE = Choice(("mortgage",), ("linear",), ("wachter",), seeds=(1,), users=5, mode="feasible")
+
+
+def row_of(seed, **figures):
+    return asdict(specs("table1", CHOICE)[0]) | {"seed": seed, "digest": "0"} | figures
+
+
+def test_a_row_is_stored_once_whoever_writes(tmp_path):
+    ours, theirs = store.Store(tmp_path), store.Store(tmp_path)
+    assert ours.append(row_of(1, l1=0.5))
+    assert theirs.append(row_of(2))
+    assert not theirs.append(row_of(1, l1=0.6))
+    assert not ours.append(row_of(2))
+    assert ours.append(row_of(1, l1=0.5) | {"digest": "1"})  # other code may give another figure
+    assert [(row["seed"], row.get("l1"), row["digest"]) for row in store.read_rows(ours.path)] == [
+        (1, 0.5, "0"),
+        (2, None, "0"),
+        (1, 0.5, "1"),
+    ]
+    assert row_of(2) in store.Store(tmp_path)
+
+
+def test_a_line_that_was_cut_off_is_dropped(tmp_path):
+    path = tmp_path / store.WORKING
+    store.Store(tmp_path).append(row_of(1))
+    path.write_bytes(path.read_bytes() + json.dumps(row_of(2)).encode()[:-3])
+    assert len(store.read_rows(path)) == 1
+    again = store.Store(tmp_path)
+    assert row_of(2) not in again
+    assert again.append(row_of(2))
+    assert [row["seed"] for row in store.read_rows(path)] == [1, 2]
+
+
+def test_the_row_of_the_present_code_counts_or_else_the_last():
+    old, new, present = (row_of(1, l1=value, digest=name) for value, name in ((1, "a"), (2, "b"), (3, digest.code())))
+    assert store.latest([old, new]) == [new]
+    assert store.latest([present, old, new]) == store.latest([old, present]) == [present]
+
+
+def test_merged_rows_survive_without_the_working_ones(tmp_path):
+    kept = store.Store(tmp_path)
+    rows = [row_of(seed, l1=seed / 3, ideal_l2=0.25, note=None, digest=digest.code()) for seed in (2, 1)]
+    for row in rows:
+        kept.append(row)
+    kept.merge({"table1", "table2"})
+    first = (tmp_path / "table1.csv").read_text()
+    (tmp_path / store.WORKING).unlink()
+    assert all(row in store.Store(tmp_path) for row in rows)
+    found = store.read_latest(tmp_path)
+    assert [row["seed"] for row in found] == [1, 2]
+    assert found[0]["noise"] == "0"  # text, as in the spec
+    assert found[1]["l1"] == pytest.approx(2 / 3, rel=1e-5)
+    assert "note" not in found[0]
+    compact.write(tmp_path / "table1.csv", "table1", found)
+    assert (tmp_path / "table1.csv").read_text() == first
+    assert not (tmp_path / "table2.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SpeedSpec(dataset="adult", stage="a, b", method="ar", users=1, budget=2, per_round=1, seed=1, device="0"),
+        GradientSpec(experiment="training", dataset="adult", seed=1, users=9, recourse_weight=0.1, device="cpu"),
+    ],
+)
+def test_every_experiment_has_a_key_of_its_own(tmp_path, spec):
+    kept, row = store.Store(tmp_path), asdict(spec) | {"finite": True, "digest": digest.code()}
+    kept.append(row | {"x": 1.5})
+    kept.append(row | {"users": 3})
+    kept.merge({spec.table})
+    assert asdict(spec) in store.Store(tmp_path)
+    assert asdict(spec) | {"seed": 2} not in store.Store(tmp_path)
+    (tmp_path / store.WORKING).unlink()
+    assert row | {"x": 1.5} in store.read_latest(tmp_path, spec.table)
+
+
+def test_the_committed_rows_are_read_and_small():
+    folder = Path(benchmarks.__file__).parent / "results"
+    assert sum(path.stat().st_size for path in folder.glob("*.csv")) < 3e6
+    rows = compact.read(folder / "table9.csv")
+    assert {row["noise"] for row in rows} == {"0", "logistic"}
+    assert all(row["loss"] == row["ideal_l2"] for row in rows)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    copy = tmp_path_factory.mktemp("sources")
+    ignored = shutil.ignore_patterns("results", "__pycache__", "*.csv", "*.npz")
+    for package in (hare_jax, benchmarks):
+        shutil.copytree(Path(package.__file__).parent, copy / package.__name__, ignore=ignored)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        ("hare_jax/space.py", True),
+        ("hare_jax/data/datasets.toml", True),
+        ("benchmarks/experiments/cells.py", True),
+        ("benchmarks/original/paper.py", True),
+        ("benchmarks/specs.py", True),
+        ("benchmarks/pages/render.py", False),
+        ("benchmarks/store.py", False),
+    ],
+)
+def test_an_edit_of_what_computes_changes_the_digest(sources, path, changes):
+    def of():
+        return digest.of(sources / "hare_jax", sources / "benchmarks")
+
+    before, text = of(), (sources / path).read_text()
+    assert before == of()
+    assert path != "hare_jax/space.py" or before == digest.code()  # the copy is the code
+    (sources / path).write_text(text + "# edited\n")
+    assert (of() != before) == changes
+    (sources / path).write_text(text)
+
+
+def test_a_rerun_repeats_what_an_edit_may_have_changed(monkeypatch, tmp_path, capsys):
+    ran = []
+
+    def outcomes(missing, processes):
+        for spec in missing:
+            ran.append(spec)
+            yield spec, {"valid_n": 5, "peak_mib": 1, "digest": digest.code()}
+
+    monkeypatch.setattr(runner, "outcomes", outcomes)
+    wanted = specs("table1", CHOICE)
+    for code, times in (("a", 1), ("a", 1), ("b", 2)):
+        monkeypatch.setattr(digest, "code", lambda code=code: code)
+        assert runner.run(wanted, tmp_path) == 0
+        assert ran == wanted * times
+    assert {row["digest"] for row in store.read_latest(tmp_path)} == {"b"}
+    assert "4 experiments" in capsys.readouterr().err
