@@ -1,13 +1,48 @@
+import gc
 import os
+import tempfile
 
-# Tests compile much and run little: the compiler's full effort would double the time they take.
-os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}".strip()
+# Tests compile much and run little: no optimization, and the older emitters, which compile in half the time.
+FLAGS = (
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", ""))).strip()
 
-import jax
-import pytest
+import pytest  # noqa: E402
 
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_num_cpu_devices", 2)  # what spreads over devices is spread, on any machine
+GC_THRESHOLDS = 50_000, 20, 100  # tracing allocates many objects, few of which are garbage
+
+
+def pytest_configure(config):
+    """Share what is compiled between the processes of this run, and set up JAX in those that run tests."""
+    is_worker = hasattr(config, "workerinput")
+    if not is_worker:
+        share_programs(config)
+    if is_worker or not config.getoption("numprocesses", None):
+        configure_jax()
+
+
+def share_programs(config):
+    folder = tempfile.TemporaryDirectory(prefix="compiled-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+def configure_jax():
+    import jax
+
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_num_cpu_devices", 2)  # what spreads over devices is spread, on any machine
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def pytest_collection_modifyitems(config, items):

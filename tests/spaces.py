@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hare_jax import models
@@ -53,7 +52,8 @@ def widen(tree: Any) -> Any:
 
 
 def array(values: Any) -> np.ndarray:
-    return np.array(jnp.asarray(np.asarray(values)))
+    values = np.asarray(values)
+    return values.astype(jax.dtypes.canonicalize_dtype(values.dtype))
 
 
 def split(seed: int, num: int) -> jax.Array:
