@@ -57,6 +57,8 @@ def generate_each(
 ) -> Recourse:
     """As `generate_all` with parameters for each row: `generate(given, key, logit_fn, x, space)`, leaves (n, ...)."""
 
+    _check_rows(x, space)
+
     def one(row: tuple[Any, Array, Array]) -> Recourse:
         return generate(row[0], row[1], logit_fn, row[2], space)
 

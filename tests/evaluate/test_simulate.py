@@ -58,6 +58,19 @@ def test_one_key_is_split_among_the_rows(problem):
     np.testing.assert_array_equal(found[0].x, found[1].x)
 
 
+def scaled(factor, key, logit_fn, x, space):
+    return towards_one(key, logit_fn, x * factor, space)
+
+
+def test_each_row_has_parameters_of_its_own(problem):
+    logit_fn, x, space = problem
+    factors, keys = np.linspace(0.5, 1, NUM).astype(x.dtype), split(71, NUM)
+    found = jit(partial(simulate.generate_each, scaled))(factors, keys, logit_fn, x, space)
+    for index, key in enumerate(keys):
+        alone = scaled(factors[index], key, logit_fn, x[index], space)
+        np.testing.assert_allclose(found.x[index], alone.x, atol=1e-6)
+
+
 def test_sessions_are_those_of_the_person_s_own_answers(problem, users, base):
     person = "weights"
     logit_fn, x, space = problem
