@@ -56,7 +56,6 @@ def generate_each(
     generate: Callable[..., Recourse], given: Any, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
 ) -> Recourse:
     """As `generate_all` with parameters for each row: `generate(given, key, logit_fn, x, space)`, leaves (n, ...)."""
-
     _check_rows(x, space)
 
     def one(row: tuple[Any, Array, Array]) -> Recourse:
