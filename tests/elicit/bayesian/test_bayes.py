@@ -24,6 +24,7 @@ from hare_jax.elicit import (
     ideals,
     offer,
 )
+from hare_jax.elicit.bayesian.pool import members
 from hare_jax.elicit.bayesian.region import MonteCarlo, inside
 from hare_jax.elicit.candidates import Sampling
 from hare_jax.evaluate import metrics
@@ -117,7 +118,7 @@ def ideals_on_the_boundary(num):
 
 def test_ten_questions_bring_people_nearer_than_ten_of_hare():
     wishes = ideals_on_the_boundary(50)
-    near = replace(SMALL, reach=1.0)  # no ideal here is further away
+    near = replace(SMALL, reach=1.0, probabilities={"ideal": 0.5, "weights": 0.5})  # no ideal is further away
     ours, asked = after_ten(near, split(1, 50), wishes)
     hp = elicit.Hare(sampling=Sampling(num_directions=10))
     theirs, _ = jit(partial(distances, elicit.hare.elicitor, 1))(hp, split(1, 50), wishes)
@@ -130,7 +131,7 @@ def test_new_floats_compile_nothing():
     traces.clear()
     wishes = ideals_on_the_boundary(50)
     for probability, noise, reach in ((0.5, 0.03, 1.0), (0.9, 0.1, 3.0)):
-        hp = replace(SMALL, ideal_probability=probability, noise=noise, reach=reach)
+        hp = replace(SMALL, probabilities={"ideal": probability, "weights": 1 - probability}, noise=noise, reach=reach)
         after_ten(hp, split(1, 50), wishes)
     assert len(traces) <= 1  # none where a test before this one has called it
 
@@ -187,13 +188,13 @@ def test_a_range_that_the_factual_is_outside_of_is_kept_too(opened):
     elicitor, state = opened
     state = tell(elicitor, state, Range(array([0.5, 0.0, 0.0]), jnp.ones(3)))
     state = propose(elicitor, state, split(5, 1)[0])
-    first = np.asarray(state.pool.x)[np.asarray(state.pool.valid), 0]
+    first = np.asarray(members(state.pool).x)[np.asarray(members(state.pool).valid), 0]
     assert np.all((first == X[0]) | (first >= 0.5 - 1e-5))
     assert np.any(first >= 0.5 - 1e-5)
     assert bool(state.best.valid)
     assert float(state.best.x[0]) == X[0] or float(state.best.x[0]) >= 0.5 - 1e-5
     state = tell(elicitor, state, Range(jnp.zeros(3), array([0.3, 1.0, 1.0])))  # nothing is in both
-    assert set(np.asarray(state.pool.x)[np.asarray(state.pool.valid), 0].tolist()) <= {float(X[0])}
+    assert set(np.asarray(members(state.pool).x)[np.asarray(members(state.pool).valid), 0].tolist()) <= {float(X[0])}
 
 
 def test_a_veto_of_a_level_is_one_of_its_category():
@@ -207,8 +208,9 @@ def test_a_veto_of_a_level_is_one_of_its_category():
         return elicitor.propose(elicitor.tell(state, Veto(jnp.array([False, True, False, False]))), keys[1])
 
     state = jax.device_get(after_veto(split(11, 2)))
-    assert state.pool.valid.any()
-    np.testing.assert_array_equal(state.pool.x[state.pool.valid, :3], np.tile(x[:3], (state.pool.valid.sum(), 1)))
+    pool = jax.device_get(members(state.pool))
+    assert pool.valid.any()
+    np.testing.assert_array_equal(pool.x[pool.valid, :3], np.tile(x[:3], (pool.valid.sum(), 1)))
     np.testing.assert_array_equal(state.best.x[:3], x[:3])
     assert state.best.valid
 
@@ -266,7 +268,7 @@ def test_the_dtype_of_the_row_is_kept_under_x64(dtype):
             state, trace = elicit.session(
                 bayesian.elicitor(SMALL), prefers, key, logit_fn, x, base, SPACE, num_proposals=2
             )
-            return state.belief, state.pool.x, trace.x, ideals(state, key)
+            return state.belief, members(state.pool).x, trace.x, ideals(state, key)
 
         floats = [
             leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(held, jax.random.key(0))) if leaf.dtype.kind == "f"
@@ -337,9 +339,9 @@ def test_without_any_recourse_it_asks_nothing():
         ({"lapses": ()}, "lapses: must hold at least one"),
         ({"lapses": (0.7,)}, "lapses: must be above 0 and below 0.5"),
         ({"num_pool": 0}, "num_pool: must be at least 1; got 0"),
-        ({"ideal_probability": 1.5}, "ideal_probability: must be above 0 and below 1; got 1.5"),
+        ({"probabilities": {"ideal": 1.5, "weights": -0.5}}, "probabilities: must be above 0; got -0.5"),
         ({"reach": 0.0}, "reach: must be above 0; got 0.0"),
-        ({"weight_sd": -1.0}, "weight_sd: must be above 0; got -1.0"),
+        ({"priors": {"weights": people.WeightsPrior(sd=-1.0)}}, "weights prior sd: must be above 0; got -1.0"),
     ],
 )
 def test_wrong_hyperparameters_are_named(wrong, message):
