@@ -1,4 +1,4 @@
-"""Elicitors, one file each: ask a person a few questions, recommend the recourse that suits them.
+"""Elicitors, one file each: infer a person's preferences from a few questions, and recommend a recourse.
 
 To add one, write its file and add its line to `ELICITORS`.
 """
@@ -22,19 +22,20 @@ from hare_jax.elicit.base import Trace as Trace
 from hare_jax.elicit.base import run as run
 from hare_jax.elicit.base import session as session
 from hare_jax.elicit.base import session_keys as session_keys
-from hare_jax.elicit.bayesian.bayes import Bayes as Bayes
-from hare_jax.elicit.bayesian.bayes import Choice as Choice
-from hare_jax.elicit.bayesian.bayes import Range as Range
-from hare_jax.elicit.bayesian.bayes import Rating as Rating
-from hare_jax.elicit.bayesian.bayes import Veto as Veto
+from hare_jax.elicit.bayesian.answers import Choice as Choice
+from hare_jax.elicit.bayesian.answers import Range as Range
+from hare_jax.elicit.bayesian.answers import Rating as Rating
+from hare_jax.elicit.bayesian.answers import Veto as Veto
 from hare_jax.elicit.bayesian.bayes import expected_distance as expected_distance
 from hare_jax.elicit.bayesian.bayes import ideal_region as ideal_region
 from hare_jax.elicit.bayesian.bayes import ideals as ideals
 from hare_jax.elicit.bayesian.bayes import offer as offer
+from hare_jax.elicit.bayesian.state import Bayes as Bayes
 from hare_jax.elicit.candidates import Sampling as Sampling
 from hare_jax.elicit.hare import Hare as Hare
 
-_SURE_OF_IDEAL, _SURE_OF_WEIGHTS = 0.95, 0.05  # prior probability of an ideal
+_MOSTLY_IDEAL = {"ideal": 0.95, "weights": 0.05}  # prior probabilities of the kinds of persons
+_MOSTLY_WEIGHTS = {"ideal": 0.05, "weights": 0.95}
 
 ELICITORS: dict[str, Entry] = {
     "random": Entry(random.one_round, Hare, "random", uses_gradients=True, asks=False),
@@ -42,13 +43,13 @@ ELICITORS: dict[str, Entry] = {
     "multi": Entry(hare.many_rounds, Hare, "many rounds", uses_gradients=True),
     "bayes": Entry(bayesian.for_budget, Bayes, "Bayes", uses_gradients=False),
     "bayes_ideal": Entry(
-        partial(bayesian.for_budget, ideal_probability=_SURE_OF_IDEAL),
+        partial(bayesian.for_budget, probabilities=_MOSTLY_IDEAL),
         Bayes,
         "Bayes, sure of ideals",
         uses_gradients=False,
     ),
     "bayes_weights": Entry(
-        partial(bayesian.for_budget, ideal_probability=_SURE_OF_WEIGHTS),
+        partial(bayesian.for_budget, probabilities=_MOSTLY_WEIGHTS),
         Bayes,
         "Bayes, sure of weights",
         uses_gradients=False,

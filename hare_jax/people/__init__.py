@@ -1,4 +1,4 @@
-"""Kinds of people, one file each: what they want and do not say, how they answer, and what their answers tell.
+"""Kinds of persons, one file each: hidden parameters, utility, prior and simulated population; noise; fit; choice.
 
 To add a kind, write its file and add its line to `PERSONS`.
 """
@@ -47,7 +47,7 @@ def draw(
     space: ActionSpace,
     kinds: Sequence[str] = ("ideal", "weights"),
 ) -> dict[str, User]:
-    """Draw somebody at `x` (d,) of each of the `kinds`, rows of `PERSONS`, independently of every other key.
+    """Draw a simulated person of each of the `kinds`, rows of `PERSONS`, for the factual `x` (d,).
 
     Raises:
         ValueError: no such kind.
@@ -59,7 +59,7 @@ def draw(
 
 
 def prefers(kind: str, hidden: Any) -> Partial:
-    """The answers of a person of a `kind`, a row of `PERSONS`, who hides `hidden`: a `Prefers` without noise.
+    """The noiseless answers of a person of `kind`, a row of `PERSONS`, with parameters `hidden`: a `Prefers`.
 
     Raises:
         ValueError: no such kind.

@@ -1,7 +1,7 @@
-"""What a kind of person is: a row of `PERSONS`, and the answers of one simulated person.
+"""A kind of person: a row of `PERSONS`, and the noiseless answers of one simulated person.
 
-Notation: `hidden` is what a person wants and does not say, a pytree of its kind's own shape; `x` (d,) is the factual
-and `z` (d,) a recourse.
+Notation: `hidden` are the parameters of the utility, which an elicitor has to infer: a pytree whose shape the kind
+defines. `x` (d,) is the factual and `z` (d,) a recourse.
 """
 
 from collections.abc import Callable
@@ -19,40 +19,44 @@ DISTANCES = {"near": 0.2, "intermediate": 0.8, "far": 1.5}
 
 @hyperparams
 class Population:
-    """How simulated people are drawn."""
+    """How simulated persons are drawn."""
 
-    distance: float = 1.5  # L2 norm of the perturbation that an ideal starts from: near 0.2, intermediate 0.8, far 1.5
-    num_starts: int = 32  # perturbations tried until one is still refused
+    distance: float = 1.5  # L2 norm of the perturbation that gives an ideal: near 0.2, intermediate 0.8, far 1.5
+    num_starts: int = 32  # perturbations drawn, of which the first refused one is used
     spheres: GrowingSpheres = GrowingSpheres()
 
 
 class User(NamedTuple):
     """One simulated person."""
 
-    hidden: Any  # what `Person.draw` gave
-    valid: Array  # () bool: such a person exists; an ideal, for instance, has to be an accepted recourse
+    hidden: Any  # the parameters drawn by `Person.draw`
+    valid: Array  # () bool: the draw succeeded; an ideal, for instance, has to be an accepted recourse
 
 
 class Person(NamedTuple):
-    """A kind of person: what they hide, and what a recourse is worth to them.
+    """A kind of person: the distribution of the hidden parameters and the utility of a recourse.
 
-    With `features` the utility is linear in what is hidden, `utility(hidden, x, z) = phi . hidden + c`, up to a term
-    that all recourses share, and the Bayesian elicitor can learn it, from `prior` on.
+    With `features` and `prior` the hidden parameters are a vector (d,) and the utility is linear in them,
+    `utility(hidden, x, z) = phi . hidden + c`, up to a term that does not depend on `z`; the Bayesian elicitor then
+    includes the kind in its posterior.
     """
 
     draw: Callable[..., User]  # population, key, logit_fn, x, space -> User
-    utility: Callable[[Any, Array, Array], Array]  # hidden, x, z -> (); of two recourses the higher one is preferred
-    loss: Callable[[Any, Array, Array], Array]  # hidden, x, z -> (); what is reported, 0 or more, the lower the better
+    utility: Callable[[Any, Array, Array], Array]  # hidden, x, z -> (); the higher, the better
+    loss: Callable[[Any, Array, Array], Array]  # hidden, x, z -> (), non-negative; reported, the lower, the better
     label: str  # of the loss, in tables and plots
     features: Callable[[Array, Array], tuple[Array, Array]] | None = None  # x, z -> phi (d,), c ()
     prior: Callable[..., tuple[Array, Array]] | None = None  # hp, x, pool, space, reach -> mean (d,), covariance (d, d)
+    check_prior: Callable[[Any], None] | None = None  # hp of the prior; raises ValueError. None: there is no hp
+    clip: Callable[[Array], Array] | None = None  # hidden (..., d) -> the nearest in its support. None: all of R^d
+    target: Callable[[Array], Array] | None = None  # hidden (d,) -> z (d,) of highest utility. None: no closed form
 
 
 def prefers_by(utility: Partial, key: Array, x: Array, a: Array, b: Array) -> Array:
-    """Whether `a` (d,) has a strictly higher `utility: (x, z) -> ()` than `b` (d,) for someone at `x`: () bool."""
+    """Whether `a` (d,) has a strictly higher `utility: (x, z) -> ()` than `b` (d,) for the factual `x`: () bool."""
     return utility(x, a) > utility(x, b)
 
 
 def reachable(x: Array, lower: Array, upper: Array, reach: Array | float) -> tuple[Array, Array]:
-    """Bounds (d,), (d,) of the box within `reach` of `x` (d,), inside `lower` and `upper` (d,)."""
+    """Bounds (d,), (d,) of the box within `reach` of `x` (d,), intersected with `lower` and `upper` (d,)."""
     return jnp.maximum(lower, x - reach), jnp.minimum(upper, x + reach)

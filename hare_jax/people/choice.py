@@ -1,4 +1,4 @@
-"""Which recourse a person ends up with: exact probabilities over the outcomes of a noisy tournament.
+"""Distribution over the outcomes of a noisy tournament between recourses, exactly.
 
 Of two recourses `a` is preferred with probability `sigmoid(sharpness (cost(b) - cost(a)))` (Bradley and Terry 1952).
 """
@@ -9,9 +9,9 @@ from jax import Array
 
 
 def beats_matrix(cost: Array, sharpness: Array, valid: Array | None = None) -> Array:
-    """Probability (n, n) that recourse i is preferred to j, from what they `cost` (n,): Bradley and Terry's.
+    """Probability (n, n) that recourse i is preferred to j, given the `cost` (n,) of each (Bradley and Terry).
 
-    One that is not `valid` (n,) loses for certain against any other.
+    A recourse that is not `valid` (n,) loses against every valid one with probability 1.
     """
     odds = jax.nn.sigmoid(sharpness * (cost[None, :] - cost[:, None]))
     if valid is None:
@@ -20,11 +20,11 @@ def beats_matrix(cost: Array, sharpness: Array, valid: Array | None = None) -> A
 
 
 def expected_choice(beats: Array) -> Array:
-    """Probability (n,) of each recourse to be the best at the end, exactly.
+    """Probability (n,) that each recourse wins the tournament, exactly.
 
-    Recourse 0 is the best at first, and 1 to n - 1 challenge it in turn: challenger k takes its place from i with the
-    probability `beats[k, i]`, of `beats` (n, n). One scan: after k, `p_i <- p_i (1 - beats[k, i])` for i < k, and
-    `p_k = sum_i p_i beats[k, i]`. It is the mean over all the answers of HARE's one round (TMLR 2025, algorithm 3).
+    Recourse 0 is the first best, and 1 to n - 1 challenge the best in turn: challenger k replaces i with probability
+    `beats[k, i]`, of `beats` (n, n). One scan: after k, `p_i <- p_i (1 - beats[k, i])` for i < k, and
+    `p_k = sum_i p_i beats[k, i]`. It is the expectation over the answers of HARE's one round (TMLR 2025, algorithm 3).
 
     >>> expected_choice(jnp.array([[0.5, 0.75], [0.25, 0.5]])).tolist()
     [0.75, 0.25]
@@ -41,19 +41,19 @@ def expected_choice(beats: Array) -> Array:
 
 
 def expected_recourse(chosen: Array, points: Array) -> Array:
-    """Mean (d,) of the `points` (n, d) under the probabilities `chosen` (n,): a summary, and no recourse itself."""
+    """Mean (d,) of the `points` (n, d) under the probabilities `chosen` (n,); it need not be a recourse itself."""
     return chosen @ points
 
 
 def expected_regret(chosen: Array, cost: Array, valid: Array | None = None) -> Array:
-    """By how much what is chosen costs more, on average, than the cheapest `valid` (n,) recourse: ()."""
+    """Expected cost of the chosen recourse minus that of the cheapest `valid` (n,) one: ()."""
     offered = cost if valid is None else jnp.where(valid, cost, jnp.inf)
     least = jnp.min(offered)
     return chosen @ cost - jnp.where(jnp.isfinite(least), least, jnp.min(cost))
 
 
 def sampled_choice(key: Array, chosen: Array) -> Array:
-    """A draw (n,) of 0 and one 1 with the probabilities `chosen` (n,), and their gradient (straight-through)."""
+    """A one-hot draw (n,) with the probabilities `chosen` (n,), with their gradient (straight-through)."""
     index = jax.random.categorical(key, jnp.log(jax.lax.stop_gradient(chosen)))
     one_hot = jax.nn.one_hot(index, chosen.shape[0], dtype=chosen.dtype)
     return chosen + jax.lax.stop_gradient(one_hot - chosen)

@@ -1,7 +1,7 @@
 """Cost weights from answers: the posterior mode under comparisons, ratings and vetoes, with its Laplace covariance.
 
 Answers follow Bradley and Terry (1952): `a` is preferred to `b` with probability
-`sigmoid(sharpness (cost(b) - cost(a)))`. The fit is differentiable in everything it is given.
+`sigmoid(sharpness (cost(b) - cost(a)))`. The fit is differentiable in all of its arguments.
 """
 
 from functools import partial
@@ -20,38 +20,38 @@ _REACH = 8.0  # s.d. of the prior that a weight's logarithm may move
 
 @hyperparams
 class Prior:
-    """What is known of a person before they answer; the weights are log-normal."""
+    """Prior of the weights, log-normal, and model of the answers."""
 
     centre: float = 0.7  # mean of a weight's logarithm
     spread: float = 1.0  # its s.d.
-    sharpness: float = 10.0  # of the answers: 0 is a coin, infinity never errs
-    rating_sd: float = 0.1  # of a rating, in units of cost
-    veto_weight: float = 1e3  # of a column that they rule out
+    sharpness: float = 10.0  # of the answers: 0 gives random answers, infinity noiseless ones
+    rating_sd: float = 0.1  # s.d. of the error of a rating, in units of cost
+    veto_weight: float = 1e3  # weight of a vetoed column
     num_steps: int = 20  # Newton steps
 
 
 class Answers(NamedTuple):
-    """What one person has said; build it with `answers`. A row of weight 0 is padding."""
+    """The answers of one person; build it with `answers`. A row of weight 0 is padding."""
 
     a: Array  # (n, d) costs of each column's change, of the first recourse of a question
     b: Array  # (n, d) of the second
-    chose_a: Array  # (n,) 1 the first, 0 the second, 1/2 can't tell
+    chose_a: Array  # (n,) 1 the first, 0 the second, 1/2 undecided
     trust: Array  # (n,) weight of the answer
-    rated: Array  # (m, d) costs of each column's change, of a recourse that was rated
-    rating: Array  # (m,) higher is better, in units of cost, from any zero
+    rated: Array  # (m, d) costs of each column's change, of each rated recourse
+    rating: Array  # (m,) higher is better, in units of cost, with any zero
     rated_trust: Array  # (m,) weight of the rating
-    vetoed: Array  # (d,) bool: they will not change this at all
+    vetoed: Array  # (d,) bool: the column must not change
 
 
 class Preferences(NamedTuple):
-    """The weights of one person as far as they are known."""
+    """Posterior of the weights of one person (Laplace approximation)."""
 
-    log_weights: Array  # (d,) the most probable
-    covariance: Array  # (d, d) of the log-weights (Laplace); 0 in a vetoed column
+    log_weights: Array  # (d,) the mode
+    covariance: Array  # (d, d) of the log-weights; 0 in a vetoed column
 
     @property
     def weights(self) -> Array:
-        """The weights themselves, (d,)."""
+        """The weights (d,)."""
         return jnp.exp(self.log_weights)
 
 
@@ -68,28 +68,15 @@ def answers(
     rated_trust: Array | None = None,
     vetoed: Array | None = None,
 ) -> Answers:
-    """What the person at `x` (d,) has said of pairs `a`, `b` (n, d), of `rated` (m, d) recourses and of columns.
+    """Answers for the factual `x` (d,): comparisons of `a` and `b` (n, d), ratings of `rated` (m, d), vetoed columns.
 
-    `chose_a` (n,) is 1 where they rather took the first, 0 where the second, and between them where they were unsure.
-    What is left out was not said; trust is 1 where left out.
+    `chose_a` (n,) is 1 where the first was preferred, 0 where the second, between them where undecided. Arguments left
+    out mean no such answers; `trust` and `rated_trust` are weights, 1 where left out.
 
     Raises:
         ValueError: half of a pair or of a rating is missing, lengths differ, or `chose_a` is not a share.
     """
-    for name, given, partner, needed in (
-        ("b", b, "a", a),
-        ("a", a, "b", b),
-        ("chose_a", chose_a, "a", a),
-        ("a", a, "chose_a", chose_a),
-        ("rating", rating, "rated", rated),
-        ("rated", rated, "rating", rating),
-    ):
-        require((given is None) == (needed is None), name, f"must come with {partner}", given)
-    for name, given, of in (("b", b, a), ("chose_a", chose_a, a), ("trust", trust, a), ("rating", rating, rated)):
-        if given is not None:
-            require(of is not None and len(given) == len(of), name, "must have one for each recourse", jnp.shape(given))
-    share = chose_a is None or holds(lambda share: (share >= 0) & (share <= 1), chose_a)
-    require(share, "chose_a", "must be from 0 to 1", chose_a)
+    _check_answers(a, b, chose_a, trust, rated, rating)
     none = jnp.zeros((0, x.shape[0]), x.dtype)
     costs = jax.vmap(partial(column_costs, hp, x))
     a, b, rated = (none if points is None else points for points in (a, b, rated))
@@ -109,25 +96,24 @@ def answers(
     )
 
 
-def surprise(hp: Prior, said: Answers, log_weights: Array) -> Array:
-    """How improbable the weights (d,) are after what was said: minus the log posterior, up to a constant, ()."""
-    weights = jnp.where(said.vetoed, 0, jnp.exp(log_weights))  # what they rule out is not weighed against the rest
+def negative_log_posterior(hp: Prior, said: Answers, log_weights: Array) -> Array:
+    """Minus the log posterior density of the log-weights (d,), given the answers `said`, up to a constant: ()."""
+    weights = jnp.where(said.vetoed, 0, jnp.exp(log_weights))  # a vetoed column does not enter the comparisons
     lead = hp.sharpness * (said.b @ weights - said.a @ weights)
     chosen = said.chose_a * jax.nn.log_sigmoid(lead) + (1 - said.chose_a) * jax.nn.log_sigmoid(-lead)
     error = said.rating + said.rated @ weights
     total = jnp.sum(said.rated_trust)
     mean = jnp.sum(said.rated_trust * error) / jnp.where(total > 0, total, 1)
-    error = (error - mean) / hp.rating_sd  # the zero of the ratings is theirs
+    error = (error - mean) / hp.rating_sd  # the zero of the ratings is unknown
     prior = jnp.sum(((log_weights - hp.centre) / hp.spread) ** 2)
     return prior / 2 - jnp.sum(said.trust * chosen) + jnp.sum(said.rated_trust * error**2) / 2
 
 
 def fit_preferences(hp: Prior, said: Answers) -> Preferences:
-    """The most probable weights of one person after what they `said`; `vmap` for many, padded to one length.
+    """Posterior mode of the weights of one person, given the answers `said`; `vmap` for many, padded to one length.
 
-    The maximum of the posterior under a log-normal prior, answers that follow Bradley and Terry, and ratings with
-    normal errors; its curvature there gives the covariance. Differentiable in the answers, the recourses that were
-    shown, and the prior.
+    The prior is log-normal, comparisons follow Bradley and Terry, and ratings have normal errors; the inverse Hessian
+    at the mode is the covariance (Laplace). Differentiable in the answers, the recourses shown, and the prior.
 
     >>> said = answers(Objective(), jnp.zeros(2), jnp.eye(2)[:1], jnp.eye(2)[1:], jnp.ones(1))  # 1st column, not 2nd
     >>> weights = jax.jit(fit_preferences)(Prior(), said).weights
@@ -138,9 +124,33 @@ def fit_preferences(hp: Prior, said: Answers) -> Preferences:
     start = jnp.where(said.vetoed, veto, jnp.asarray(centre, said.a.dtype))
     lower, upper = jnp.where(said.vetoed, veto, centre - reach), jnp.where(said.vetoed, veto, centre + reach)
     bounds = (bound.astype(start.dtype) for bound in (lower, upper))
-    log_weights = argmin(partial(surprise, hp, said), start, *bounds, num_steps=hp.num_steps)
-    curvature = jax.jacfwd(jax.grad(partial(surprise, hp, said)))(log_weights)
+    log_weights = argmin(partial(negative_log_posterior, hp, said), start, *bounds, num_steps=hp.num_steps)
+    curvature = jax.jacfwd(jax.grad(partial(negative_log_posterior, hp, said)))(log_weights)
     known = said.vetoed[:, None] | said.vetoed[None, :]
     identity = jnp.eye(start.shape[0], dtype=start.dtype)
     covariance = jnp.linalg.inv(jnp.where(known, identity, curvature))
     return Preferences(log_weights, jnp.where(known, 0, covariance))
+
+
+def _check_answers(
+    a: Array | None,
+    b: Array | None,
+    chose_a: Array | None,
+    trust: Array | None,
+    rated: Array | None,
+    rating: Array | None,
+) -> None:
+    for name, given, partner, needed in (
+        ("b", b, "a", a),
+        ("a", a, "b", b),
+        ("chose_a", chose_a, "a", a),
+        ("a", a, "chose_a", chose_a),
+        ("rating", rating, "rated", rated),
+        ("rated", rated, "rating", rating),
+    ):
+        require((given is None) == (needed is None), name, f"must come with {partner}", given)
+    for name, given, of in (("b", b, a), ("chose_a", chose_a, a), ("trust", trust, a), ("rating", rating, rated)):
+        if given is not None:
+            require(of is not None and len(given) == len(of), name, "must have one for each recourse", jnp.shape(given))
+    share = chose_a is None or holds(lambda share: (share >= 0) & (share <= 1), chose_a)
+    require(share, "chose_a", "must be from 0 to 1", chose_a)

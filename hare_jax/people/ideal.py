@@ -1,4 +1,4 @@
-"""People with a hidden ideal: of two recourses they prefer the one nearer to it.
+"""Persons with a hidden ideal: of two recourses the one nearer to it is preferred.
 
 `utility = -||z - ideal||^2 = 2 z . ideal - ||z||^2 + const` is linear in the ideal. HARE (TMLR 2025), set-up.
 """
@@ -7,20 +7,20 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse
+from hare_jax.base import LogitFn, Recourse, require
 from hare_jax.people.base import Person, Population, User, reachable
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import ActionSpace, bounds, is_category, project
 
-_UNIFORM_VARIANCE = 1 / 12  # of a uniform law, in squared widths
-_BINARY_VARIANCE = 1 / 4  # of a fair coin
+_UNIFORM_VARIANCE = 1 / 12  # of a uniform distribution, in squared widths
+_BINARY_VARIANCE = 1 / 4  # of a Bernoulli variable with probability 1/2
 
 
 def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
     """Draw a hidden ideal for `x` (d,): the recourse nearest to a random point at the population's distance.
 
     HARE (TMLR 2025), experimental set-up. Here the ideal is itself an allowed and accepted recourse, where the original
-    clips it afterwards and never asks the classifier again.
+    clips it afterwards and does not re-evaluate the classifier.
     """
     key_start, key_spheres = jax.random.split(key)
     start, refused = refused_start(hp, key_start, logit_fn, x, space)
@@ -31,8 +31,8 @@ def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionS
 def refused_start(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> tuple[Array, Array]:
     """Perturb the mutable columns of `x` (d,) by a uniform direction of the population's L2 distance.
 
-    The points are projected onto the action space. Returns the first of `num_starts` points that the classifier still
-    refuses, and whether there is one; `x` if not.
+    The points are projected onto the action space. Returns the first of `num_starts` points that the classifier
+    refuses, and whether there is one; `x` if there is none.
     """
     noise = jax.random.uniform(key, (hp.num_starts, x.shape[0]), x.dtype, minval=-1.0)
     noise = jnp.where(space.mutable[None, :], noise, 0)
@@ -57,19 +57,34 @@ def features(x: Array, z: Array) -> tuple[Array, Array]:
     return 2 * z, -jnp.sum(z * z)
 
 
+def target(ideal: Array) -> Array:
+    """The point (d,) of highest utility: the ideal itself."""
+    return ideal
+
+
+def check_prior(hp: None) -> None:
+    """The prior of an ideal has no hyperparameters.
+
+    Raises:
+        ValueError: some are given.
+    """
+    require(hp is None, "ideal prior", "has no hyperparameters", hp)
+
+
 def prior(hp: None, x: Array, pool: Recourse, space: ActionSpace, reach: Array | float) -> tuple[Array, Array]:
     """Mean (d,) and covariance (d, d) of an ideal for `x` (d,), from the `pool` (m, d) of recourses within `reach`.
 
-    They are those of the valid part of the pool. The variance of each column is raised by the second moment about that
-    mean of a uniform law over the box within `reach`, and at least by that of a target point up to `reach` away.
+    They are the moments of the valid members of the pool. To the variance of each mutable column is added the second
+    moment, about that mean, of a uniform distribution over the box within `reach`, or, where larger, the variance per
+    column of a target point up to `reach` away in a random direction.
     """
     lower, upper = reachable(x, *bounds(space, x), reach)
     share = pool.valid / jnp.maximum(jnp.sum(pool.valid), 1).astype(x.dtype)
     mean = jnp.where(jnp.any(pool.valid), share @ pool.x, x)
     centred = pool.x - mean[None, :]
     own = (upper - lower) ** 2 * jnp.where(is_category(space), _BINARY_VARIANCE, _UNIFORM_VARIANCE)
-    target = reach**2 / 3 / jnp.maximum(jnp.sum(space.mutable), 1)  # of a target point, in any direction
-    variance = jnp.maximum(own + ((lower + upper) / 2 - mean) ** 2, target)
+    radial = reach**2 / 3 / jnp.maximum(jnp.sum(space.mutable), 1)  # E[r^2] = reach^2 / 3, over all directions
+    variance = jnp.maximum(own + ((lower + upper) / 2 - mean) ** 2, radial)
     return mean, (centred * share[:, None]).T @ centred + jnp.diag(jnp.where(space.mutable, variance, 0))
 
 
@@ -78,4 +93,13 @@ def prefers_nearer(ideal: Array, key: Array, x: Array, a: Array, b: Array) -> Ar
     return utility(ideal, x, a) > utility(ideal, x, b)
 
 
-PERSON = Person(draw, utility, loss, "distance to ideal", features, prior)
+PERSON = Person(
+    draw=draw,
+    utility=utility,
+    loss=loss,
+    label="distance to ideal",
+    features=features,
+    prior=prior,
+    check_prior=check_prior,
+    target=target,
+)

@@ -1,4 +1,4 @@
-"""Noise of answers: wraps the `Prefers` of a person into one that errs."""
+"""Noise of answers: wraps a noiseless `Prefers` into one with errors."""
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +10,14 @@ from hare_jax.base import Prefers, hyperparams
 
 @hyperparams
 class Noise:
-    """How often an answer is wrong."""
+    """Error rate of answers."""
 
-    flip: float = 0.0  # probability of a flipped answer, where it is not logistic
-    logistic: bool = False  # flips with the probability of `logistic_flipped`
+    flip: float = 0.0  # probability of a flipped answer, unless `logistic`
+    logistic: bool = False  # flip probability of `logistic_flipped`
 
 
 def noisy(hp: Noise, prefers: Prefers) -> Partial:
-    """The answers of `prefers` with noise."""
+    """The `Prefers` whose answers are those of `prefers` with noise."""
     return Partial(logistic_flipped, prefers) if hp.logistic else Partial(flipped, hp.flip, prefers)
 
 

@@ -1,4 +1,4 @@
-"""What a change costs a person: a weighted sum over columns, smooth in the weights and in the recourse.
+"""Cost of a change: a weighted sum over columns, smooth in the weights and in the recourse.
 
 The cost of moving from `x` to `x'` is `sum_j w_j cost_j(x_j, x'_j)` with weights `w` (d,). Everything here is
 differentiable to any order.
@@ -16,17 +16,17 @@ KINDS = ("l1", "squared", "percentile")
 
 @hyperparams
 class Objective:
-    """How a change is charged, and how a refusal is."""
+    """Cost of a change, and penalty of a refusal."""
 
     kind: str = "l1"  # `l1`, `squared` or `percentile`
-    smoothing: float = 1e-2  # changes that are smaller cost their square, in encoded units or quantiles
-    bandwidth: float = 2e-2  # of the quantiles, in encoded units
-    margin: float = MARGIN  # the logit from which on nothing is charged for a refusal
+    smoothing: float = 1e-2  # below it the cost is quadratic, above it linear; in encoded units or quantiles
+    bandwidth: float = 2e-2  # of the smoothed quantiles, in encoded units
+    margin: float = MARGIN  # logit from which on the penalty is 0
     knots: Array | None = None  # (m, d) of `quantile_knots`, for `percentile`
 
 
 def quantile_knots(rows: Array, num_knots: int = 64) -> Array:
-    """Quantiles (m, d) of the columns of `rows` (n, d), evenly spaced: what `percentile` knows of the population."""
+    """Quantiles (m, d) of the columns of `rows` (n, d), at evenly spaced levels, for `percentile`."""
     levels = (jnp.arange(num_knots, dtype=rows.dtype) + 0.5) / num_knots
     return jnp.quantile(rows, levels, axis=0)
 
@@ -34,11 +34,11 @@ def quantile_knots(rows: Array, num_knots: int = 64) -> Array:
 def column_costs(hp: Objective, x: Array, x_cf: Array) -> Array:
     """Cost (d,) of each column's change from `x` (d,) to `x_cf` (d,), before the weights.
 
-    `l1` is `sqrt(change^2 + s^2) - s`, which is |change| where that is much more than s; `squared` is `change^2`;
+    `l1` is `sqrt(change^2 + s^2) - s`, about |change| where that is much larger than s; `squared` is `change^2`;
     `percentile` is `l1` of the shift in the column's quantile (Ustun et al. 2019), smoothed by the bandwidth.
 
     Raises:
-        ValueError: no such kind, `percentile` without knots, or a smoothing of 0 where it has no derivative.
+        ValueError: no such kind, `percentile` without knots, or a smoothing of 0 where the cost is not differentiable.
 
     >>> column_costs(Objective(smoothing=0.0, kind="squared"), jnp.zeros(2), jnp.array([0.5, 2.0])).tolist()
     [0.25, 4.0]
@@ -46,7 +46,7 @@ def column_costs(hp: Objective, x: Array, x_cf: Array) -> Array:
     choose("kind", hp.kind, KINDS)
     if hp.kind == "squared":
         return (x_cf - x) ** 2
-    require(holds(lambda s: s > 0, hp.smoothing), "smoothing", "must be above 0 but for squared", hp.smoothing)
+    require(holds(lambda s: s > 0, hp.smoothing), "smoothing", "must be above 0 except for squared", hp.smoothing)
     change = x_cf - x
     if hp.kind == "percentile":
         require(hp.knots is not None, "knots", "must be given for percentile (see quantile_knots)", hp.knots)
@@ -61,5 +61,5 @@ def objective(hp: Objective, weights: Array, penalty: Array, logit_fn: LogitFn, 
 
 
 def _quantile(hp: Objective, z: Array) -> Array:
-    """Share (d,) of the population below `z` (d,)."""
+    """Smoothed share (d,) of the population below `z` (d,)."""
     return jnp.mean(jax.nn.sigmoid((z[None, :] - hp.knots) / hp.bandwidth), axis=0)  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""People with hidden cost weights: of two recourses they prefer the cheaper one.
+"""Persons with hidden cost weights: of two recourses the cheaper one is preferred.
 
 `utility = -sum_j weights_j |z_j - x_j|` is linear in the weights. HARE (TMLR 2025), table 7.
 """
@@ -7,19 +7,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, holds, hyperparams, require
 from hare_jax.people.base import Person, Population, User
 from hare_jax.space import ActionSpace, weighted_l1
 
-_CENTRES = (0.2, 1.0, 2.0, 3.0, 4.0)  # of a weight's distribution
-_LEAST, _MOST = 0.1, 5.0  # weights
+_CENTRES = (0.2, 1.0, 2.0, 3.0, 4.0)  # of a weight's distribution before clipping
+_LEAST, _MOST = 0.1, 5.0  # support of a weight
 
 
 @hyperparams
 class WeightsPrior:
-    """What is known of a person's cost weights beforehand."""
+    """Gaussian prior of the cost weights, independent over columns."""
 
-    mean: float | Array = 2.1  # of each column's weight; (d,) where the person states which changes are important
+    mean: float | Array = 2.1  # of each column's weight; (d,) where the importance of the columns is known
     sd: float | Array = 1.6
 
 
@@ -31,7 +31,7 @@ def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionS
 def cost_weights(key: Array, x: Array) -> Array:
     """Draw cost weights (d,) for the columns of `x` (d,): `clip(centre + N(0, 1), 0.1, 5)`.
 
-    The centre is one of 0.2, 1, 2, 3 and 4, each as likely. HARE (TMLR 2025), experimental set-up.
+    The centre is uniform on {0.2, 1, 2, 3, 4}. HARE (TMLR 2025), experimental set-up.
     """
     key_centre, key_noise = jax.random.split(key)
     centre = jax.random.choice(key_centre, jnp.array(_CENTRES, x.dtype), x.shape)
@@ -48,6 +48,22 @@ def features(x: Array, z: Array) -> tuple[Array, Array]:
     return -jnp.abs(z - x), jnp.zeros((), z.dtype)
 
 
+def clip(weights: Array) -> Array:
+    """Raise the weights (..., d) to at least 0.1, the lower end of their support."""
+    return jnp.maximum(weights, _LEAST)
+
+
+def check_prior(hp: WeightsPrior | None) -> None:
+    """Check the hyperparameters of `prior`.
+
+    Raises:
+        ValueError: not a `WeightsPrior`, or a standard deviation that is not positive.
+    """
+    if hp is not None:
+        require(isinstance(hp, WeightsPrior), "weights prior", "must be a WeightsPrior", hp)
+        require(holds(lambda sd: sd > 0, hp.sd), "weights prior sd", "must be above 0", hp.sd)
+
+
 def prior(
     hp: WeightsPrior | None, x: Array, pool: Recourse, space: ActionSpace, reach: Array | float
 ) -> tuple[Array, Array]:
@@ -62,4 +78,13 @@ def prefers_cheaper(weights: Array, key: Array, x: Array, a: Array, b: Array) ->
     return utility(weights, x, a) > utility(weights, x, b)
 
 
-PERSON = Person(draw, utility, weighted_l1, "weighted cost", features, prior)
+PERSON = Person(
+    draw=draw,
+    utility=utility,
+    loss=weighted_l1,
+    label="weighted cost",
+    features=features,
+    prior=prior,
+    check_prior=check_prior,
+    clip=clip,
+)

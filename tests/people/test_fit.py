@@ -77,7 +77,7 @@ def test_the_cheapest_recourse_moves_as_finite_differences_say(x64):
 def test_a_kind_that_is_not_there_and_knots_that_are_missing():
     with pytest.raises(ValueError, match="kind: must be one of l1, squared, percentile; got 'l2'"):
         objective.column_costs(Objective(kind="l2"), jnp.zeros(2), jnp.ones(2))
-    with pytest.raises(ValueError, match="smoothing: must be above 0 but for squared; got 0"):
+    with pytest.raises(ValueError, match="smoothing: must be above 0 except for squared; got 0"):
         objective.column_costs(Objective(smoothing=0.0), jnp.zeros(2), jnp.ones(2))
     with pytest.raises(ValueError, match="knots: must be given for percentile"):
         objective.column_costs(Objective(kind="percentile"), jnp.zeros(2), jnp.ones(2))

@@ -1,5 +1,5 @@
-"""Bayesian elicitation: a posterior over what the person wants, and the questions that it asks for."""
+"""Bayesian elicitation: a posterior over the hidden parameters of a person, and the questions chosen by it."""
 
-from hare_jax.elicit.bayesian.bayes import Bayes as Bayes
 from hare_jax.elicit.bayesian.bayes import elicitor as elicitor
 from hare_jax.elicit.bayesian.bayes import for_budget as for_budget
+from hare_jax.elicit.bayesian.state import Bayes as Bayes

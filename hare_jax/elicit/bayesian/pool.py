@@ -1,4 +1,6 @@
-"""Valid recourses to ask about: all over what the person may reach, or around what they are believed to wish for."""
+"""The pool: valid recourses from which questions are chosen, some drawn once, some again for each proposal."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,36 +10,81 @@ from hare_jax.base import LogitFn, Recourse
 from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, project
 
-_BOUNDARY_STEPS = 10  # bisections that bring a wish to the accepted side
+_BOUNDARY_STEPS = 10  # bisections between a target point and its anchor
 
 
-def all_over(
+class Pool(NamedTuple):
+    """The parts of the pool."""
+
+    base: Recourse  # (d,)
+    best: Recourse  # (d,) the recommendation
+    drawn: Recourse  # (num_pool, d) for random target points, at the start
+    local: Recourse  # (., d) for target points drawn from the posterior, for each proposal
+    cheap: Recourse  # (., d) of a local search for each of some utilities drawn from the posterior, for each proposal
+
+
+def members(pool: Pool) -> Recourse:
+    """All recourses of the pool: (m, d)."""
+    return _concatenate(lasting(pool), pool.local, pool.cheap)
+
+
+def lasting(pool: Pool) -> Recourse:
+    """The recourses that do not change with a proposal: (2 + num_pool, d)."""
+    return _prepend(pool.base, _prepend(pool.best, pool.drawn))
+
+
+def with_members(pool: Pool, moved: Recourse) -> Pool:
+    """The pool with other `members` (m, d) in the place of its own."""
+    sizes = [len(part.valid) for part in (pool.drawn, pool.local, pool.cheap)]
+    ends = [2, 2 + sizes[0], 2 + sizes[0] + sizes[1]]
+
+    def rows(part: int | slice) -> Recourse:
+        return Recourse(moved.x[part], moved.valid[part])
+
+    drawn, local, cheap = (rows(slice(a, b)) for a, b in zip(ends, [*ends[1:], None], strict=True))
+    return Pool(rows(0), rows(1), drawn, local, cheap)
+
+
+def start(base: Recourse, drawn: Recourse, num_local: int, num_cheap: int) -> Pool:
+    """The pool before the first proposal: the parts that a proposal draws are not valid yet."""
+    return Pool(base, base, drawn, _invalid(base, num_local), _invalid(base, num_cheap))
+
+
+def draw(
     key: Array, logit_fn: LogitFn, x: Array, base: Recourse, space: ActionSpace, num: int, reach: float, margin: float
 ) -> Recourse:
-    """Recourses (num, d) for `x` (d,): wishes in all directions, up to `reach` away, brought to the accepted side."""
+    """Recourses (num, d) for target points in uniform directions, at distances up to `reach` from `x` (d,)."""
     noise = jax.random.uniform(key, (num, x.shape[0]), x.dtype, -1, 1)
     noise = jnp.where(space.mutable[None, :], noise, 0)
     length = jnp.maximum(jnp.linalg.norm(noise, axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
     radius = reach * (jnp.arange(num, dtype=x.dtype) + 0.5) / num
-    wishes = jax.vmap(lambda move: project(space, x, x + move))(radius[:, None] * noise / length)
-    anchors = put_in_front(base, Recourse(wishes, jax.vmap(logit_fn)(wishes) >= margin))
-    return to_accepted(logit_fn, wishes, anchors, space, margin)
+    targets = jax.vmap(lambda move: project(space, x, x + move))(radius[:, None] * noise / length)
+    anchors = _prepend(base, Recourse(targets, jax.vmap(logit_fn)(targets) >= margin))
+    return to_accepted(logit_fn, targets, anchors, space, margin)
 
 
-def put_in_front(one: Recourse, others: Recourse) -> Recourse:
-    """The recourse `one` (d,) before the `others` (m, d): (m + 1, d)."""
-    return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), one, others)
+def to_accepted(logit_fn: LogitFn, targets: Array, anchors: Recourse, space: ActionSpace, margin: float) -> Recourse:
+    """For each allowed target point (n, d), the first accepted point on the way to the nearest valid anchor (m, d)."""
 
-
-def to_accepted(logit_fn: LogitFn, wishes: Array, anchors: Recourse, space: ActionSpace, margin: float) -> Recourse:
-    """For each of the allowed `wishes` (n, d), the first accepted point on the way to the nearest valid `anchor`."""
-
-    def one(wish: Array) -> Recourse:
-        distance = jnp.where(anchors.valid, jnp.sum((anchors.x - wish[None, :]) ** 2, axis=1), jnp.inf)
+    def one(target: Array) -> Recourse:
+        distance = jnp.where(anchors.valid, jnp.sum((anchors.x - target[None, :]) ** 2, axis=1), jnp.inf)
         near = jnp.argmin(distance)
-        found = boundary(logit_fn, wish, anchors.x[near], space, margin=margin, num_steps=_BOUNDARY_STEPS)
-        wish = jax.lax.optimization_barrier(wish)
-        accepted = logit_fn(wish) >= margin
-        return Recourse(jnp.where(accepted, wish, found.x), accepted | (found.valid & anchors.valid[near]))
+        found = boundary(logit_fn, target, anchors.x[near], space, margin=margin, num_steps=_BOUNDARY_STEPS)
+        target = jax.lax.optimization_barrier(target)  # the point returned is the one evaluated
+        accepted = logit_fn(target) >= margin
+        return Recourse(jnp.where(accepted, target, found.x), accepted | (found.valid & anchors.valid[near]))
 
-    return jax.vmap(one)(wishes)
+    return jax.vmap(one)(targets)
+
+
+def _concatenate(*parts: Recourse) -> Recourse:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def _prepend(one: Recourse, others: Recourse) -> Recourse:
+    """The recourse `one` (d,) before the `others` (m, d): (m + 1, d)."""
+    return _concatenate(jax.tree.map(lambda leaf: leaf[None], one), others)
+
+
+def _invalid(base: Recourse, num: int) -> Recourse:
+    return Recourse(jnp.tile(base.x, (num, 1)), jnp.zeros(num, bool))

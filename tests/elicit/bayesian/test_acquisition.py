@@ -11,8 +11,10 @@ from spaces import array, jit
 
 from hare_jax.base import Recourse
 from hare_jax.elicit.bayesian import posterior as beliefs
-from hare_jax.elicit.bayesian.acquisition import best_pair, utility_scales
+from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS, best_pair, utility_scales
+from hare_jax.elicit.bayesian.posterior import Gaussian, Kinds
 
+KINDS = Kinds(("ideal", "weights"))
 X = array([0.2, 0.7])
 NOISE, LAPSES, NUM_DRAWS = 0.1, (0.01, 0.2), 200_000
 POOL = Recourse(array(np.random.default_rng(1).uniform(0, 1, (6, 2))), np.array([True, True, False, True, True, True]))
@@ -38,14 +40,15 @@ class Learnt(NamedTuple):
 @jit
 def learn(pairs):
     log_prior = jnp.log(jnp.array([0.4, 0.6]))
-    belief = beliefs.init(jnp.array([[0.5, 0.3], [1.0, 2.0]]), PRIOR_COV, log_prior, LAPSES, 4)
+    prior = Gaussian(jnp.array([[0.5, 0.3], [1.0, 2.0]]), PRIOR_COV)
+    belief = beliefs.init(KINDS, prior, log_prior, LAPSES, 4)
 
     def step(belief, pair):
         return beliefs.update(belief, X, *pair, jnp.full(2, 0.05)), None
 
     belief = jax.lax.scan(step, belief, pairs)[0]
-    scale = jnp.repeat(utility_scales(PRIOR_COV, X, POOL), len(LAPSES))
-    return Learnt(belief, beliefs.weight(belief), scale, *jax.vmap(partial(beliefs.features, X))(POOL.x))
+    scale = jnp.repeat(utility_scales(KINDS, PRIOR_COV, X, POOL), len(LAPSES))
+    return Learnt(belief, beliefs.weight(belief), scale, *jax.vmap(partial(beliefs.features, KINDS, X))(POOL.x))
 
 
 def utilities_of_people(learnt):
@@ -61,7 +64,7 @@ def entropy(chance):
     return -xlogy(chance, chance) - xlogy(1 - chance, 1 - chance)
 
 
-@pytest.mark.parametrize("acquisition", TOLD)
+@pytest.mark.parametrize("acquisition", ACQUISITIONS)
 def test_the_pair_brings_most_by_simulation(acquisition):
     learnt = jax.device_get(learn(array(TOLD[acquisition])))
     (belief, weight, scale, phi, _), valid = learnt, POOL.valid

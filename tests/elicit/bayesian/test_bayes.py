@@ -40,6 +40,7 @@ from hare_jax.elicit import (
     ideals,
     offer,
 )
+from hare_jax.elicit.bayesian.pool import members
 from hare_jax.elicit.bayesian.region import MonteCarlo, inside
 from hare_jax.elicit.candidates import Sampling
 from hare_jax.evaluate import metrics
@@ -48,7 +49,8 @@ from hare_jax.space import action_space
 
 NUM, NUM_QUESTIONS = 40, 6
 TRUTH, UNSURE, ALWAYS_A = range(3)  # how people answer
-SMALL = Bayes(num_pool=24, num_local=8, num_cheap=2, max_questions=12)
+EVEN = {"ideal": 0.5, "weights": 0.5}
+SMALL = Bayes(num_pool=24, num_local=8, num_cheap=2, max_questions=12, probabilities=EVEN)
 SESSION = bayesian.elicitor(SMALL)
 
 
@@ -66,7 +68,7 @@ tell, tells = counting(jax.vmap(lambda elicitor, state, answer: elicitor.tell(st
 @partial(jax.vmap, in_axes=(None, 0, 0))
 def learn(elicitor, state, answer):
     """As `tell`, without the search for the next recommendation: nothing here depends on it, so it isn't compiled."""
-    return elicitor.tell(state, answer)._replace(pool=state.pool, best=state.best)
+    return elicitor.tell(state, answer)._replace(pool=state.pool)
 
 
 @jit
@@ -93,6 +95,12 @@ def few_ideals(state, key):
 @jit
 def believed(state, key, point):
     return expected_distance(state, key), inside(ideal_region(state, key), point)
+
+
+@jit
+@jax.vmap
+def pool_of(state):
+    return members(state.pool)
 
 
 def keys(seed):
@@ -200,8 +208,8 @@ def test_new_floats_compile_nothing():
         return len(starts), len(proposes), len(tells)
 
     before = count()
-    assert count(ideal_probability=0.5, noise=0.03, reach=1.0) == before
-    assert count(ideal_probability=0.9, noise=0.1, reach=3.0) == before
+    assert count(probabilities=EVEN, noise=0.03, reach=1.0) == before
+    assert count(probabilities={"ideal": 0.9, "weights": 0.1}, noise=0.1, reach=3.0) == before
 
 
 @pytest.fixture(scope="module")
@@ -237,14 +245,16 @@ def test_a_range_is_kept(opened):
 def test_a_range_that_the_factual_is_outside_of_is_kept_too(opened):
     state = tell(SESSION, opened, Range(everybody(wide(0.5, 0.0, 0.0)), everybody(np.ones_like(X))))
     state = jax.device_get(propose(SESSION, state, keys(5)))
-    valid, first = state.pool.valid, state.pool.x[..., 0]
+    pool = jax.device_get(pool_of(state))
+    valid, first = pool.valid, pool.x[..., 0]
     assert np.all(((first == X[0]) | (first >= 0.5 - 1e-5))[valid])
     assert np.all(np.any(valid & (first >= 0.5 - 1e-5), axis=1))
     assert np.all(state.best.valid)
     assert np.all((state.best.x[:, 0] == X[0]) | (state.best.x[:, 0] >= 0.5 - 1e-5))
     nothing = Range(everybody(np.zeros_like(X)), everybody(wide(0.3, 1.0, 1.0)))  # nothing is in both
     state = jax.device_get(tell(SESSION, state, nothing))
-    assert set(state.pool.x[state.pool.valid, 0].tolist()) <= {float(X[0])}
+    pool = jax.device_get(pool_of(state))
+    assert set(pool.x[pool.valid, 0].tolist()) <= {float(X[0])}
 
 
 def test_a_veto_of_a_level_is_one_of_its_category():
@@ -257,8 +267,9 @@ def test_a_veto_of_a_level_is_one_of_its_category():
     state = start(SESSION, keys(11), problems, everybody(Recourse(base, np.array(True))))
     state = tell(SESSION, state, Veto(everybody(np.arange(WIDTH) == 7)))
     state = jax.device_get(propose(SESSION, state, keys(12)))
-    assert np.all(state.pool.valid.any(axis=1))
-    kept = state.pool.x[state.pool.valid][:, levels]
+    pool = jax.device_get(pool_of(state))
+    assert np.all(pool.valid.any(axis=1))
+    kept = pool.x[pool.valid][:, levels]
     np.testing.assert_array_equal(kept, np.broadcast_to(X[levels], kept.shape))
     np.testing.assert_array_equal(state.best.x[:, levels], everybody(X[levels]))
     assert state.best.valid.all()
@@ -316,7 +327,7 @@ def test_the_dtype_of_the_row_is_kept_under_x64(dtype):
             state, trace = elicit.session(
                 SESSION, prefers, key, models.classifier(params), x, base, space, num_proposals=2
             )
-            return state.belief, state.pool.x, trace.x, ideals(state, key)
+            return state.belief, members(state.pool).x, trace.x, ideals(state, key)
 
         leaves = jax.tree.leaves(jax.eval_shape(held, jax.random.key(0), x, params, ideal, SPACE))
     assert {leaf.dtype for leaf in leaves if leaf.dtype.kind == "f"} == {np.dtype(dtype)}
@@ -377,9 +388,9 @@ def test_without_any_recourse_it_asks_nothing():
         ({"lapses": ()}, "lapses: must hold at least one"),
         ({"lapses": (0.7,)}, "lapses: must be above 0 and below 0.5"),
         ({"num_pool": 0}, "num_pool: must be at least 1; got 0"),
-        ({"ideal_probability": 1.5}, "ideal_probability: must be above 0 and below 1; got 1.5"),
+        ({"probabilities": {"ideal": 1.5, "weights": -0.5}}, "probabilities: must be above 0; got -0.5"),
         ({"reach": 0.0}, "reach: must be above 0; got 0.0"),
-        ({"weight_sd": -1.0}, "weight_sd: must be above 0; got -1.0"),
+        ({"priors": {"weights": people.WeightsPrior(sd=-1.0)}}, "weights prior sd: must be above 0; got -1.0"),
     ],
 )
 def test_wrong_hyperparameters_are_named(wrong, message):

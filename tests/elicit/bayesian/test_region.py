@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import norm
 from spaces import array, jit, split
 
+from hare_jax.elicit.bayesian import linalg, region
 from hare_jax.elicit.bayesian import posterior as beliefs
-from hare_jax.elicit.bayesian import region
+from hare_jax.elicit.bayesian.posterior import Gaussian, Kinds
 from hare_jax.space import action_space, allows
 
 X = array([0.2, 0.7])
@@ -25,7 +26,8 @@ def learnt(pairs, tied=False):
 
 @jit
 def init():
-    return beliefs.init(jnp.stack([MEAN] * 2), jnp.stack([COV] * 2), jnp.zeros(2), (LAPSE,), 8)
+    prior = Gaussian(jnp.stack([MEAN] * 2), jnp.stack([COV] * 2))
+    return beliefs.init(Kinds(("weights", "ideal")), prior, jnp.zeros(2), (LAPSE,), 8)  # in any order
 
 
 @jit
@@ -36,7 +38,7 @@ def update(belief, a, b, tied):
 @jit
 def draws(key, belief, mean, cov, space):
     hp = region.MonteCarlo(num_draws=1500, num_temperatures=6, num_moves=2)
-    return region.draw_ideals(hp, key, belief, (mean, cov), X, space)
+    return region.draw_ideals(hp, key, beliefs.of_kind(belief, "ideal"), Gaussian(mean, cov), X, space)
 
 
 def exact(pairs, tied=False):
@@ -103,6 +105,6 @@ def test_whitening():
     rng = np.random.default_rng(3)
     raw = rng.normal(size=(5, 5))
     cov, mutable = array(raw @ raw.T), np.array([True, False, True, True, True])
-    whiten = jit(region.whitening)(cov, mutable)
+    whiten = jit(linalg.whitening)(cov, mutable)
     part = np.where(np.asarray(mutable)[:, None] & np.asarray(mutable)[None, :], cov, 0)
     np.testing.assert_allclose(whiten @ part @ whiten.T, np.diag(np.asarray(mutable, float)), atol=1e-4)

@@ -1,0 +1,112 @@
+"""What each type of answer does to a session: comparisons update the posterior, vetoes and ranges the action space."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hare_jax.base import Recourse
+from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Question
+from hare_jax.elicit.bayesian import answers, pool, posterior
+from hare_jax.elicit.bayesian.answers import Answer, Choice, Range, Rated, Rating, Veto, in_ranges
+from hare_jax.elicit.bayesian.state import Bayes, State
+from hare_jax.space import project, same_feature
+
+_LEAST_VARIANCE = 1e-12
+
+
+def learn(hp: Bayes, state: State, answer: Answer) -> State:
+    """Update the session by an `answer`.
+
+    Raises:
+        ValueError: see `answers.check`.
+    """
+    answers.check(answer, len(state.x))
+    return _LEARN.get(type(answer), _learn_comparison)(hp, state, answer)
+
+
+def _learn_comparison(hp: Bayes, state: State, answer: Array) -> State:
+    """The answer to the question shown, which is then no longer asked."""
+    shown, first = state.question, answer == PREFERS_A
+    a, b = jnp.where(first, shown.a, shown.b), jnp.where(first, shown.b, shown.a)
+    state = _compare(hp, state, a, b, shown.asked, answer == CANNOT_TELL)
+    return state._replace(question=shown._replace(asked=jnp.zeros_like(shown.asked)))
+
+
+def _learn_choice(hp: Bayes, state: State, answer: Choice) -> State:
+    (options, valid), chosen = jax.tree.map(jnp.asarray, answer)
+    told = valid & (jnp.arange(len(options)) != chosen)
+    return _compare_all(hp, state, jnp.broadcast_to(options[chosen], options.shape), options, told)
+
+
+def _learn_rating(hp: Bayes, state: State, answer: Rating) -> State:
+    """Two comparisons: with the worst and with the best recourse rated before, where there is one."""
+    new = jax.tree.map(lambda leaf: jnp.asarray(leaf, state.x.dtype), answer)
+    rated = state.rated
+    above, below = new.value > rated.worst.value, new.value < rated.best.value
+    a, b = jnp.stack([new.x, rated.best.x]), jnp.stack([rated.worst.x, new.x])
+    state = _compare_all(hp, state, a, b, rated.any & jnp.stack([above, below]))
+    worst = _select(rated.any & (new.value >= rated.worst.value), rated.worst, new)
+    best = _select(rated.any & (new.value <= rated.best.value), rated.best, new)
+    return state._replace(rated=Rated(jnp.ones_like(rated.any), worst, best))
+
+
+def _learn_veto(hp: Bayes, state: State, answer: Veto) -> State:
+    vetoed = jnp.any(same_feature(state.space) & answer.columns[None, :], axis=1)
+    return _restrict(hp, state._replace(space=state.space._replace(mutable=state.space.mutable & ~vetoed)))
+
+
+def _learn_range(hp: Bayes, state: State, answer: Range) -> State:
+    """Intersect the ranges; the bounds of the space follow, except those of a category's levels."""
+    space = state.space
+    ranges = Range(jnp.maximum(state.ranges.lower, answer.lower), jnp.minimum(state.ranges.upper, answer.upper))
+    lower = jnp.where(space.group >= 0, space.lower, jnp.clip(ranges.lower, space.lower, space.upper))
+    upper = jnp.where(space.group >= 0, space.upper, jnp.clip(ranges.upper, lower, space.upper))
+    return _restrict(hp, state._replace(ranges=ranges, space=space._replace(lower=lower, upper=upper)))
+
+
+_LEARN: dict[type, Callable[[Bayes, State, Any], State]] = {
+    Choice: _learn_choice,
+    Rating: _learn_rating,
+    Veto: _learn_veto,
+    Range: _learn_range,
+}
+
+
+def _compare_all(hp: Bayes, state: State, a: Array, b: Array, told: Array) -> State:
+    """Learn, for each pair that was `told` (n,), that `a` (n, d) is preferred to `b` (n, d)."""
+    return jax.lax.scan(lambda state, pair: (_compare(hp, state, *pair), None), state, (a, b, told))[0]
+
+
+def _compare(hp: Bayes, state: State, a: Array, b: Array, told: Array, tied: Array | bool = False) -> State:
+    """Learn, if it was `told`, that `a` (d,) is preferred to `b` (d,), or that they are `tied`."""
+    noise = jnp.where(tied, hp.indifference, hp.noise) * _prior_sd(state, a, b)
+    belief = posterior.update(state.belief, state.x, a, b, noise, hp.num_sweeps, tied)
+    return state._replace(belief=_select(told, belief, state.belief))
+
+
+def _prior_sd(state: State, a: Array, b: Array) -> Array:
+    """Prior s.d. (k,) of the difference of the utilities of `a` (d,) and `b` (d,)."""
+    kinds = state.belief.kinds
+    change = posterior.features(kinds, state.x, a)[0] - posterior.features(kinds, state.x, b)[0]
+    variance = jnp.einsum("pd,pde,pe->p", change, state.prior.cov, change)
+    return jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
+
+
+def _restrict(hp: Bayes, state: State) -> State:
+    """Project the pool onto a smaller action space and evaluate it again; the question shown is withdrawn."""
+
+    def move(point: Array) -> Recourse:
+        inside = project(state.space, state.x, point)
+        valid = (state.logit_fn(inside) >= hp.margin) & in_ranges(state.ranges, state.x, inside)
+        return Recourse(inside, valid)
+
+    moved = pool.with_members(state.pool, jax.vmap(move)(pool.members(state.pool).x))
+    nothing = Question(moved.best.x, moved.best.x, jnp.array(False))
+    return state._replace(pool=moved, question=nothing)
+
+
+def _select(which: Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda new, old: jnp.where(which, new, old), new, old)

@@ -1,0 +1,122 @@
+"""Hyperparameters and state of a Bayesian session."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hare_jax.base import LogitFn, Recourse, choose, holds, hyperparams, is_known, require
+from hare_jax.elicit.base import Question
+from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS
+from hare_jax.elicit.bayesian.answers import Range, Rated
+from hare_jax.elicit.bayesian.pool import Pool
+from hare_jax.elicit.bayesian.posterior import Belief, Gaussian, Kinds
+from hare_jax.people import PERSONS
+from hare_jax.solvers.boundary import MARGIN
+from hare_jax.solvers.local_search import LocalSearch
+from hare_jax.space import ActionSpace
+
+_SUM_TOLERANCE = 1e-5  # of probabilities in float32
+_POSITIVE = ("noise", "indifference", "reach")
+_COUNTS = ("num_pool", "num_local", "num_cheap", "num_favourites", "max_questions", "questions_per_proposal")
+
+
+@hyperparams
+class Bayes:
+    """Prior, model of the answers, and compute budget."""
+
+    probabilities: dict[str, float] | None = None  # prior of the kinds, rows of PERSONS; None: uniform over the linear
+    priors: dict[str, Any] | None = None  # hyperparameters of `Person.prior` by kind, e.g. people.WeightsPrior
+    lapses: tuple[float, ...] = (0.005, 0.1)  # lapse rates of the answers, equally probable
+    noise: float = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.
+    indifference: float = 0.1  # s.d. of the difference of utilities in a tie, relative as `noise`
+    reach: float = 2.0  # largest L2 distance of target points from the factual
+    acquisition: str = "utility"  # "utility" of the better of a pair, or "information" about theta
+    least_gain: float = -1e9  # least acquisition value of a question, in nats or prior s.d. of the pool's utilities
+    num_pool: int = 64  # recourses drawn at the start
+    num_local: int = 24  # recourses a proposal, near draws of the target point, for each kind with one
+    num_cheap: int = 8  # recourses a proposal, searched by drawn utilities, for each kind without a target point
+    num_favourites: int = 8  # members of highest expected utility, one of which is in each question
+    max_questions: int = 32  # answers that a session can hold
+    questions_per_proposal: int = 1
+    num_sweeps: int = 1  # of expectation propagation, after each answer
+    search: LocalSearch = LocalSearch(num_first=8, num_starts=1, num_rounds=6, num_rays=8)  # of the recommendation
+    short_search: LocalSearch = LocalSearch(
+        num_first=2, num_starts=1, num_rounds=2, num_rays=4
+    )  # of each drawn utility
+    margin: float = MARGIN  # the least logit of a recourse
+
+
+class State(NamedTuple):
+    """A session."""
+
+    logit_fn: LogitFn
+    x: Array  # (d,)
+    space: ActionSpace
+    ranges: Range
+    key: Array  # its data, (2,) uint32 of most generators, which can be saved
+    belief: Belief
+    prior: Gaussian  # (k, d), (k, d, d) of theta, for each kind
+    pool: Pool
+    question: Question
+    rated: Rated
+
+    @property
+    def best(self) -> Recourse:
+        """The recommendation."""
+        return self.pool.best
+
+
+def kinds_of(hp: Bayes) -> Kinds:
+    """The kinds that the posterior covers, in the order of `PERSONS`."""
+    linear = [kind for kind, person in PERSONS.items() if person.features is not None and person.prior is not None]
+    return Kinds(tuple(kind for kind in linear if hp.probabilities is None or kind in hp.probabilities))
+
+
+def log_prior(hp: Bayes) -> Array:
+    """Log prior probability (k,) of each kind."""
+    names = kinds_of(hp).names
+    equal = dict.fromkeys(names, 1 / len(names))
+    probabilities = equal if hp.probabilities is None else hp.probabilities
+    return jnp.log(jnp.stack([jnp.asarray(probabilities[kind]) for kind in names]))
+
+
+def check(hp: Bayes) -> None:
+    """Check the hyperparameters.
+
+    Raises:
+        ValueError: one of them is out of its range.
+    """
+    choose("acquisition", hp.acquisition, ACQUISITIONS)
+    require(len(hp.lapses) > 0, "lapses", "must hold at least one", hp.lapses)
+    require(all(0 < lapse < 0.5 for lapse in hp.lapses), "lapses", "must be above 0 and below 0.5", hp.lapses)
+    for name in _POSITIVE:
+        require(holds(lambda value: value > 0, getattr(hp, name)), name, "must be above 0", getattr(hp, name))
+    for name in _COUNTS:
+        require(getattr(hp, name) > 0, name, "must be at least 1", getattr(hp, name))
+    _check_probabilities(hp.probabilities)
+    _check_priors(hp)
+
+
+def _check_probabilities(probabilities: dict[str, float] | None) -> None:
+    if probabilities is None:
+        return
+    linear = kinds_of(Bayes()).names
+    for kind, probability in probabilities.items():
+        choose("probabilities", kind, linear)
+        require(holds(lambda p: p > 0, probability), "probabilities", "must be above 0", probability)
+    if is_known(probabilities):
+        total = float(np.sum(np.asarray(jax.tree.leaves(probabilities))))
+        require(abs(total - 1) < _SUM_TOLERANCE, "probabilities", "must sum to 1", probabilities)
+
+
+def _check_priors(hp: Bayes) -> None:
+    names = kinds_of(hp).names
+    for kind, given in (hp.priors or {}).items():
+        choose("priors", kind, names)
+        check_prior = PERSONS[kind].check_prior
+        require(check_prior is not None or given is None, "priors", f"{kind} has no hyperparameters", given)
+        if check_prior is not None:
+            check_prior(given)

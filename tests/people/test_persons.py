@@ -1,0 +1,163 @@
+"""What every row of `PERSONS` has to keep: utility, loss, features, prior and simulated draws agree."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from spaces import WIDTH, array, counting, jit, random_problems, row, split, widen
+
+from hare_jax import models
+from hare_jax.base import Recourse
+from hare_jax.people import PERSONS, Population, prefers
+from hare_jax.recourse.growing_spheres import GrowingSpheres
+from hare_jax.space import project
+
+NUM, NUM_POINTS, REACH = 24, 32, 2.0
+POPULATION = Population(spheres=GrowingSpheres(num_samples=16, num_attempts=2))
+LINEAR = [kind for kind, person in PERSONS.items() if person.features is not None]
+LEAST_INSIDE = 0.9  # of hidden parameters within `MOST_SD` prior s.d.s, column by column
+MOST_SD = 3.0
+
+
+def draw_users(hp, keys, problems):
+    """All kinds in one program."""
+
+    def one(key, problem):
+        args = models.classifier(problem.params), problem.x, problem.space
+        return {kind: person.draw(hp, key, *args) for kind, person in PERSONS.items()}
+
+    return jax.vmap(one)(keys, problems)
+
+
+DRAW, TRACES = counting(draw_users)
+
+
+@jit
+def evaluate(users, problems, points):
+    """Of each kind, for each user: utility, loss, phi . hidden + c (n, m), answers (n, m - 1), and the prior."""
+
+    def one(users, problem, points):
+        space, x = problem.space, problem.x
+        logit_fn, key = models.classifier(problem.params), jax.random.key(0)
+        points = jax.vmap(lambda z: project(space, x, z))(points)
+        pool = Recourse(points, jax.vmap(logit_fn)(points) >= 0)
+        found = {}
+        for kind, person in PERSONS.items():
+            hidden = users[kind].hidden
+            each = jax.vmap(lambda z, hidden=hidden, person=person: (
+                person.utility(hidden, x, z), person.loss(hidden, x, z)))(points)  # fmt: skip
+            answers = jax.vmap(lambda a, b, kind=kind, hidden=hidden: prefers(kind, hidden)(key, x, a, b))
+            found[kind] = {"utility": each[0], "loss": each[1], "a rather than b": answers(points[1:], points[:-1])}
+            if person.features is not None:
+                phi, c = jax.vmap(lambda z, person=person: person.features(x, z))(points)
+                prior = person.prior(None, x, pool, space, jnp.asarray(REACH, x.dtype))
+                found[kind] |= {"linear": phi @ hidden + c, "mean": prior[0], "cov": prior[1]}
+        return found
+
+    return jax.vmap(one, in_axes=(0, 0, None))(users, problems, points)
+
+
+@pytest.fixture(scope="module")
+def problems():
+    return random_problems(0, NUM)
+
+
+@pytest.fixture(scope="module")
+def users(problems):
+    return jax.device_get(DRAW(POPULATION, split(1, NUM), problems))
+
+
+@pytest.fixture(scope="module")
+def found(users, problems):
+    points = array(np.random.default_rng(2).uniform(-0.2, 1.2, (NUM_POINTS, WIDTH)))
+    return jax.device_get(evaluate(users, problems, points))
+
+
+@pytest.mark.parametrize("kind", PERSONS)
+def test_draws_are_finite_and_some_succeed(kind, users):
+    for leaf in jax.tree.leaves(users[kind].hidden):
+        assert np.isfinite(leaf).all()
+    assert users[kind].valid.dtype == bool
+    assert users[kind].valid.mean() > 0.2
+
+
+def test_the_same_key_gives_the_same_draw_in_one_program(users, problems):
+    before = len(TRACES)
+    again = jax.device_get(DRAW(POPULATION, split(1, NUM), problems))
+    others = jax.device_get(DRAW(POPULATION, split(2, NUM), problems))
+    assert len(TRACES) == before == 1
+    jax.tree.map(np.testing.assert_array_equal, again, users)
+    for kind in PERSONS:
+        pairs = zip(jax.tree.leaves(others[kind].hidden), jax.tree.leaves(users[kind].hidden), strict=True)
+        assert any(np.any(other != first) for other, first in pairs), kind
+
+
+@pytest.mark.parametrize("kind", PERSONS)
+def test_the_recourse_of_higher_utility_is_preferred(kind, found):
+    utility = found[kind]["utility"]
+    assert np.isfinite(utility).all()
+    np.testing.assert_array_equal(found[kind]["a rather than b"], utility[:, 1:] > utility[:, :-1])
+
+
+@pytest.mark.parametrize("kind", PERSONS)
+def test_the_loss_is_not_negative_and_falls_as_the_utility_rises(kind, found):
+    utility, loss = found[kind]["utility"], found[kind]["loss"]
+    assert np.isfinite(loss).all()
+    assert np.all(loss >= 0)
+    order = np.argsort(utility, axis=1)
+    assert np.all(np.diff(np.take_along_axis(loss, order, axis=1), axis=1) <= 1e-5)
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_the_features_give_the_utility_up_to_one_constant(kind, found):
+    rest = found[kind]["utility"] - found[kind]["linear"]
+    scale = 1 + np.abs(found[kind]["utility"]).max()
+    assert np.ptp(rest, axis=1).max() <= 1e-5 * scale
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_the_prior_is_a_gaussian_that_covers_the_draws(kind, found, users, problems):
+    mean, cov, (hidden, valid) = found[kind]["mean"], found[kind]["cov"], users[kind]
+    assert mean.shape == (NUM, WIDTH)
+    assert cov.shape == (NUM, WIDTH, WIDTH)
+    np.testing.assert_allclose(cov, np.swapaxes(cov, 1, 2), atol=1e-6)
+    assert np.linalg.eigvalsh(cov.astype(float)).min() >= -1e-6
+    variance = np.diagonal(cov, axis1=1, axis2=2)
+    away = np.abs(hidden - mean) <= MOST_SD * np.sqrt(variance) + 1e-5
+    varies = valid[:, None] & problems.space.mutable
+    assert away[varies].mean() > LEAST_INSIDE
+    if PERSONS[kind].target is not None:  # a target point shares the immutable columns of the factual
+        fixed = ~problems.space.mutable
+        np.testing.assert_allclose(variance[fixed], 0, atol=1e-10)
+        np.testing.assert_allclose(mean[fixed], problems.x[fixed], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_clipped_draws_are_draws(kind, users):
+    """The support that `clip` moves into holds all simulated persons."""
+    clip = PERSONS[kind].clip
+    if clip is not None:
+        np.testing.assert_array_equal(clip(users[kind].hidden), users[kind].hidden)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LINEAR if PERSONS[kind].target is not None])
+def test_the_target_has_the_highest_utility(kind, users, found, problems):
+    person, hidden = PERSONS[kind], users[kind].hidden
+    at_target = jax.vmap(lambda hidden, x: person.utility(hidden, x, person.target(hidden)))(hidden, problems.x)
+    assert np.all(np.asarray(at_target)[:, None] >= found[kind]["utility"])
+
+
+def test_float32_is_kept_under_x64(problems):
+    """Beside a space of float64."""
+    space, x, params = row(problems, 0)
+    with jax.enable_x64(True):
+        for kind, person in PERSONS.items():
+            user = jax.eval_shape(
+                person.draw, Population(), jax.random.key(0), models.classifier(params), x, widen(space)
+            )
+            kept = [user.hidden]
+            if person.features is not None:
+                pool = Recourse(np.stack([x, x]), np.array([True, False]))
+                kept.append(jax.eval_shape(person.features, x, x))
+                kept.append(jax.eval_shape(person.prior, None, x, pool, widen(space), REACH))
+            assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {x.dtype}, kind
