@@ -59,7 +59,7 @@ class Prefers(Protocol):
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-def hyperparams(cls: type[T]) -> type[T]:
+def pytree_dataclass(cls: type[T]) -> type[T]:
     """Make `cls` a frozen keyword-only dataclass that is a pytree.
 
     Fields annotated `int`, `bool`, `str` or `tuple` are static: they set a shape or a length, and a new value

@@ -24,7 +24,7 @@ from benchmarks.timing import Timed, compile_quickly, run_fields, timed
 from hare_jax import people
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.evaluate.simulate import Sessions
-from hare_jax.people.fit import Prior, answers, fit_preferences
+from hare_jax.people.fit import Comparisons, Prior, answers, fit_preferences
 from hare_jax.people.objective import Objective
 from hare_jax.recourse import least_cost
 from hare_jax.solvers.boundary import boundary
@@ -123,7 +123,7 @@ def _learnt_weights(
         a, b = shown.x[:, 0], shown.x[:, 1]
         chose = partial(people.prefers_cheaper, weights, key_answers, x)
         trust = jnp.all(shown.valid, axis=1).astype(x.dtype)
-        said = answers(Objective(), x, a, b, jax.vmap(chose)(a, b), trust)
+        said = answers(Objective(), x, Comparisons(a, b, jax.vmap(chose)(a, b), trust))
         return fit_preferences(Prior(), said).weights, jnp.sum(trust)
 
     return jax.vmap(one)((keys, x, weights))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Prefers, Recourse, as_partial, check_row, hyperparams
+from hare_jax.base import LogitFn, Prefers, Recourse, as_partial, check_row, pytree_dataclass
 from hare_jax.space import ActionSpace
 
 PREFERS_A, PREFERS_B, CANNOT_TELL = 0, 1, 2  # what an answer can be
@@ -84,7 +84,7 @@ class Recommend(Protocol):
         """The recommendation."""
 
 
-@hyperparams
+@pytree_dataclass
 class Elicitor:
     """An elicitation method, its functions bound to their own parameters."""
 

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax.base import LogitFn, hyperparams
+from hare_jax.base import LogitFn, pytree_dataclass
 from hare_jax.space import ActionSpace, bounds, project
 
 
-@hyperparams
+@pytree_dataclass
 class Sampling:
     """Hyperparameters of the candidates around a recourse; the defaults are the paper's."""
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, hyperparams, require
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass, require
 from hare_jax.elicit.base import PREFERS_B, Elicitor, Question
 from hare_jax.elicit.candidates import Sampling, sample
 from hare_jax.solvers.boundary import MARGIN, boundary
@@ -23,7 +23,7 @@ from hare_jax.space import ActionSpace
 _BOUNDARY_STEPS = 20  # bisections
 
 
-@hyperparams
+@pytree_dataclass
 class Hare:
     """How HARE proposes."""
 

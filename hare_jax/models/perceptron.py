@@ -16,7 +16,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import DTypeLike
 
-from hare_jax.base import Bound, check_shapes, hyperparams, is_known, require
+from hare_jax.base import Bound, check_shapes, is_known, pytree_dataclass, require
 from hare_jax.models.network import Params, Perceptron, apply, draw_uniform, parameter_shapes, to_layers
 from hare_jax.models.training import State, descend
 
@@ -26,7 +26,7 @@ _LEAST_STEPS = 600  # 20 epochs of a small data set leave a classifier half trai
 _DECAY, _EPSILON = 0.99, 1e-8  # of RMSprop, as in PyTorch
 
 
-@hyperparams
+@pytree_dataclass
 class Training:
     """How a classifier is trained; the defaults are the paper's."""
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax.base import hyperparams
+from hare_jax.base import pytree_dataclass
 
 # weights, key, row, context -> loss () that is minimised, loss () that is measured on the held-out rows
 LossFn = Callable[[Any, Array, Any, Any], tuple[Array, Array]]
@@ -17,7 +17,7 @@ _ROWS_PER_HELD, _MOST_HELD = 8, 2048  # one row of 8 is held out, up to about 20
 _ROWS_PER_STEP, _LEAST_STEPS = 8, 16  # an epoch of few rows has fewer steps
 
 
-@hyperparams
+@pytree_dataclass
 class Adam:
     """How long and how fast Adam descends."""
 

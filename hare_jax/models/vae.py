@@ -16,7 +16,7 @@ import optax
 from flax import linen as nn
 from jax import Array
 
-from hare_jax.base import hyperparams, is_known, require
+from hare_jax.base import is_known, pytree_dataclass, require
 from hare_jax.models.network import Params, Perceptron, apply, draw_normal, parameter_shapes
 from hare_jax.models.training import Adam, train
 from hare_jax.space import ActionSpace, bounds, is_category, relax, same_feature
@@ -26,7 +26,7 @@ _CLOSED = -1e9  # logit of a level that is not open
 _OTHER_GROUP = -1e30  # never the largest of a group
 
 
-@hyperparams
+@pytree_dataclass
 class Vae(Adam):
     """The shape of an autoencoder, and how it is trained."""
 

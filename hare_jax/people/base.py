@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import hyperparams
+from hare_jax.base import pytree_dataclass
 from hare_jax.recourse.growing_spheres import GrowingSpheres
 
 DISTANCES = {"near": 0.2, "intermediate": 0.8, "far": 1.5}
 
 
-@hyperparams
+@pytree_dataclass
 class Population:
     """How simulated persons are drawn."""
 

@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import holds, hyperparams, require
+from hare_jax.base import check_shapes, holds, pytree_dataclass, require
 from hare_jax.people.objective import Objective, column_costs
 from hare_jax.solvers.argmin import argmin
 
 _REACH = 8.0  # s.d. of the prior that a weight's logarithm may move
 
 
-@hyperparams
+@pytree_dataclass
 class Prior:
     """Prior of the weights, log-normal, and model of the answers."""
 
@@ -30,16 +30,28 @@ class Prior:
     num_steps: int = 20  # Newton steps
 
 
-class Answers(NamedTuple):
-    """The answers of one person; build it with `answers`. A row of weight 0 is padding."""
+class Comparisons(NamedTuple):
+    """Which of two recourses was preferred, n times."""
 
-    a: Array  # (n, d) costs of each column's change, of the first recourse of a question
-    b: Array  # (n, d) of the second
-    chose_a: Array  # (n,) 1 the first, 0 the second, 1/2 undecided
-    trust: Array  # (n,) weight of the answer
-    rated: Array  # (m, d) costs of each column's change, of each rated recourse
-    rating: Array  # (m,) higher is better, in units of cost, with any zero
-    rated_trust: Array  # (m,) weight of the rating
+    a: Array  # (n, d)
+    b: Array  # (n, d)
+    chose_a: Array  # (n,) 1 the first, 0 the second, between them where undecided
+    trust: Array | None = None  # (n,) weight of each answer, 1 where left out; 0 is padding
+
+
+class Ratings(NamedTuple):
+    """How good m recourses are."""
+
+    x: Array  # (m, d)
+    value: Array  # (m,) higher is better, in units of cost, with any zero
+    trust: Array | None = None  # (m,) weight of each rating, 1 where left out; 0 is padding
+
+
+class Answers(NamedTuple):
+    """The answers of one person, with the cost of each column's change in place of recourses; made by `answers`."""
+
+    compared: Comparisons
+    rated: Ratings
     vetoed: Array  # (d,) bool: the column must not change
 
 
@@ -58,55 +70,56 @@ class Preferences(NamedTuple):
 def answers(
     hp: Objective,
     x: Array,
-    a: Array | None = None,
-    b: Array | None = None,
-    chose_a: Array | None = None,
-    trust: Array | None = None,
-    *,
-    rated: Array | None = None,
-    rating: Array | None = None,
-    rated_trust: Array | None = None,
+    compared: Comparisons | None = None,
+    rated: Ratings | None = None,
     vetoed: Array | None = None,
 ) -> Answers:
-    """Answers for the factual `x` (d,): comparisons of `a` and `b` (n, d), ratings of `rated` (m, d), vetoed columns.
-
-    `chose_a` (n,) is 1 where the first was preferred, 0 where the second, between them where undecided. Arguments left
-    out mean no such answers; `trust` and `rated_trust` are weights, 1 where left out.
+    """Answers for the factual `x` (d,): comparisons, ratings and vetoed columns (d,), each of which may be left out.
 
     Raises:
-        ValueError: half of a pair or of a rating is missing, lengths differ, or `chose_a` is not a share.
+        ValueError: recourses of another width, lengths that differ, or `chose_a` outside of [0, 1].
     """
-    _check_answers(a, b, chose_a, trust, rated, rating)
-    none = jnp.zeros((0, x.shape[0]), x.dtype)
+    none, nothing = jnp.zeros((0, x.shape[0]), x.dtype), jnp.zeros(0, x.dtype)
+    compared = Comparisons(none, none, nothing) if compared is None else compared
+    rated = Ratings(none, nothing) if rated is None else rated
+    _check_answers(x, compared, rated)
+    vetoed = jnp.zeros(x.shape, bool) if vetoed is None else jnp.asarray(vetoed, bool)
+    check_shapes(vetoed=(vetoed, x.shape))
     costs = jax.vmap(partial(column_costs, hp, x))
-    a, b, rated = (none if points is None else points for points in (a, b, rated))
-
-    def filled(values: Array | None, num: int, default: float) -> Array:
-        return jnp.full(num, default, x.dtype) if values is None else jnp.asarray(values, x.dtype)
-
+    chose_a, value = jnp.asarray(compared.chose_a, x.dtype), jnp.asarray(rated.value, x.dtype)
     return Answers(
-        a=costs(a),
-        b=costs(b),
-        chose_a=filled(chose_a, len(a), 0.5),
-        trust=filled(trust, len(a), 1),
-        rated=costs(rated),
-        rating=filled(rating, len(rated), 0),
-        rated_trust=filled(rated_trust, len(rated), 1),
-        vetoed=jnp.zeros(x.shape, bool) if vetoed is None else jnp.asarray(vetoed, bool),
+        Comparisons(costs(compared.a), costs(compared.b), chose_a, _trust(compared.trust, chose_a)),
+        Ratings(costs(rated.x), value, _trust(rated.trust, value)),
+        vetoed,
     )
+
+
+def _trust(given: Array | None, like: Array) -> Array:
+    return jnp.ones_like(like) if given is None else jnp.asarray(given, like.dtype)
+
+
+def _check_answers(x: Array, compared: Comparisons, rated: Ratings) -> None:
+    for points, others in ((compared.a, compared._asdict()), (rated.x, rated._asdict())):
+        num = jnp.shape(points)[:1]
+        shapes = {name: num + x.shape if name in ("a", "b", "x") else num for name in others}
+        check_shapes(**{name: (other, shapes[name]) for name, other in others.items() if other is not None})
+    share = holds(lambda share: (share >= 0) & (share <= 1), compared.chose_a)
+    require(share, "chose_a", "must be from 0 to 1", compared.chose_a)
 
 
 def negative_log_posterior(hp: Prior, said: Answers, log_weights: Array) -> Array:
     """Minus the log posterior density of the log-weights (d,), given the answers `said`, up to a constant: ()."""
     weights = jnp.where(said.vetoed, 0, jnp.exp(log_weights))  # a vetoed column does not enter the comparisons
-    lead = hp.sharpness * (said.b @ weights - said.a @ weights)
-    chosen = said.chose_a * jax.nn.log_sigmoid(lead) + (1 - said.chose_a) * jax.nn.log_sigmoid(-lead)
-    error = said.rating + said.rated @ weights
-    total = jnp.sum(said.rated_trust)
-    mean = jnp.sum(said.rated_trust * error) / jnp.where(total > 0, total, 1)
+    (a, b, chose_a, _), (rated, value, _) = said.compared, said.rated
+    trust, rated_trust = _trust(said.compared.trust, chose_a), _trust(said.rated.trust, value)
+    lead = hp.sharpness * (b @ weights - a @ weights)
+    chosen = chose_a * jax.nn.log_sigmoid(lead) + (1 - chose_a) * jax.nn.log_sigmoid(-lead)
+    error = value + rated @ weights
+    total = jnp.sum(rated_trust)
+    mean = jnp.sum(rated_trust * error) / jnp.where(total > 0, total, 1)
     error = (error - mean) / hp.rating_sd  # the zero of the ratings is unknown
     prior = jnp.sum(((log_weights - hp.centre) / hp.spread) ** 2)
-    return prior / 2 - jnp.sum(said.trust * chosen) + jnp.sum(said.rated_trust * error**2) / 2
+    return prior / 2 - jnp.sum(trust * chosen) + jnp.sum(rated_trust * error**2) / 2
 
 
 def fit_preferences(hp: Prior, said: Answers) -> Preferences:
@@ -115,13 +128,14 @@ def fit_preferences(hp: Prior, said: Answers) -> Preferences:
     The prior is log-normal, comparisons follow Bradley and Terry, and ratings have normal errors; the inverse Hessian
     at the mode is the covariance (Laplace). Differentiable in the answers, the recourses shown, and the prior.
 
-    >>> said = answers(Objective(), jnp.zeros(2), jnp.eye(2)[:1], jnp.eye(2)[1:], jnp.ones(1))  # 1st column, not 2nd
+    >>> compared = Comparisons(a=jnp.eye(2)[:1], b=jnp.eye(2)[1:], chose_a=jnp.ones(1))  # 1st column, not 2nd
+    >>> said = answers(Objective(), jnp.zeros(2), compared)
     >>> weights = jax.jit(fit_preferences)(Prior(), said).weights
     >>> bool(weights[0] < weights[1])
     True
     """
     veto, centre, reach = jnp.log(hp.veto_weight), hp.centre, _REACH * hp.spread
-    start = jnp.where(said.vetoed, veto, jnp.asarray(centre, said.a.dtype))
+    start = jnp.where(said.vetoed, veto, jnp.asarray(centre, said.compared.a.dtype))
     lower, upper = jnp.where(said.vetoed, veto, centre - reach), jnp.where(said.vetoed, veto, centre + reach)
     bounds = (bound.astype(start.dtype) for bound in (lower, upper))
     log_weights = argmin(partial(negative_log_posterior, hp, said), start, *bounds, num_steps=hp.num_steps)
@@ -130,27 +144,3 @@ def fit_preferences(hp: Prior, said: Answers) -> Preferences:
     identity = jnp.eye(start.shape[0], dtype=start.dtype)
     covariance = jnp.linalg.inv(jnp.where(known, identity, curvature))
     return Preferences(log_weights, jnp.where(known, 0, covariance))
-
-
-def _check_answers(
-    a: Array | None,
-    b: Array | None,
-    chose_a: Array | None,
-    trust: Array | None,
-    rated: Array | None,
-    rating: Array | None,
-) -> None:
-    for name, given, partner, needed in (
-        ("b", b, "a", a),
-        ("a", a, "b", b),
-        ("chose_a", chose_a, "a", a),
-        ("a", a, "chose_a", chose_a),
-        ("rating", rating, "rated", rated),
-        ("rated", rated, "rating", rating),
-    ):
-        require((given is None) == (needed is None), name, f"must come with {partner}", given)
-    for name, given, of in (("b", b, a), ("chose_a", chose_a, a), ("trust", trust, a), ("rating", rating, rated)):
-        if given is not None:
-            require(of is not None and len(given) == len(of), name, "must have one for each recourse", jnp.shape(given))
-    share = chose_a is None or holds(lambda share: (share >= 0) & (share <= 1), chose_a)
-    require(share, "chose_a", "must be from 0 to 1", chose_a)

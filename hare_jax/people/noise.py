@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import Prefers, hyperparams
+from hare_jax.base import Prefers, pytree_dataclass
 
 
-@hyperparams
+@pytree_dataclass
 class Noise:
     """Error rate of answers."""
 

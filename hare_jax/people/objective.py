@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, choose, holds, hyperparams, require
+from hare_jax.base import LogitFn, choose, holds, pytree_dataclass, require
 from hare_jax.solvers.boundary import MARGIN
 
 KINDS = ("l1", "squared", "percentile")
 
 
-@hyperparams
+@pytree_dataclass
 class Objective:
     """Cost of a change, and penalty of a refusal."""
 

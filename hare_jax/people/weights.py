@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, holds, hyperparams, require
+from hare_jax.base import LogitFn, Recourse, holds, pytree_dataclass, require
 from hare_jax.people.base import Person, Population, User
 from hare_jax.space import ActionSpace, weighted_l1
 
@@ -15,7 +15,7 @@ _CENTRES = (0.2, 1.0, 2.0, 3.0, 4.0)  # of a weight's distribution before clippi
 _LEAST, _MOST = 0.1, 5.0  # support of a weight
 
 
-@hyperparams
+@pytree_dataclass
 class WeightsPrior:
     """Gaussian prior of the cost weights, independent over columns."""
 

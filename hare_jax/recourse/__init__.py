@@ -39,7 +39,7 @@ class Method(NamedTuple):
     `path` and `many` take the arguments of `generate`.
     """
 
-    hyperparams: type  # a class made by `base.hyperparams`, with a default for each field
+    hyperparams: type  # a class made by `base.pytree_dataclass`, with a default for each field
     fit: Fit  # returns a pytree, the first argument of the functions below
     generate: FittedGenerate
     uses_gradients: bool  # of the classifier; if not, any `blackbox` can be used

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.recourse.knapsack import ROUNDING
 from hare_jax.recourse.linear_action import linear_action
 from hare_jax.solvers.boundary import MARGIN, boundary
@@ -28,7 +28,7 @@ _SAMPLES_PER_COLUMN = 4  # at least
 _EXTRA_PART = 10  # an action aims at a tenth of the margin beyond the margin
 
 
-@hyperparams
+@pytree_dataclass
 class Ar:
     """How the linear classifier is fitted, and the compute budget of the knapsack."""
 

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.models import vae
 from hare_jax.recourse.latent import Candidate, Fitted, decode_point, judge, sort_key, take
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows, project
 
 
-@hyperparams
+@pytree_dataclass
 class Cchvae:
     """Autoencoder of C-CHVAE, and the number and size of its spheres."""
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.models import vae
 from hare_jax.recourse.descent import to_boundary
 from hare_jax.recourse.latent import Fitted, LatentDescent, decode_point, own_code, search
@@ -21,7 +21,7 @@ from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
 
 
-@hyperparams
+@pytree_dataclass
 class Clue:
     """Autoencoder and descent of CLUE."""
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.models import Params, vae
 from hare_jax.models.training import train
 from hare_jax.recourse.descent import to_boundary
@@ -25,7 +25,7 @@ from hare_jax.space import ActionSpace
 _EVEN = 0.5  # total weight of each of the two labels in the adversary's loss
 
 
-@hyperparams
+@pytree_dataclass
 class Cruds:
     """Autoencoder and descent of CRUDS."""
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, allows, project, relax
 
@@ -23,7 +23,7 @@ Objective = Callable[[Array, Array], Array]  # relaxed point (d,), index of the 
 Score = Callable[[Array], Array]  # point (d,) -> ()
 
 
-@hyperparams
+@pytree_dataclass
 class Descent:
     """Number, starts and steps of the attempts of a descent."""
 

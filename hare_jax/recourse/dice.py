@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.recourse.descent import Descent, search
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows, relax, snap
@@ -21,7 +21,7 @@ from hare_jax.space import ActionSpace, allows, relax, snap
 _RIDGE = 1e-3  # on K's diagonal: the determinant of a set with equal members is small instead of 0
 
 
-@hyperparams
+@pytree_dataclass
 class Dice:
     """Size, proximity and diversity of DiCE's set, and its descents."""
 

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
-from hare_jax.base import choose, hyperparams, require
+from hare_jax.base import choose, pytree_dataclass, require
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, bounds, is_category
 
@@ -24,7 +24,7 @@ _MAX_PAIRS = 5_000_000  # of neighbours in an epsilon graph; more would take gig
 _DENSE = 0.1  # quantile of the edge lengths: shorter edges count as equally dense
 
 
-@hyperparams
+@pytree_dataclass
 class Face:
     """How FACE builds its graph, and how a factual enters it. Lengths are Euclidean, over all encoded columns."""
 

@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, is_coarse, project, settle
 
 
-@hyperparams
+@pytree_dataclass
 class GrowingSpheres:
     """How densely and how far the spheres are sampled."""
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax.base import LogitFn, hyperparams
+from hare_jax.base import LogitFn, pytree_dataclass
 from hare_jax.models import vae
 from hare_jax.space import ActionSpace, project
 
@@ -42,7 +42,7 @@ class Fitted(NamedTuple, Generic[H]):
     kept: Array  # (num_kept, d) training rows, accepted ones first
 
 
-@hyperparams
+@pytree_dataclass
 class LatentDescent:
     """Number, steps and weight of the distance of the attempts of a descent over codes."""
 

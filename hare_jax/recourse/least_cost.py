@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, holds, hyperparams, require
+from hare_jax.base import LogitFn, Recourse, holds, pytree_dataclass, require
 from hare_jax.recourse import growing_spheres
 from hare_jax.solvers.local_search import LocalSearch, local_search
 from hare_jax.space import ActionSpace, weighted_l1
 
 
-@hyperparams
+@pytree_dataclass
 class LeastCost:
     """The user's cost weights, and the compute budget of the search."""
 

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, bounds, project
 
 
-@hyperparams
+@pytree_dataclass
 class Nnce:
     """The compute budget of the search for the nearest neighbour."""
 

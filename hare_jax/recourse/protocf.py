@@ -13,13 +13,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.recourse.descent import Descent, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
 
 
-@hyperparams
+@pytree_dataclass
 class ProtoCF:
     """Source of ProtoCF's prototype, its descent and the weights of the costs."""
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.models import vae
 from hare_jax.recourse.descent import to_boundary
 from hare_jax.recourse.latent import Fitted, LatentDescent, own_code, penalised_loss, search
@@ -16,7 +16,7 @@ from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
 
 
-@hyperparams
+@pytree_dataclass
 class Revise:
     """Autoencoder and descent of REVISE."""
 

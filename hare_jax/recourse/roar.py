@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, choose, hyperparams
+from hare_jax.base import LogitFn, Recourse, choose, pytree_dataclass
 from hare_jax.recourse.descent import Descent, penalised_loss, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
@@ -20,7 +20,7 @@ from hare_jax.space import ActionSpace
 DUALS = {"l1": jnp.inf, "l2": 2, "linf": 1}  # norm of the weights' change -> order of the norm of the point
 
 
-@hyperparams
+@pytree_dataclass
 class Roar:
     """Robustness of ROAR's recourse, its descent and the weight of the cost."""
 

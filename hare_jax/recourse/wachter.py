@@ -8,13 +8,13 @@ from functools import partial
 
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.recourse.descent import Descent, penalised_loss, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
 
 
-@hyperparams
+@pytree_dataclass
 class Wachter:
     """Descent and weight of the cost in Wachter's method."""
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, hyperparams
+from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.solvers.directions import (
     NUM_PERTURBED,
@@ -36,7 +36,7 @@ from hare_jax.space import ActionSpace, project
 _OVERSHOOT = 1.5  # of a refused target's direction: the ray is extended this far and bisected
 
 
-@hyperparams
+@pytree_dataclass
 class LocalSearch:
     """The compute budget of a local search."""
 

@@ -9,7 +9,7 @@ from jax.test_util import check_grads
 from spaces import array, jit, split
 
 from hare_jax.people import choice, objective
-from hare_jax.people.fit import Prior, answers, fit_preferences
+from hare_jax.people.fit import Comparisons, Prior, Ratings, answers, fit_preferences
 from hare_jax.people.objective import Objective
 from hare_jax.solvers.argmin import argmin
 
@@ -83,6 +83,9 @@ def test_a_kind_that_is_not_there_and_knots_that_are_missing():
         objective.column_costs(Objective(kind="percentile"), jnp.zeros(2), jnp.ones(2))
 
 
+PAIR = np.ones((1, 2))
+
+
 def person(key, sharpness=10.0, num=NUM_ANSWERS):
     """Hidden weights, and the answers that Bradley and Terry draw for them."""
     key_weights, key_a, key_b, key_answer = jax.random.split(key, 4)
@@ -97,7 +100,9 @@ def person(key, sharpness=10.0, num=NUM_ANSWERS):
 def learn(keys, trust):
     def one(key, trust):
         weights, x, a, b, chose_a = person(key)
-        return weights, fit_preferences(Prior(), answers(Objective(smoothing=1e-3), x, a, b, chose_a, trust))
+        return weights, fit_preferences(
+            Prior(), answers(Objective(smoothing=1e-3), x, Comparisons(a, b, chose_a, trust))
+        )
 
     return jax.vmap(one, in_axes=(0, None))(keys, trust)
 
@@ -129,35 +134,35 @@ def test_the_covariance_is_as_wide_as_the_errors():
 
 def test_ratings_tell_the_weights_whatever_their_zero():
     weights, x, a, *_ = person(jax.random.key(3))
-    said = answers(Objective(smoothing=1e-4), x, rated=a, rating=7.0 - a @ weights)
+    said = answers(Objective(smoothing=1e-4), x, rated=Ratings(a, 7.0 - a @ weights))
     found = jit(fit_preferences)(Prior(rating_sd=0.01), said)
     np.testing.assert_allclose(found.weights, weights, rtol=0.05, atol=0.03)
 
 
 def test_a_single_rating_says_nothing_whatever_its_trust():
-    said = answers(Objective(), jnp.zeros(2), rated=jnp.ones((1, 2)), rating=array([7.0]), rated_trust=array([0.5]))
+    said = answers(Objective(), jnp.zeros(2), rated=Ratings(jnp.ones((1, 2)), array([7.0]), trust=array([0.5])))
     np.testing.assert_allclose(jit(fit_preferences)(Prior(), said).log_weights, Prior().centre, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"a": jnp.ones((1, 2))}, "b: must come with a"),
-        ({"a": jnp.ones((1, 2)), "b": jnp.ones((1, 2))}, "chose_a: must come with a"),
-        ({"a": jnp.ones((2, 2)), "b": jnp.ones((1, 2)), "chose_a": jnp.ones(2)}, "b: must have one for each recourse"),
-        ({"a": jnp.ones((1, 2)), "b": jnp.ones((1, 2)), "chose_a": 2 * jnp.ones(1)}, "chose_a: must be from 0 to 1"),
-        ({"rated": jnp.ones((1, 2))}, "rating: must come with rated"),
-        ({"rated": jnp.ones((1, 2)), "rating": jnp.ones(3)}, "rating: must have one for each recourse"),
+        ({"compared": Comparisons(PAIR, np.ones((2, 2)), np.ones(1))}, r"b: must have shape \(1, 2\); got \(2, 2\)"),
+        ({"compared": Comparisons(PAIR, PAIR, np.ones(2))}, r"chose_a: must have shape \(1,\); got \(2,\)"),
+        ({"compared": Comparisons(PAIR, PAIR, 2 * np.ones(1))}, "chose_a: must be from 0 to 1"),
+        ({"compared": Comparisons(np.ones((1, 3)), PAIR, np.ones(1))}, r"a: must have shape \(1, 2\); got \(1, 3\)"),
+        ({"rated": Ratings(PAIR, np.ones(3))}, r"value: must have shape \(1,\); got \(3,\)"),
+        ({"vetoed": np.ones(3, bool)}, r"vetoed: must have shape \(2,\); got \(3,\)"),
     ],
 )
-def test_half_of_an_answer_is_an_error(given, message):
+def test_answers_that_do_not_fit_together_are_named(given, message):
     with pytest.raises(ValueError, match=message):
-        answers(Objective(), jnp.zeros(2), **given)
+        answers(Objective(), np.zeros(2), **given)
 
 
-def test_a_vetoed_column_is_as_dear_as_can_be():
+def test_a_vetoed_column_has_the_largest_weight():
     _, x, a, b, chose_a = person(jax.random.key(4))
-    said = answers(Objective(), x, a, b, chose_a, vetoed=jnp.arange(WIDTH) == 2)
+    said = answers(Objective(), x, Comparisons(a, b, chose_a), vetoed=jnp.arange(WIDTH) == 2)
     found = jax.device_get(jit(fit_preferences)(Prior(), said))
     assert np.isclose(found.weights[2], 1e3)
     assert np.all(np.delete(found.weights, 2) < 100)
@@ -171,7 +176,7 @@ def learnt_weights(a, chose_a, rating, centre, sharpness):
     b = jnp.flip(a, axis=0) ** 2
     hp = Prior(centre=centre, sharpness=sharpness)
     vetoed = jnp.arange(WIDTH) == 1
-    said = answers(Objective(smoothing=0.1), x, a, b, chose_a, rated=b, rating=rating, vetoed=vetoed)
+    said = answers(Objective(smoothing=0.1), x, Comparisons(a, b, chose_a), Ratings(b, rating), vetoed)
     found = fit_preferences(hp, said)
     return found.log_weights, found.covariance
 

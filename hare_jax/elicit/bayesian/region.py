@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import norm
 
-from hare_jax.base import holds, hyperparams, require
+from hare_jax.base import holds, pytree_dataclass, require
 from hare_jax.elicit.bayesian import linalg
 from hare_jax.elicit.bayesian.posterior import Belief, Gaussian
 from hare_jax.elicit.bayesian.propagation import TINY
@@ -28,7 +28,7 @@ _LEAST_VARIANCE = 1e-6  # of a column in which all draws agree
 _TEMPERATURE_POWER = 2  # inverse temperatures are (i / T)^2: denser near the prior
 
 
-@hyperparams
+@pytree_dataclass
 class MonteCarlo:
     """Compute budget of the sampler."""
 

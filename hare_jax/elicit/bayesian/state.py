@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, choose, holds, hyperparams, is_known, require
+from hare_jax.base import LogitFn, Recourse, choose, holds, is_known, pytree_dataclass, require
 from hare_jax.elicit.base import Question
 from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS
 from hare_jax.elicit.bayesian.answers import Range, Rated
@@ -23,7 +23,7 @@ _POSITIVE = ("noise", "indifference", "reach")
 _COUNTS = ("num_pool", "num_local", "num_cheap", "num_favourites", "max_questions", "questions_per_proposal")
 
 
-@hyperparams
+@pytree_dataclass
 class Bayes:
     """Prior, model of the answers, and compute budget."""
 
