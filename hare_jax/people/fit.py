@@ -79,6 +79,7 @@ def answers(
     Raises:
         ValueError: recourses of another width, lengths that differ, or `chose_a` outside of [0, 1].
     """
+    x = jnp.asarray(x)
     none, nothing = jnp.zeros((0, x.shape[0]), x.dtype), jnp.zeros(0, x.dtype)
     compared = Comparisons(none, none, nothing) if compared is None else compared
     rated = Ratings(none, nothing) if rated is None else rated

@@ -157,7 +157,7 @@ def test_a_single_rating_says_nothing_whatever_its_trust():
 )
 def test_answers_that_do_not_fit_together_are_named(given, message):
     with pytest.raises(ValueError, match=message):
-        answers(Objective(), np.zeros(2), **given)
+        answers(Objective(), jnp.zeros(2), **given)
 
 
 def test_a_vetoed_column_has_the_largest_weight():
