@@ -69,8 +69,8 @@ def test_logit_in_closed_form():
 def test_fit_learns_a_separable_problem(separable, fitted):
     for seed in range(3):
         logit_fn = models.classifier(jax.tree.map(lambda leaf, seed=seed: leaf[seed], fitted))
-        assert models.accuracy(logit_fn, *separable) > 0.98
-        assert models.balanced_accuracy(logit_fn, *separable) > 0.98
+        assert jit(models.accuracy)(logit_fn, *separable) > 0.98
+        assert jit(models.balanced_accuracy)(logit_fn, *separable) > 0.98
 
 
 def test_a_batch_of_seeds_is_the_single_fits(separable, fitted):
@@ -83,8 +83,8 @@ def test_a_batch_of_seeds_is_the_single_fits(separable, fitted):
 def test_accuracies_by_hand():
     logit_fn = Partial(models.logit, (models.Layer(array([[1.0]]), array([0.0])),))
     x, y = array([[1.0], [0.0], [-1.0], [-2.0], [3.0]]), array([1, 1, 1, 0, 0])
-    np.testing.assert_allclose(models.accuracy(logit_fn, x, y), 3 / 5)
-    np.testing.assert_allclose(models.balanced_accuracy(logit_fn, x, y), (2 / 3 + 1 / 2) / 2)
+    np.testing.assert_allclose(jit(models.accuracy)(logit_fn, x, y), 3 / 5)
+    np.testing.assert_allclose(jit(models.balanced_accuracy)(logit_fn, x, y), (2 / 3 + 1 / 2) / 2)
 
 
 @pytest.mark.parametrize(
