@@ -22,7 +22,7 @@ from hare_jax.solvers.boundary import boundary
 def golden(request):
     with np.load(Path(__file__).parent / "golden" / f"{request.param}.npz") as file:
         arrays = {name: file[name] for name in file.files if file[name].dtype.kind in "fiub"}
-    return {name: jnp.asarray(a, dtype=float if a.dtype.kind == "f" else None) for name, a in arrays.items()}
+    return {name: a.astype("float32") if a.dtype.kind == "f" else a for name, a in arrays.items()}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def logit_fn(golden):
 
 @pytest.fixture(scope="module")
 def free(golden):
-    return paper.free_space(jnp.ones_like(golden["movable"], dtype=bool))
+    return jax.jit(paper.free_space)(np.ones_like(golden["movable"], dtype=bool))
 
 
 def answer(elicitor, ideal, state):
@@ -45,13 +45,13 @@ def answer(elicitor, ideal, state):
 
 
 def test_boundary_points_agree_to_2e_6(golden, logit_fn, free):
-    centred = jnp.concatenate([golden["growing_spheres"][:, None], golden["candidates"]], axis=1)
+    centred = np.concatenate([golden["growing_spheres"][:, None], golden["candidates"]], axis=1)
     search = jax.vmap(lambda x, x_cf: boundary(logit_fn, x, x_cf, free, margin=0.0, num_steps=24), in_axes=(None, 0))
-    found = jax.jit(jax.vmap(search))(golden["factual"], centred)
-    recorded = ~jnp.isnan(golden["boundary"][:, :, 0])
-    assert jnp.mean(found.valid == recorded) >= 0.99
+    found = jax.device_get(jax.jit(jax.vmap(search))(golden["factual"], centred))
+    recorded = ~np.isnan(golden["boundary"][:, :, 0])
+    assert np.mean(found.valid == recorded) >= 0.99
     both = found.valid & recorded
-    assert float(jnp.max(jnp.where(both[:, :, None], jnp.abs(found.x - golden["boundary"]), 0))) <= 2e-6
+    assert np.max(np.abs(found.x - golden["boundary"])[both]) <= 2e-6
 
 
 def test_every_winner_is_the_same(golden, logit_fn, free):
@@ -64,7 +64,7 @@ def test_every_winner_is_the_same(golden, logit_fn, free):
 
     args = golden["candidates"], golden["factual"], golden["growing_spheres"], golden["ideal"]
     best = jax.jit(jax.vmap(one_round))(*args)
-    winner = golden["boundary"][jnp.arange(8), golden["winner"]]
+    winner = golden["boundary"][np.arange(8), golden["winner"]]
     np.testing.assert_allclose(best.x, winner, atol=2e-6)
     np.testing.assert_allclose(best.x, golden["single"], atol=2e-6)
 
@@ -72,20 +72,20 @@ def test_every_winner_is_the_same(golden, logit_fn, free):
 def test_prototypes_and_validity_agree(golden, logit_fn, free):
     hp = Sampling(num_directions=30)
     optimise = jax.jit(jax.vmap(lambda noise, x, centre: directions(hp, noise, logit_fn, x, centre, free)))
-    unit = optimise(golden["start_noise"], golden["factual"], golden["growing_spheres"])
+    unit = np.asarray(optimise(golden["start_noise"], golden["factual"], golden["growing_spheres"]))
 
     def largest_cosine(unit):
-        cosine = unit @ jnp.swapaxes(unit, 1, 2) - 2 * jnp.eye(30)[None]
-        return jnp.mean(jnp.max(cosine, axis=1))
+        cosine = unit @ np.swapaxes(unit, 1, 2) - 2 * np.eye(30)[None]
+        return np.mean(np.max(cosine, axis=1))
 
-    assert abs(float(largest_cosine(unit) - largest_cosine(golden["prototypes"]))) <= 0.01
+    assert abs(largest_cosine(unit) - largest_cosine(golden["prototypes"])) <= 0.01
     # 100 steps through a maximum are chaotic in the last digits: about 0.01 in the median
-    assert float(jnp.median(jnp.abs(unit - golden["prototypes"]))) <= 0.02
+    assert np.median(np.abs(unit - golden["prototypes"])) <= 0.02
 
     movable = golden["movable"].astype(bool)
-    candidates = golden["growing_spheres"][:, None] + jnp.where(movable[None, None], unit, 0)
-    valid = jax.vmap(jax.vmap(logit_fn))(candidates) >= 0
-    assert float(jnp.mean(valid == golden["candidate_valid"].astype(bool))) >= 0.95
+    candidates = golden["growing_spheres"][:, None] + np.where(movable[None, None], unit, 0)
+    valid = np.asarray(jax.jit(jax.vmap(jax.vmap(logit_fn)))(candidates)) >= 0
+    assert np.mean(valid == golden["candidate_valid"].astype(bool)) >= 0.95
 
 
 def test_many_rounds_end_as_near_to_the_ideal(golden, logit_fn, free):
@@ -103,7 +103,7 @@ def test_many_rounds_end_as_near_to_the_ideal(golden, logit_fn, free):
         return jax.lax.scan(one_round, state, noise)[0].best.x
 
     args = golden["multi_noise"], golden["factual"], golden["growing_spheres"], golden["ideal"]
-    best = jax.jit(jax.vmap(many_rounds))(*args)
-    distance = jnp.linalg.norm(best - golden["ideal"], axis=1)
-    recorded = jnp.linalg.norm(golden["multi"] - golden["ideal"], axis=1)
-    assert abs(float(jnp.mean(distance - recorded))) <= 0.03
+    best = np.asarray(jax.jit(jax.vmap(many_rounds))(*args))
+    distance = np.linalg.norm(best - golden["ideal"], axis=1)
+    recorded = np.linalg.norm(golden["multi"] - golden["ideal"], axis=1)
+    assert abs(np.mean(distance - recorded)) <= 0.03

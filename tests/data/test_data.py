@@ -4,6 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -93,7 +94,8 @@ def test_space_follows_the_schema():
 
 def test_a_move_in_the_space_decodes_to_whole_steps():
     got = table()
-    moved = space.project(got.space, got.x_test[0], got.x_test[0] + jnp.array([0.3, -0.05, 0.9, 0, 0, -1]))
+    x = np.asarray(got.x_test)[0]
+    moved = jax.jit(space.project)(got.space, x, x + np.array([0.3, -0.05, 0.9, 0, 0, -1], x.dtype))
     back = got.decode(moved).iloc[0]
     assert (back["income"], back["home"], back["guarantor"]) == (20, "rent", "yes")
     assert back["debt"] == pytest.approx(0.3)

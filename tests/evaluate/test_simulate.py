@@ -34,7 +34,8 @@ def problem():
 def users(problem):
     hidden = problem[1] + 0.3
     everyone = np.ones(NUM, bool)
-    return {"ideal": people.User(hidden, everyone), "weights": people.User(np.abs(hidden), everyone)}
+    weights = np.random.default_rng(74).uniform(0.1, 5, hidden.shape).astype(hidden.dtype)
+    return {"ideal": people.User(hidden, everyone), "weights": people.User(weights, everyone)}
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 import copy
 import pickle
+from dataclasses import replace
 from functools import partial
 
 import equinox as eqx
@@ -41,6 +42,12 @@ def separable():
 @pytest.fixture(scope="module")
 def fitted(separable):
     return jax.device_get(fit_seeds(TRAINING, split(0, 3), *separable))
+
+
+def test_a_smaller_weight_of_class_1_lowers_the_logits(separable, fitted):
+    fewer = fit_seeds(replace(TRAINING, positive_weight=0.01), split(0, 3), *separable)
+    mean = jit(jax.vmap(lambda params: jax.vmap(partial(models.logit, params))(separable[0]).mean()))
+    assert np.all(mean(fewer) < mean(fitted) - 0.5)
 
 
 def test_init_is_uniform_within_the_root_of_the_fan_in():
@@ -135,8 +142,8 @@ def test_a_classifier_prints_its_widths(fitted):
 def test_fit_learns_a_separable_problem(separable, fitted):
     for seed in range(3):
         logit_fn = models.classifier(jax.tree.map(lambda leaf, seed=seed: leaf[seed], fitted))
-        assert models.accuracy(logit_fn, *separable) > 0.98
-        assert models.balanced_accuracy(logit_fn, *separable) > 0.98
+        assert jit(models.accuracy)(logit_fn, *separable) > 0.98
+        assert jit(models.balanced_accuracy)(logit_fn, *separable) > 0.98
 
 
 def test_a_batch_of_seeds_is_the_single_fits(separable, fitted):
@@ -150,8 +157,8 @@ def test_a_batch_of_seeds_is_the_single_fits(separable, fitted):
 def test_accuracies_by_hand():
     logit_fn = Partial(models.logit, models.from_layers([(array([[1.0]]), array([0.0]))]))
     x, y = array([[1.0], [0.0], [-1.0], [-2.0], [3.0]]), array([1, 1, 1, 0, 0])
-    np.testing.assert_allclose(models.accuracy(logit_fn, x, y), 3 / 5)
-    np.testing.assert_allclose(models.balanced_accuracy(logit_fn, x, y), (2 / 3 + 1 / 2) / 2)
+    np.testing.assert_allclose(jit(models.accuracy)(logit_fn, x, y), 3 / 5)
+    np.testing.assert_allclose(jit(models.balanced_accuracy)(logit_fn, x, y), (2 / 3 + 1 / 2) / 2)
 
 
 @pytest.mark.parametrize(

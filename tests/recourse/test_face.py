@@ -153,7 +153,7 @@ def test_paths_lead_to_the_recourse():
 
 def test_path_points_are_rows_but_for_the_immutables():
     fitted = fit()
-    x = random_rows(2, 40)
+    x = random_rows(2, 60)
     _, path, *_ = jax.device_get(solve(fitted, LOGIT, x, SPACE))
     rows = np.asarray(fitted.rows)
     for person, points, length in zip(x, path.x, path.length, strict=True):
@@ -164,8 +164,8 @@ def test_path_points_are_rows_but_for_the_immutables():
 
 
 def test_an_accepted_factual_stays():
-    x = array(np.tile([1.0, 1.0, 0.5, 1.0, 1.0], (2, 1)))
-    found, path, *_ = solve(fit(), LOGIT, x, SPACE)
+    x = array(np.tile([1.0, 1.0, 0.5, 1.0, 1.0], (60, 1)))
+    found, path, *_ = jax.device_get(solve(fit(), LOGIT, x, SPACE))
     np.testing.assert_array_equal(found.x, x)
     assert found.valid.all()
     np.testing.assert_array_equal(path.length, 0)
@@ -192,7 +192,7 @@ def test_last_resort_is_a_single_move():
     """Everybody accepted is of another kind, so that there is no way to them."""
     rows = np.array(random_rows(3))
     rows[:, 3] = (np.asarray(rows @ LOGIT.args[0]) >= 1.2).astype(rows.dtype)
-    x = np.array(random_rows(4, 30))
+    x = np.array(random_rows(4, 60))
     x[:, 3] = 0
     found, path, allowed, _ = jax.device_get(solve(fit(array(rows)), LOGIT, array(x), SPACE))
     refused = np.asarray(x @ np.asarray(LOGIT.args[0])) < 1.2

@@ -23,7 +23,7 @@ def problems(seed, reach):
     rng = np.random.default_rng(seed)
     problem = rng.normal(size=(NUM, 7, WIDTH)), rng.normal(size=(NUM, 7)), 3 * rng.normal(size=(NUM, WIDTH))
     bounds = -reach * rng.uniform(1, 2, (NUM, WIDTH)), reach * rng.uniform(1, 2, (NUM, WIDTH))
-    return jax.tree.map(jnp.asarray, (problem, bounds))
+    return problem, bounds
 
 
 def solve(problem, bounds, num_steps=20):
@@ -45,14 +45,42 @@ def unrolled(problem, bounds, num_steps=3000):
     return jax.vmap(one)(problem, bounds)
 
 
+@partial(jit, static_argnums=0)
+def mixed(fn, problem, bounds):
+    """The points, and the derivatives of a combination of all of their columns."""
+    mixture = jnp.sin(jnp.arange(1.0, NUM * WIDTH + 1)).reshape(NUM, WIDTH)
+
+    def total(problem, bounds):
+        found = fn(problem, bounds)
+        return jnp.sum(mixture * found), found
+
+    slope, found = jax.grad(total, argnums=(0, 1), has_aux=True)(problem, bounds)
+    return found, slope
+
+
+@jit
+def moved(args, way):
+    """The derivative of the points along a way."""
+    return jax.jvp(solve, args, way)[1]
+
+
+solved = jit(solve)
+
+
 @pytest.fixture
 def x64():
     with jax.enable_x64(True):
         yield
 
 
+@jit
+@jax.vmap
+def gradient(problem, z):
+    return jax.grad(partial(objective, problem))(z)
+
+
 def active(problem, bounds, z):
-    slope = jax.vmap(lambda problem, z: jax.grad(partial(objective, problem))(z))(problem, z)
+    slope, z = np.asarray(gradient(problem, z)), np.asarray(z)
     at_bound = (z == bounds[0]) | (z == bounds[1])
     assert np.all(np.abs(slope)[~at_bound] < 1e-9)
     assert np.all(slope[z == bounds[0]] > 1e-3)
@@ -63,14 +91,10 @@ def active(problem, bounds, z):
 @pytest.mark.parametrize(("reach", "low", "high"), [(9.0, 0, 0), (0.4, 0.3, 0.9)])
 def test_the_minimum_and_its_derivative_are_those_of_plain_descent(x64, reach, low, high):
     problem, bounds = problems(0, reach)
-    found = jit(solve)(problem, bounds)
+    found, ours = mixed(solve, problem, bounds)
     assert low <= active(problem, bounds, found).mean() <= high
-    np.testing.assert_allclose(found, jit(unrolled)(problem, bounds), rtol=0, atol=1e-8)
-    mixture = jnp.sin(jnp.arange(1.0, NUM * WIDTH + 1)).reshape(NUM, WIDTH)
-    ours, plain = (
-        jit(jax.grad(lambda *args, fn=fn: jnp.sum(mixture * fn(*args)), argnums=(0, 1)))(problem, bounds)
-        for fn in (solve, unrolled)
-    )
+    descended, plain = mixed(unrolled, problem, bounds)
+    np.testing.assert_allclose(found, descended, rtol=0, atol=1e-8)
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-8)
 
@@ -79,10 +103,10 @@ def test_the_minimum_and_its_derivative_are_those_of_plain_descent(x64, reach, l
 def test_derivatives_are_finite_differences(x64, reach):
     problem, bounds = problems(1, reach)
     rng = np.random.default_rng(2)
-    direction = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), (problem, bounds))
-    slope = jit(lambda args, way: jax.jvp(solve, args, way)[1])((problem, bounds), direction)
+    direction = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), (problem, bounds))
+    slope = moved((problem, bounds), direction)
     ends = [
-        jit(solve)(*jax.tree.map(lambda leaf, way, eps=eps: leaf + eps * way, (problem, bounds), direction))
+        np.asarray(solved(*jax.tree.map(lambda leaf, way, eps=eps: leaf + eps * way, (problem, bounds), direction)))
         for eps in (-1e-5, 1e-5)
     ]
     np.testing.assert_allclose(slope, (ends[1] - ends[0]) / 2e-5, rtol=1e-5, atol=1e-7)
@@ -91,14 +115,14 @@ def test_derivatives_are_finite_differences(x64, reach):
 @pytest.mark.slow
 @pytest.mark.parametrize("reach", [9.0, 0.4])
 def test_derivatives_to_second_order(x64, reach):
-    problem, bounds = problems(3, reach)
-    active(problem, bounds, jit(solve)(problem, bounds))
+    problem, bounds = jax.tree.map(jnp.asarray, problems(3, reach))
+    active(problem, jax.device_get(bounds), solved(problem, bounds))
     check_grads(jax.jit(solve), (problem, bounds), order=2, modes=["fwd", "rev"], eps=1e-6, rtol=1e-5)
 
 
 def test_an_active_column_moves_with_its_bound_alone(x64):
     problem, bounds = problems(4, 0.4)
-    found = jit(solve)(problem, bounds)
+    found = solved(problem, bounds)
     at_bound = np.asarray(active(problem, bounds, found))
     by_offset = jit(jax.vmap(jax.jacrev(lambda *args: solve(*jax.tree.map(lambda leaf: leaf[None], args))[0])))
     _, by_problem, _ = by_offset(problem, bounds)

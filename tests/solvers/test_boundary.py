@@ -113,7 +113,7 @@ def test_closed_form_on_a_linear_model(margin):
     weights, x, x_cf = (array(rng.normal(size=(2000, width))) for width in (WIDTH + 1, WIDTH, WIDTH))
     start, end = ((weights[:, :-1] * point).sum(axis=1) + weights[:, -1] for point in (x, x_cf))
 
-    found = search_linear(weights, x, x_cf, space, margin)
+    found = jax.device_get(search_linear(weights, x, x_cf, space, margin))
     crossing = (start < margin - 0.01) & (end > margin + 0.01)
     assert crossing.sum() > 300
     fraction = (margin - start[crossing]) / (end - start)[crossing]
@@ -131,8 +131,8 @@ def test_closed_form_on_a_linear_model(margin):
 def test_fewer_steps_stay_on_the_accepted_side():
     space = action_space([True], [0.0], [1.0])
     x, x_cf = array([0.0]), array([1.0])
-    points = [float(boundary(lambda x: x[0] - 0.3, x, x_cf, space, margin=0.0, num_steps=n).x[0]) for n in (0, 1, 3)]
-    assert points == [1.0, 0.5, 0.375]
+    search = jit(lambda n: boundary(lambda x: x[0] - 0.3, x, x_cf, space, margin=0.0, num_steps=n).x, static_argnums=0)
+    assert [float(search(n)[0]) for n in (0, 1, 3)] == [1.0, 0.5, 0.375]
 
 
 def test_under_x64():

@@ -68,6 +68,20 @@ def test_a_wrong_answer_leaves_two_places_to_look_in():
     assert 0.35 < np.mean(found[:, 0] < 0.5) < 0.65
 
 
+def test_a_slice_shrinks_towards_the_particle():
+    """A refused angle becomes the bound on its own side, so that the bracket still holds the particle, at angle 0."""
+    target = region.Target(beliefs.of_kind(learnt(PAIRS), "ideal"), MEAN, linalg.root(COV, FREE.mutable), X, FREE)
+    low, high, angle = array([-4.0, -4.0]), array([2.0, 2.0]), array([-1.0, 1.0])
+    particles = region.Particles(np.zeros((2, 2), X.dtype), np.zeros(2, X.dtype))
+    bracket = region.Bracket(low, high, angle, np.zeros(2, bool), particles)
+    shrink = jit(region._shrink)
+    after = jax.device_get(shrink(target, bracket, particles.latent, array([np.inf] * 2), 1.0, array([0.0, 1.0])))
+    np.testing.assert_array_equal(after.low, [-1, -4])
+    np.testing.assert_array_equal(after.high, [2, 1])
+    np.testing.assert_array_equal(after.angle, [-1, 1])
+    assert not after.accepted.any()
+
+
 def test_draws_are_allowed():
     space = action_space([True, False], np.zeros(2), np.ones(2), step=[0.25, 0])
     found = draws(split(2, 1)[0], learnt(PAIRS), MEAN, COV, space)
