@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
@@ -90,6 +91,31 @@ def test_sessions_are_those_of_the_person_s_own_answers(problem, users, base):
         best, questions = alone(key, x[index], users[person].hidden[index], row(base, index))
         np.testing.assert_allclose(done.recourse.x[index], best, atol=1e-5)
         assert done.questions[index] == questions
+
+
+def one_question():
+    """An elicitor that compares staying with a step of 1 in each column, and remembers the answer."""
+    return elicit.Elicitor(
+        start=Partial(lambda key, logit_fn, x, recourse, space: (x, recourse, jnp.array(-1))),
+        propose=Partial(lambda state, key: state),
+        ask=Partial(lambda state: elicit.Question(state[0], state[0] + 1, jnp.array(True))),
+        tell=Partial(lambda state, answer: (*state[:2], answer)),
+        recommend=Partial(lambda state: state[1]),
+        questions_per_proposal=1,
+    )
+
+
+def last_answer(elicitor, key, state, trace, user):
+    return state[2]
+
+
+@pytest.mark.parametrize(("person", "answer"), [("ideal", elicit.PREFERS_A), ("weights", elicit.PREFERS_B)])
+def test_the_person_that_is_asked_for_answers(problem, base, person, answer):
+    logit_fn, x, space = problem
+    everyone = np.ones(NUM, bool)
+    users = {"ideal": people.User(x, everyone), "weights": people.User(-np.ones_like(x), everyone)}
+    elicit_all = jit(partial(simulate.elicit_all, one_question(), person, read=last_answer))
+    assert np.all(elicit_all(people.Noise(), split(75, NUM), logit_fn, x, users, base, space) == answer)
 
 
 def test_the_loss_is_that_of_the_person(problem, users, base):
