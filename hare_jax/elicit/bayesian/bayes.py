@@ -37,7 +37,7 @@ def elicitor(hp: Bayes | None = None) -> Elicitor:
     Raises:
         ValueError: a hyperparameter is out of its range.
     """
-    hp = Bayes() if hp is None else hp
+    hp = states.with_probabilities(Bayes() if hp is None else hp)
     states.check(hp)
     return Elicitor(
         start=Partial(_start, hp),

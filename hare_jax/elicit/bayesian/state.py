@@ -1,5 +1,6 @@
 """Hyperparameters and state of a Bayesian session."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -69,6 +70,12 @@ class State(NamedTuple):
         return self.pool.best
 
 
+def with_probabilities(hp: Bayes) -> Bayes:
+    """`hp` with equal probabilities of all kinds written out where left out: one program then serves any others."""
+    names = kinds_of(hp).names
+    return replace(hp, probabilities=dict.fromkeys(names, 1 / len(names))) if hp.probabilities is None else hp
+
+
 def kinds_of(hp: Bayes) -> Kinds:
     """The kinds that the posterior covers, in the order of `PERSONS`."""
     linear = [kind for kind, person in PERSONS.items() if person.features is not None and person.prior is not None]
@@ -77,10 +84,8 @@ def kinds_of(hp: Bayes) -> Kinds:
 
 def log_prior(hp: Bayes) -> Array:
     """Log prior probability (k,) of each kind."""
-    names = kinds_of(hp).names
-    equal = dict.fromkeys(names, 1 / len(names))
-    probabilities = equal if hp.probabilities is None else hp.probabilities
-    return jnp.log(jnp.stack([jnp.asarray(probabilities[kind]) for kind in names]))
+    probabilities = with_probabilities(hp).probabilities or {}
+    return jnp.log(jnp.stack([jnp.asarray(probabilities[kind]) for kind in kinds_of(hp).names]))
 
 
 def check(hp: Bayes) -> None:
