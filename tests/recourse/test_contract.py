@@ -50,9 +50,15 @@ class Case(NamedTuple):
 
 
 def quick(name):
-    """Hyperparameters, other than the defaults, of a method that would train an autoencoder for long."""
-    autoencoder = getattr(METHODS[name].hyperparams(), "autoencoder", None)
-    return {} if autoencoder is None else {"autoencoder": replace(autoencoder, num_epochs=4)}
+    """Hyperparameters, other than the defaults, of a method that would train an autoencoder or search for long."""
+    defaults = METHODS[name].hyperparams()
+    if trains(name):
+        return {"autoencoder": replace(defaults.autoencoder, num_epochs=4)}
+    return {"search": replace(defaults.search, num_first=16, num_starts=2)} if hasattr(defaults, "search") else {}
+
+
+def trains(name):
+    return getattr(METHODS[name].hyperparams(), "autoencoder", None) is not None
 
 
 def scaled_floats(name):
@@ -147,7 +153,7 @@ def problems():
 
 def marked(name):
     """Methods with an autoencoder train one for each problem."""
-    return pytest.param(name, marks=pytest.mark.slow) if quick(name) else name
+    return pytest.param(name, marks=pytest.mark.slow) if trains(name) else name
 
 
 @pytest.fixture(scope="module", params=map(marked, METHODS))

@@ -5,8 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import xlogy
-from scipy.stats import norm
+from scipy.special import ndtr, xlogy
 from spaces import array, jit
 
 from hare_jax.base import Recourse
@@ -81,7 +80,7 @@ def test_the_pair_brings_most_by_simulation(acquisition):
                 prior_sd = np.sqrt(np.einsum("pd,pde,pe->p", change, PRIOR_COV, change))
                 doubt = NOISE * np.repeat(prior_sd, len(LAPSES))[:, None]
                 lapse = belief.lapse[:, None]
-                says = lapse + (1 - 2 * lapse) * norm.cdf((utility[..., i] - utility[..., j]) / doubt)
+                says = lapse + (1 - 2 * lapse) * ndtr((utility[..., i] - utility[..., j]) / doubt)
                 brings[i, j] = entropy(weight @ np.mean(says, axis=1)) - weight @ np.mean(entropy(says), axis=1)
     best = max(brings.values())
     np.testing.assert_allclose(gain, best, atol=0.01)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.special import ndtr
 from spaces import array, jit
 
 from hare_jax.elicit.bayesian import linalg
@@ -57,7 +57,7 @@ def exact(pairs, person, lapse):
             gap = ((b - theta) ** 2).sum(1) - ((a - theta) ** 2).sum(1)
         else:
             gap = theta @ (np.abs(b - X) - np.abs(a - X))
-        density = density * (lapse + (1 - 2 * lapse) * norm.cdf(gap / NOISE))
+        density = density * (lapse + (1 - 2 * lapse) * ndtr(gap / NOISE))
     total = density.sum()
     mean = density @ theta / total
     return mean, np.einsum("n,nd,ne->de", density / total, theta - mean, theta - mean), np.log(total)

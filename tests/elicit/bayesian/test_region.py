@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.special import ndtr
 from spaces import array, jit, split
 
 from hare_jax.elicit.bayesian import linalg, region
@@ -47,7 +47,7 @@ def exact(pairs, tied=False):
     weight = np.ones(len(theta))
     for a, b in np.asarray(pairs):
         ratio = (((b - theta) ** 2).sum(1) - ((a - theta) ** 2).sum(1)) / NOISE
-        weight = weight * (np.exp(-(ratio**2) / 2) if tied else LAPSE + (1 - 2 * LAPSE) * norm.cdf(ratio))
+        weight = weight * (np.exp(-(ratio**2) / 2) if tied else LAPSE + (1 - 2 * LAPSE) * ndtr(ratio))
     weight /= weight.sum()
     mean = weight @ theta
     return mean, np.einsum("n,nd,ne->de", weight, theta - mean, theta - mean)
