@@ -30,6 +30,7 @@ from hare_jax.people import PERSONS
 from hare_jax.recourse import METHODS, nothing_to_fit
 
 _WIDTH = 108  # characters: the width of the widest table; narrower terminals wrap its lines
+_FIT_WIDTH = 24  # characters: leaves enough width for the URLs of the sources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,12 +208,18 @@ def _fetch_data(console: Console, names: Sequence[str]) -> None:
 
 def _list_methods() -> Table:
     grid = Table(box=box.SIMPLE_HEAD)
-    for heading in ("method", "gradients", "fit", "also returns", "source"):
-        grid.add_column(heading)
+    for heading, width in (
+        ("method", None),
+        ("gradients", None),
+        ("fit", _FIT_WIDTH),
+        ("also returns", None),
+        ("source", None),
+    ):
+        grid.add_column(heading, max_width=width, overflow="fold")
     for name, method in METHODS.items():
         prepares = "" if method.fit is nothing_to_fit else _first_sentence(method.fit)
         more = "a path" if method.path else "a set" if method.many else ""
-        source = (method.generate.__doc__ or "").partition("\n")[0].partition(". ")[2]
+        source = (method.generate.__doc__ or "").partition("\n")[0].partition(". ")[2].removesuffix(".")
         grid.add_row(name, "yes" if method.uses_gradients else "no", prepares, more, source)
     return grid
 
@@ -236,7 +243,7 @@ def _list_persons() -> Table:
 
 
 def _first_sentence(fn: Callable) -> str:
-    return (fn.__doc__ or "").partition("\n")[0].partition(".")[0]
+    return (fn.__doc__ or "").partition("\n")[0].partition(". ")[0].removesuffix(".")
 
 
 def _list_hyperparameters(names: Sequence[str]) -> Table:

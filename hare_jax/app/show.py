@@ -40,8 +40,8 @@ def _introduction(options: demo.Demo, report: demo.Report) -> str:
     fewer = f", fewer than the {options.num_users} requested" if people.num_refused < options.num_users else ""
     return (
         f"\n[bold]{table.name}[/]: {data.SOURCES[table.name].about}. The classifier has an accuracy of "
-        f"{report.accuracy:.1%} on {len(table.x_test)} test rows (balanced accuracy {report.balanced_accuracy:.1%}) and "
-        f"refuses {people.num_refused} of them. Simulated people: {which}{fewer}. The table is over the "
+        f"{report.accuracy:.1%} on {len(table.x_test)} test rows (balanced accuracy {report.balanced_accuracy:.1%}) "
+        f"and refuses {people.num_refused} of them. Simulated people: {which}{fewer}. The table is over the "
         f"{len(people.x)} of {people.num_drawn} people for whom an ideal was found ({options.ideal}).\n"
     )
 

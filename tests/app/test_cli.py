@@ -144,6 +144,9 @@ def test_methods_lists_all_with_a_source(capsys):
         assert start is not None
         assert (start[1] == "yes") == method.uses_gradients
         assert "http" in method.generate.__doc__
+    assert "`hp.autoencoder`" in out
+    assert "https://arxiv.org/abs/1711.00399" in out
+    assert "\u2026" not in out
 
 
 def test_methods_shows_hyperparameters_of_those_named(capsys):
