@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME`: run the experiments of a table, or all, skip what is there, and render the results."""
+"""`python -m benchmarks NAME`: run the missing experiments of one table or of all, and render the results."""
 
 import os
 import sys
@@ -50,7 +50,7 @@ def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
 
 
 def _run_tables(names: tuple[str, ...], choice: Choice, out: Path) -> int:
-    """Run what is missing of the tables `names`, and render them and the page of all results."""
+    """Run the missing experiments of the tables `names`, and render them and the page of all results."""
     compile_quickly()
     status = runner.run([spec for name in names for spec in specs(name, choice)], out)
     for name in names:
@@ -60,8 +60,8 @@ def _run_tables(names: tuple[str, ...], choice: Choice, out: Path) -> int:
 
 
 def main() -> int:
-    """Run the command line; 0 all done, 1 something failed, 2 a wrong option."""
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one for each core; see hare_jax.sharding
+    """Run the command line. Exit status: 0 = success, 1 = an experiment failed, 2 = invalid option."""
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one per core; see hare_jax.evaluate.sharding
     commands = {name: _command((name,), f"{name}: {table.title}.") for name, table in TABLES.items()}
     commands |= {
         "all": _command(tuple(TABLES), "All tables."),
@@ -75,7 +75,7 @@ def main() -> int:
     except ValueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
-    except (ImportError, OSError) as error:  # of data that is not there
+    except (ImportError, OSError) as error:  # unavailable data
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
 

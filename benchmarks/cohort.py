@@ -1,4 +1,4 @@
-"""What experiments start from: data, trained classifiers, and cohorts of refused rows with simulated people."""
+"""Data, trained classifiers, and cohorts of refused rows with simulated people, shared by the experiments."""
 
 import time
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from hare_jax.space import ActionSpace
 
 
 class Setting(NamedTuple):
-    """What the specs of one data set, model and mode share."""
+    """Data and classifiers shared by the specs of one data set, model and mode."""
 
     table: data.Table
-    space: ActionSpace  # where users and HARE move
-    movable: Array | None  # (d,) in paper mode alone: the mutable continuous columns
-    params: models.Params  # one set a seed, stacked
+    space: ActionSpace  # of users and HARE
+    movable: Array | None  # (d,) the mutable continuous columns; only in paper mode
+    params: models.Params  # one set per seed, stacked
     seeds: tuple[int, ...]
     fit_s: float
 
@@ -32,18 +32,18 @@ class Setting(NamedTuple):
         return models.classifier(jax.tree.map(lambda leaf: leaf[at], self.params))
 
     def base(self, method: str, key: Array) -> paper.Base:
-        """A base method, as the mode runs it; `key` draws what the original draws among the rows."""
+        """A base method in the mode of the spec; in paper mode `key` draws the original's random choice of rows."""
         if self.movable is None:
             return paper.Base(method, self.space, self.table.x_train, {})
         return paper.base(method, key, self.table, self.movable)
 
 
 class Cohort(NamedTuple):
-    """The users of one seed, padded to the number asked for."""
+    """The users of one seed, padded to the number in the spec."""
 
     x: Array  # (users, d)
     users: simulate.Users  # leaves (users, ...); the ideal, the weights, and the kind of person of the spec
-    present: Array  # (users,) bool: no padding, and each of them is valid
+    present: Array  # (users,) bool: not padding, and all draws are valid
 
 
 def prepare(spec: Spec, seeds: Sequence[int]) -> Setting:
@@ -63,12 +63,12 @@ def prepare(spec: Spec, seeds: Sequence[int]) -> Setting:
 
 
 def training_for(table: data.Table, hidden: tuple[int, ...]) -> models.Training:
-    """The paper's training; of mortgage's 1,488 rows 12 % are refused, and it needs balanced classes."""
+    """The paper's training; balanced for mortgage, where only 12 % of the 1,488 training rows are of class 0."""
     return models.balanced(table.y_train, hidden) if table.name == "mortgage" else models.Training(hidden=hidden)
 
 
 def draw_cohort(setting: Setting, spec: Spec) -> Cohort:
-    """The first refused test rows of a seed's classifier, in file order, each with simulated people; maybe none."""
+    """The first test rows refused by a seed's classifier, in file order, with simulated people; possibly none."""
     logit_fn, rows = setting.classifier(spec.seed), setting.table.x_test
     refused = rows[jax.vmap(logit_fn)(rows) < 0][: spec.users]
     x = jnp.resize(refused if len(refused) else rows[:1], (spec.users, rows.shape[1]))  # padded by repetition
@@ -84,7 +84,7 @@ def draw_cohort(setting: Setting, spec: Spec) -> Cohort:
 
 
 def kinds_of(spec: Spec) -> tuple[str, ...]:
-    """The kinds of person that the figures of a spec need: rows of `people.PERSONS`."""
+    """The kinds of person that the metrics of a spec require: rows of `people.PERSONS`."""
     return tuple(dict.fromkeys(("ideal", "weights", spec.person)))
 
 

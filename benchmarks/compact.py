@@ -1,8 +1,8 @@
-"""Results as they are committed: a sorted CSV file a table, small enough to review.
+"""The committed format of results: one sorted CSV file per table, small enough to review.
 
-Above the columns are two comment lines of JSON: the columns that are constant, with their value, and those that equal
-another column, with its name. Neither is repeated in the rows. The s.d. that no page needs are left to the
-working rows.
+Two comment lines of JSON precede the header: the constant columns with their values, and the columns that equal another
+one, with its name. Neither is repeated in the rows. Standard deviations that no page shows are in the working rows
+alone.
 """
 
 import io
@@ -17,7 +17,7 @@ from benchmarks.specs import spec_fields
 
 Row = dict[str, Any]
 _TEXT = ("device", "digest", "jax", "version")  # columns of text besides those of the specs
-_DIGITS = 6  # what a float32 holds
+_DIGITS = 6  # precision of a float32
 _NO_SD = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "linf", "redundancy", "violations", "questions")
 _LEFT_OUT = {f"{name}_sd" for name in _NO_SD}
 
@@ -45,7 +45,7 @@ def write(path: Path, table: str, rows: list[Row]) -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a file that `write` made, none if it isn't there."""
+    """The rows of a file written by `write`; none if it does not exist."""
     if not path.is_file():
         return []
     comments, same_comment, content = path.read_text("utf-8").split("\n", 2)

@@ -1,6 +1,6 @@
-"""The digest of the code that computes rows: a row is keyed by it, so an edit makes a rerun repeat the row.
+"""The digest of the code that computes rows. It is part of a row's key, so that a row is recomputed after an edit.
 
-It covers the package and the modules of the benchmarks that compute figures, not those that store or render them.
+It covers the package and the modules of the benchmarks that compute results, not those that store or render them.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hare_jax
 
-BEFORE = "before"  # in place of a digest, for rows that were made before there were any
+BEFORE = "before"  # in place of a digest, for rows older than the digests
 _HERE = Path(__file__).parent
 _COMPUTING = ("experiments", "original", "cohort.py", "specs.py", "timing.py")
 _SUFFIXES = (".py", ".toml")
@@ -17,7 +17,7 @@ _LENGTH = 12  # hexadecimal digits
 
 
 def of(package: Path, benchmarks: Path) -> str:
-    """The digest of the sources in the folders of the package and of the benchmarks."""
+    """The digest of the sources in the folders of the package and the benchmarks."""
     sha = hashlib.sha256()
     for root in (package, *(benchmarks / name for name in _COMPUTING)):
         for path in _sources(root):
@@ -27,7 +27,7 @@ def of(package: Path, benchmarks: Path) -> str:
 
 @cache
 def code() -> str:
-    """The digest of this process's code."""
+    """The digest of the running code."""
     return of(Path(hare_jax.__file__).parent, _HERE)
 
 

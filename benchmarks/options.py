@@ -1,4 +1,4 @@
-"""The options that several commands have, each with its help."""
+"""Options shared by several commands, with their help texts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,17 +8,17 @@ import tyro
 _NAMES = tuple[str, ...]
 Datasets = Annotated[_NAMES, tyro.conf.arg(help="Data sets.")]
 Methods = Annotated[_NAMES, tyro.conf.arg(help="Base methods, or all.")]
-OwnMethods = Annotated[_NAMES | None, tyro.conf.arg(help="Base methods, or all; the table's own unless given.")]
-OwnModels = Annotated[_NAMES | None, tyro.conf.arg(help="`mlp`, `linear` or both; the table's own unless given.")]
-OwnLevels = Annotated[_NAMES | None, tyro.conf.arg(help="Of what the table varies; all unless given.")]
+OwnMethods = Annotated[_NAMES | None, tyro.conf.arg(help="Base methods, or all; by default those of the table.")]
+OwnModels = Annotated[_NAMES | None, tyro.conf.arg(help="`mlp`, `linear` or both; by default those of the table.")]
+OwnLevels = Annotated[_NAMES | None, tyro.conf.arg(help="Values of the field that the table varies; by default all.")]
 Arms = Annotated[_NAMES, tyro.conf.arg(help="Elicitors.")]
 OwnArms = Annotated[
-    _NAMES | None, tyro.conf.arg(help="Elicitors, and in tables `base`; the experiment's own unless given.")
+    _NAMES | None, tyro.conf.arg(help="Elicitors, and in tables `base`; by default those of the experiment.")
 ]
 Seeds = Annotated[tuple[int, ...], tyro.conf.arg(help="Seeds of training, users and sampling.")]
-Users = Annotated[int, tyro.conf.arg(help="Refused rows for each seed.")]
+Users = Annotated[int, tyro.conf.arg(help="Refused rows per seed.")]
 Feasible = Annotated[
-    bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Keep recourses feasible, unlike the original's code.")
+    bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Keep all recourses feasible, unlike the original code.")
 ]
 Out = Annotated[Path, tyro.conf.arg(help="Folder of the results.")]
 

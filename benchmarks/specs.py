@@ -1,4 +1,4 @@
-"""What an experiment is: frozen dataclasses, whose fields are the key of a row of results."""
+"""Specifications of experiments: frozen dataclasses, whose fields are the key of a row of results."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Spec:
     budget: int = 30
     per_round: int = 5
     noise: str = "0"  # probability of a flipped answer, or "logistic"
-    boundary: str = "all"  # candidates that are brought to the boundary before they are compared, or the winner after
+    boundary: str = "all"  # candidates moved to the boundary: all of them before comparison, or the winner afterwards
     mode: str = "feasible"
     seed: int = 1
     users: int = 100
@@ -43,7 +43,7 @@ class SpeedSpec:
     table: str = "speed"
     dataset: str
     stage: str
-    method: str  # base method, or that of the recourses that the stage starts from
+    method: str  # the base method timed, or the one whose recourses the stage starts from
     users: int
     budget: int
     per_round: int
@@ -53,19 +53,19 @@ class SpeedSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GradientSpec:
-    """A gradient through the pipeline, or a classifier that was trained with one; timed on one device."""
+    """A gradient through the pipeline, or a classifier trained with one; timed on one device."""
 
     table: str = "gradients"
     experiment: str  # "end to end" or "training"
     dataset: str
     seed: int
     users: int
-    candidates: int = 0  # end to end: that each user compares
-    recourse_weight: float = 0.0  # training: of the cost of recourse in the loss
+    candidates: int = 0  # end to end: number that each user compares
+    recourse_weight: float = 0.0  # training: weight of the cost of recourse in the loss
     device: str
 
 
-_SPECS: dict[str, type] = {"speed": SpeedSpec, "gradients": GradientSpec}  # by table; all others are of `Spec`
+_SPECS: dict[str, type] = {"speed": SpeedSpec, "gradients": GradientSpec}  # by table; `Spec` for all others
 
 
 def spec_fields(table: str) -> tuple[dataclasses.Field, ...]:
@@ -74,15 +74,15 @@ def spec_fields(table: str) -> tuple[dataclasses.Field, ...]:
 
 
 def arms() -> tuple[str, ...]:
-    """The arms of a table: the base method, and each elicitor from its recourse."""
+    """The arms of a table: the base method, and each elicitor, which starts from its recourse."""
     return (BASE, *ELICITORS)
 
 
 def named_methods(methods: Sequence[str]) -> tuple[str, ...]:
-    """Names of base methods, where `all` alone stands for each of `METHODS`.
+    """Names of base methods; `all` as the only name stands for every row of `METHODS`.
 
     Raises:
-        ValueError: no such method.
+        ValueError: a method is unknown.
     """
     names = tuple(METHODS) if tuple(methods) == ("all",) else tuple(methods)
     for name in names:
@@ -91,16 +91,16 @@ def named_methods(methods: Sequence[str]) -> tuple[str, ...]:
 
 
 def not_empty(**options: Sequence[Any]) -> None:
-    """Raise a `ValueError` for an option that holds nothing."""
+    """Raise a `ValueError` if an option is an empty sequence."""
     for name, given in options.items():
         require(len(given) > 0, name, "must hold at least one", given)
 
 
 def check(spec: Spec, arms_allowed: Sequence[str] | None = None) -> Spec:
-    """Return `spec`, or raise a `ValueError` that names what is wrong with it; `arms_allowed` is `arms()` if left out.
+    """Return `spec` if it is valid; `arms_allowed` is `arms()` by default.
 
     Raises:
-        ValueError: a name is unknown, a number out of range, or a choice does not fit the arm.
+        ValueError: a name is unknown, a number is out of range, or an option does not apply to the arm.
     """
     choose("datasets", spec.dataset, SOURCES)
     choose("models", spec.model, MODELS)
@@ -111,7 +111,7 @@ def check(spec: Spec, arms_allowed: Sequence[str] | None = None) -> Spec:
     choose("boundary", spec.boundary, BOUNDARIES)
     choose("mode", spec.mode, MODES)
     fits = spec.boundary == "all" or spec.arm not in ELICITORS or takes(spec.arm, "winner_only")
-    require(fits, "arms", "must have candidates to compare off the boundary, as HARE's", spec.arm)
+    require(fits, "arms", "must be base or an elicitor with `winner_only`, such as HARE, for boundary=winner", spec.arm)
     if spec.noise != "logistic":
         require(_is_probability(spec.noise), "noise", "must be a probability or logistic", spec.noise)
     require(spec.users > 0, "users", "must be at least 1", spec.users)

@@ -1,7 +1,7 @@
-"""Results on disk: working rows, one JSON object a line, and the committed files that they are merged into.
+"""Results on disk: working rows, one JSON object per line, and the committed files that they are merged into.
 
-A working row is appended as soon as it is there, however many runs write at once. Row keys are the spec and the digest
-of the code; a run skips the rows that have its key, in either place. Pages show one row a spec, see `latest`.
+A working row is appended as soon as it is computed; several runs may write at once. The key of a row is its spec and
+the digest of the code; a run skips rows whose key is in either place. Pages show one row per spec, see `latest`.
 """
 
 import fcntl
@@ -19,17 +19,17 @@ WORKING = "working.jsonl"
 
 
 def spec_key(row: Row) -> str:
-    """The spec within a row."""
+    """The spec of a row."""
     return json.dumps([row.get(field.name) for field in spec_fields(row["table"])])
 
 
 def row_key(row: Row) -> str:
-    """The spec within a row and the digest of its code, the present one if it has none."""
+    """The spec of a row and the digest of its code, by default that of the running code."""
     return f"{spec_key(row)} {row.get('digest', digest.code())}"
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:
-    """One row a spec: that of the present code, or else the last one."""
+    """One row per spec: that of the running code, otherwise the last one."""
     found: dict[str, Row] = {}
     for row in rows:
         key = spec_key(row)
@@ -39,7 +39,7 @@ def latest(rows: Iterable[Row]) -> list[Row]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Rows of a JSONL file, none if it isn't there; a last line that was cut off is left out."""
+    """Rows of a JSONL file, none if it does not exist; an incomplete last line is ignored."""
     if not path.is_file():
         return []
     return [json.loads(line) for line in _whole_lines(path.read_bytes())]
@@ -54,10 +54,10 @@ def read_latest(out: Path, table: str | None = None) -> list[Row]:
 
 
 class Store:
-    """The rows in a folder, by `row_key`; each is there once."""
+    """The rows in a folder, unique by `row_key`."""
 
     def __init__(self, out: Path) -> None:
-        """Open the folder, or the one that the first row will make."""
+        """Open the folder `out`; the first row creates it if it does not exist."""
         self.out = out
         self.path = out / WORKING
         self._keys = {row_key(row) for path in out.glob("*.csv") for row in compact.read(path)}
@@ -70,9 +70,9 @@ class Store:
         return row_key(row) in self._keys
 
     def append(self, row: Row) -> bool:
-        """Add a row and have it on disk before coming back, unless another run has added it already.
+        """Write a row to disk, unless another run has written it; returns whether it was written.
 
-        A line that an earlier run was cut off in is removed first.
+        An incomplete last line of an interrupted run is removed first.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file:
@@ -100,7 +100,7 @@ class Store:
                     compact.write(self.out / f"{table}.csv", table, rows)
 
     def _catch_up(self, file: BinaryIO) -> None:
-        """Take in the lines that were written since the last look."""
+        """Read the keys of the lines written since the last call."""
         file.seek(self._seen)
         for line in _whole_lines(file.read()):
             self._keys.add(row_key(json.loads(line)))

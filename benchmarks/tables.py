@@ -1,4 +1,4 @@
-"""The ten tables of the paper (HARE, TMLR 2025) as data: each is a list of experiments that differ in little."""
+"""The ten tables of the paper (HARE, TMLR 2025) as data: each varies one field over a grid of experiments."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ DATASETS = ("adult", "compas", "give_me_some_credit", "heloc")
 
 
 class Table(NamedTuple):
-    """What a table varies, and over what; the rest of each experiment is `Spec`'s default."""
+    """The field that a table varies, and the grid; all other fields have the defaults of `Spec`."""
 
     title: str
     arms: tuple[str, ...]
-    varies: str = "arm"  # the field of `Spec` that the table is about
-    levels: tuple[Any, ...] = ()  # of it, where it isn't one of the others here
+    varies: str = "arm"  # a field of `Spec`
+    levels: tuple[Any, ...] = ()  # values of that field, unless it is another field of this class
     methods: tuple[str, ...] = THREE_METHODS
     models: tuple[str, ...] = ("mlp",)
     person: str = "ideal"
@@ -27,11 +27,11 @@ class Table(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What a table is narrowed to; None leaves the table's own."""
+    """The subset of a table to run; None stands for all values of the table."""
 
     datasets: Sequence[str] | None = None
     models: Sequence[str] | None = None
-    methods: Sequence[str] | None = None  # or `all` alone
+    methods: Sequence[str] | None = None  # or only `all`
     arms: Sequence[str] | None = None
     levels: Sequence[Any] | None = None
     seeds: Sequence[int] = (1, 2, 3, 4, 5)
@@ -50,27 +50,29 @@ TABLES = {
     "table1": _MAIN,
     "table2": Table("K questions in one round", ("single",), "budget", (10, 30, 70, 100, 150, 500)),
     "table3": Table("candidates in each of many rounds, K = 30", ("multi",), "per_round", (1, 3, 5, 6, 10)),
-    "table4": _MAIN._replace(title="the usual metrics of the runs of table 1"),
+    "table4": _MAIN._replace(title="standard metrics of the runs of table 1"),
     "table5": Table(
-        "boundary search for every candidate, or for the winner", ("multi",), "boundary", ("all", "winner")
+        "boundary search for every candidate, or only for the winner", ("multi",), "boundary", ("all", "winner")
     ),
     "table6": Table(
-        "ideals near, further and far", PAPER_ARMS, "ideal", ("near", "intermediate", "far"), models=tuple(MODELS)
+        "near, intermediate and far ideals", PAPER_ARMS, "ideal", ("near", "intermediate", "far"), models=tuple(MODELS)
     ),
     "table7": Table(
-        "people who answer by hidden cost weights", ("base", "single", "multi"), models=tuple(MODELS), person="weights"
+        "people with hidden cost weights", ("base", "single", "multi"), models=tuple(MODELS), person="weights"
     ),
-    "table8": Table("answers flipped at random", ("multi",), "noise", ("0", "0.01", "0.05", "0.1", "0.2")),
-    "table9": Table("answers flipped by logistic noise", ("multi",), "noise", ("0", "logistic")),
+    "table8": Table(
+        "answers flipped with a constant probability", ("multi",), "noise", ("0", "0.01", "0.05", "0.1", "0.2")
+    ),
+    "table9": Table("answers flipped with logistic probability", ("multi",), "noise", ("0", "logistic")),
     "table10": Table("few questions in one round", ("single",), "budget", (1, 2, 3, 4, 5, 6, 7, 8, 9, 30)),
 }
 
 
 def specs(name: str, choice: Choice) -> list[Spec]:
-    """The experiments of one table, narrowed to `choice`.
+    """The experiments of one table, restricted to `choice`.
 
     Raises:
-        ValueError: no such table, or a choice that no experiment can have.
+        ValueError: the table is unknown, or the choice is invalid.
     """
     choose("table", name, TABLES)
     table = TABLES[name]
@@ -95,8 +97,8 @@ def specs(name: str, choice: Choice) -> list[Spec]:
 
 
 def _levels(name: str, table: Table, given: Sequence[Any]) -> tuple[Any, ...]:
-    """The levels `given`, of the type that those of the table have."""
-    require(len(table.levels) > 0, "levels", f"{name} varies nothing but methods and arms", given)
+    """The levels `given`, converted to the type of the table's levels."""
+    require(len(table.levels) > 0, "levels", f"{name} varies nothing except methods and arms", given)
     as_type = type(table.levels[0])
     for level in given:
         require(as_type is str or str(level).isdigit(), "levels", f"{name} varies whole numbers", level)

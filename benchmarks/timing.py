@@ -1,4 +1,4 @@
-"""How long a program takes: compilation and a warm run apart, with the memory of the process and the machine."""
+"""Timing of programs: compile time and warm run time, with the memory of the process and the machine."""
 
 import os
 import resource
@@ -15,14 +15,14 @@ from benchmarks import digest
 
 
 class Timed(NamedTuple):
-    """A program's result, the seconds its compilation took and those of one warm run."""
+    """A program's result, its compile time and the time of one warm run, in seconds."""
 
     value: Any
     compile_s: float
     run_s: float
 
 
-_compilations: list[str] = []  # events that JAX reported so far
+_compilations: list[str] = []  # compilation events reported by JAX
 
 
 def _listen(event: str, duration_secs: float, **kwargs: Any) -> None:
@@ -34,9 +34,9 @@ jax.monitoring.register_event_duration_secs_listener(_listen)
 
 
 def timed(fn: Callable, *args: Any, **kwargs: Any) -> Timed:
-    """Call a jitted function and wait for its result; if that compiled, call it again: the difference is what it took.
+    """Call a jitted function and wait for its result; if that compiled, call it again to subtract the run time.
 
-    The second call is left out where the first was warm, which halves the time of a table with many seeds.
+    There is no second call if the first was warm, which halves the time of a table with many seeds.
     """
     seconds: list[float] = []
     known = len(_compilations)
@@ -48,7 +48,7 @@ def timed(fn: Callable, *args: Any, **kwargs: Any) -> Timed:
 
 
 def best_of(fn: Callable, *args: Any, runs: int = 3) -> Timed:
-    """As `timed`, with the seconds of the fastest of so many warm runs."""
+    """As `timed`, with the run time of the fastest of `runs` warm runs."""
     first = timed(fn, *args)
     seconds = [first.run_s]
     for _ in range(runs - 1):
@@ -59,28 +59,28 @@ def best_of(fn: Callable, *args: Any, runs: int = 3) -> Timed:
 
 
 def matmul_gflops(size: int = 2048, dtype: Any = jnp.float32) -> float:
-    """The machine's best rate of multiplying two square matrices, in 1e9 floating-point operations a second."""
+    """The machine's peak rate for a product of square matrices, in 1e9 floating-point operations per second."""
     a = jax.random.normal(jax.random.key(0), (size, size), dtype)
     timing = best_of(jax.jit(lambda a: jnp.dot(a, a, precision="highest")), a, runs=5)
     return 2 * size**3 / timing.run_s / 1e9
 
 
 def compile_quickly() -> None:
-    """Have a CPU compile in half the time: tables are many programs that run for milliseconds.
+    """Halve the compile time on a CPU: tables consist of many programs that run for milliseconds.
 
-    The flag is read when the first program is compiled, in this process and in those that it starts.
+    The flag is read at the first compilation, in this process and in its child processes.
     """
     os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}".strip()
 
 
 def peak_mib() -> float:
-    """The largest memory of this process so far, in MiB."""
+    """Peak memory of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def machine() -> dict[str, str]:
-    """The fields of a row that say what made it."""
+    """The fields of a row about the machine and the code."""
     return {
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
@@ -90,7 +90,7 @@ def machine() -> dict[str, str]:
 
 
 def run_fields(timing: Timed, fit_s: float = 0.0) -> dict[str, Any]:
-    """The fields of a row about the run that it comes from."""
+    """The fields of a row about its run."""
     return {
         "fit_s": round(fit_s, 3),
         "compile_s": round(timing.compile_s, 3),

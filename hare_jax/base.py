@@ -1,4 +1,4 @@
-"""What every part agrees on: the core types, the callables that plug in, hyperparameters, and argument checks.
+"""The core types, the protocols of the functions that plug in, hyperparameter classes, and argument checks.
 
 Notation: `x` is the factual row (d,), `x_cf` a recourse (d,), `d` the number of encoded columns. A classifier is
 any `logit_fn: (d,) -> ()`; class 1 is the wanted outcome and `logit_fn(x) >= 0` means accepted.
@@ -45,17 +45,17 @@ class LogitFn(Protocol):
 
 
 class Generate(Protocol):
-    """A recourse method that is bound to what it has fitted."""
+    """A fitted recourse method."""
 
     def __call__(self, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, /) -> Recourse:
         """A recourse for the row `x` (d,)."""
 
 
 class Prefers(Protocol):
-    """The answers of one person."""
+    """The answer model of one person."""
 
     def __call__(self, key: Array, x: Array, a: Array, b: Array, /) -> Array:
-        """Whether the person at `x` (d,) prefers the recourse `a` (d,) to `b` (d,): () bool."""
+        """Whether the person with factual `x` (d,) prefers the recourse `a` (d,) to `b` (d,): () bool."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -74,10 +74,10 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
 
 
 class Bound(Partial):
-    """A `Partial` that prints a name in place of its arrays. A subclass registers itself as a pytree node class."""
+    """A `Partial` that prints a name instead of its arrays. Subclasses must be registered as pytree node classes."""
 
     def tree_flatten(self) -> tuple[tuple, Callable]:
-        """What is traced, and what is compared, as in a `Partial`."""
+        """Traced children and static data, as in a `Partial`."""
         return (self.args, self.keywords), self.func
 
     @classmethod
@@ -88,7 +88,7 @@ class Bound(Partial):
 
 
 def as_partial(fn: Callable) -> Partial:
-    """Make any callable a pytree, so that it can be part of a scan's carry or cross `jit`; a `Partial` stays itself."""
+    """Wrap a callable in a `Partial`, so that it can be in a scan's carry or cross `jit`; a `Partial` is unchanged."""
     return fn if isinstance(fn, Partial) else Partial(fn)
 
 
@@ -99,12 +99,12 @@ def require(ok: bool, argument: str, rule: str, value: Any) -> None:
 
 
 def is_known(*values: Any) -> bool:
-    """Whether `values` (pytrees) are there to be checked, as those that `jit` traces are not."""
+    """Whether all leaves of `values` (pytrees) are concrete, not traced, so that they can be checked."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
 def holds(rule: Callable[[np.ndarray], Any], value: Any) -> bool:
-    """Whether `rule` holds for all of `value`, or `value` is traced and not known."""
+    """Whether `rule` holds for every element of `value`; True if `value` is traced."""
     return not is_known(value) or bool(np.all(rule(np.asarray(value))))
 
 
@@ -114,7 +114,7 @@ def choose(argument: str, name: str, options: Collection[str]) -> None:
 
 
 def check_shapes(**arrays: tuple[Any, tuple[int | None, ...]]) -> None:
-    """Raise a `ValueError` unless each of the named arrays has the shape beside it, None for any length.
+    """Raise a `ValueError` unless each named array has the given shape, in which None matches any length.
 
     Shapes are known while JAX traces, so the check costs nothing at run time.
 
@@ -135,10 +135,10 @@ def check_shapes(**arrays: tuple[Any, tuple[int | None, ...]]) -> None:
 
 
 def check_row(x: Array, space: ActionSpace, **others: Array) -> None:
-    """Raise a `ValueError` unless the factual `x` and all of the `others` are (d,), as wide as the `space`.
+    """Raise a `ValueError` unless the factual `x` and the `others` have shape (d,), where d is the width of `space`.
 
     Raises:
-        ValueError: an array has another shape, or `x` holds no floats.
+        ValueError: an array has another shape, or `x` is not of a floating-point dtype.
     """
     width = jnp.shape(space.mutable)
     check_shapes(x=(x, width), **{name: (other, width) for name, other in others.items()})

@@ -1,12 +1,12 @@
-"""The action space: what may change, and how far.
+"""The action space: which columns may change, and how far.
 
-One rule covers every kind of feature. Around a factual `x`, column j may move within `bounds(space, x)`, which always
-holds `x` itself and shrinks to it for an immutable column; an ordered column moves in whole steps from `x`; the columns
-of a one-hot group hold one 1. A two-level category is one ordered column with step 1. `project` finds the nearest such
-point, and `allows` asks whether a point is its own projection, so the two agree by construction.
+One rule covers every kind of feature. From a factual `x`, column j may move within `bounds(space, x)`, an interval that
+always contains `x` and is only `x` for an immutable column; an ordered column moves in whole steps from `x`; the
+columns of a one-hot group contain a single 1. A two-level category is one ordered column with step 1. `project` returns
+the nearest such point, and `allows` tests whether a point equals its own projection, so the two agree by construction.
 
-What kind of column a column is, which columns make up one feature and what a weighted change costs is defined here and
-nowhere else: `is_category`, `is_coarse`, `same_feature`, `weighted_l1`.
+The kinds of columns, the columns of one feature and the weighted cost of a change are defined only here:
+`is_category`, `is_coarse`, `same_feature`, `weighted_l1`.
 """
 
 import jax
@@ -29,10 +29,10 @@ def action_space(
     group: ArrayLike | None = None,
     step: ArrayLike | None = None,
 ) -> ActionSpace:
-    """Check the columns of an action space, each (d,), and put them together.
+    """Build an action space from its checked columns, each (d,).
 
-    `direction` is 0, `group` -1 and `step` 0 where left out; bounds may be infinite. One-hot columns get step 1, and an
-    upper bound of 0 closes a level to all factuals that are not in it already.
+    The defaults are `direction` 0, `group` -1 and `step` 0; bounds may be infinite. One-hot columns get step 1, and an
+    upper bound of 0 closes a level to all factuals that are not already in it.
 
     Raises:
         ValueError: a column has the wrong width, a bound is NaN or crossed, a direction is not -1, 0 or +1, a step is
@@ -81,7 +81,7 @@ def _check_columns(columns: dict[str, np.ndarray], shape: tuple[int, ...]) -> No
 
 
 def _check_group(label: str, columns: dict[str, np.ndarray], mutable: np.ndarray, inside: np.ndarray) -> None:
-    """Check the columns of one one-hot group, those `inside` (d,) of it."""
+    """Check the columns of one one-hot group, given by the mask `inside` (d,)."""
     rule = "must have at least two columns (a two-level category is one column with step 1)"
     require(int(inside.sum()) > 1, label, rule, 1)
     fixed = mutable[inside]
@@ -93,7 +93,7 @@ def _check_group(label: str, columns: dict[str, np.ndarray], mutable: np.ndarray
 
 
 def bounds(space: ActionSpace, x: Array) -> tuple[Array, Array]:
-    """Lowest and highest value (d,), (d,) of each column from the factual `x` (d,), which is always inside."""
+    """Lowest and highest allowed value (d,), (d,) of each column from the factual `x` (d,), which is always allowed."""
     check_row(x, space)
     lower = jnp.minimum(space.lower.astype(x.dtype), x)
     upper = jnp.maximum(space.upper.astype(x.dtype), x)
@@ -102,7 +102,7 @@ def bounds(space: ActionSpace, x: Array) -> tuple[Array, Array]:
 
 
 def is_category(space: ActionSpace) -> Array:
-    """Which columns (d,) belong to a category: those of one-hot groups, and those with two values between the bounds.
+    """Which columns (d,) encode a category: those of one-hot groups, and those with two values within the bounds.
 
     >>> space = action_space([True] * 4, [0] * 4, [1] * 4, group=[-1, -1, 0, 0], step=[0.25, 1, 1, 1])
     >>> is_category(space).tolist(), is_coarse(space).tolist()
@@ -112,16 +112,16 @@ def is_category(space: ActionSpace) -> Array:
 
 
 def is_coarse(space: ActionSpace, x: Array | None = None) -> Array:
-    """Which columns (d,) move by jumps: categories, and columns with at most two steps between their bounds.
+    """Which columns (d,) are coarse: categories, and columns with at most two steps between their bounds.
 
-    The bounds are those of the space, or those from the factual `x` (d,).
+    The bounds are those of the space, or, if `x` (d,) is given, those from that factual.
     """
     lower, upper = (space.lower, space.upper) if x is None else bounds(space, x)
     return _num_steps_at_most(space, 2, lower, upper)
 
 
 def same_feature(space: ActionSpace) -> Array:
-    """Whether columns i and j belong to one feature, a one-hot group being one: (d, d) bool."""
+    """Whether columns i and j belong to the same feature; a one-hot group is one feature: (d, d) bool."""
     group = space.group
     grouped = (group[:, None] == group[None, :]) & (group >= 0)[:, None]
     return grouped | jnp.eye(group.shape[0], dtype=bool)
@@ -133,7 +133,7 @@ def weighted_l1(weights: Array, x: Array, x_cf: Array) -> Array:
 
 
 def relax(space: ActionSpace, x: Array, x_cf: Array) -> Array:
-    """Nearest point (d,) to `x_cf` inside the bounds, with categories and steps left fractional; NaN becomes `x`."""
+    """Nearest point (d,) to `x_cf` (d,) within the bounds, with fractional categories and steps; NaN becomes `x`."""
     check_row(x, space, x_cf=x_cf)
     lower, upper = bounds(space, x)
     return jnp.clip(jnp.where(jnp.isnan(x_cf), x, x_cf), lower, upper)
@@ -148,7 +148,7 @@ def project(space: ActionSpace, x: Array, x_cf: Array) -> Array:
 
 
 def settle(space: ActionSpace, x: Array, x_cf: Array) -> Array:
-    """`project` for an `x_cf` (d,) whose one-hot groups are intact, which is much cheaper."""
+    """`project` for an `x_cf` (d,) with intact one-hot groups; much cheaper."""
     check_row(x, space, x_cf=x_cf)
     lower, upper = bounds(space, x)
     point = jnp.clip(jnp.where(jnp.isnan(x_cf), x, x_cf), lower, upper)
@@ -162,7 +162,7 @@ def snap(space: ActionSpace, x: Array, x_cf: Array) -> Array:
 
 
 def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
-    """Whether the move from `x` (d,) to `x_cf` (d,) is allowed: () bool. Immutables must be equal to the last bit."""
+    """Whether the move from `x` (d,) to `x_cf` (d,) is allowed: () bool. Immutable columns must be bit-identical."""
     check_row(x, space, x_cf=x_cf)
     nearest = project(space, x, x_cf)
     near = jnp.abs(x_cf - nearest) <= 1e-6 * (1 + jnp.maximum(jnp.abs(x), jnp.abs(nearest)))
@@ -196,7 +196,7 @@ def _to_grid(step: Array, x: Array, point: Array, lower: Array, upper: Array) ->
 
 
 def _to_one_hot(group: Array, score: Array, upper: Array) -> Array:
-    score = jnp.where(upper > 0.5, score, -jnp.inf)  # levels that are closed can't win
+    score = jnp.where(upper > 0.5, score, -jnp.inf)  # a closed level is never chosen
     order = jnp.arange(score.shape[0])
     ahead = (score[:, None] > score[None, :]) | ((score[:, None] == score[None, :]) & (order[:, None] < order[None, :]))
     beaten = jnp.any(ahead & (group[:, None] == group[None, :]), axis=0)

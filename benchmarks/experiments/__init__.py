@@ -1,1 +1,1 @@
-"""What runs: one module an experiment."""
+"""The experiments, one module each."""

@@ -1,4 +1,4 @@
-"""The recourse of least loss that a long search finds with what a person hides: the reference for the others."""
+"""The recourse of least loss found by a long search with the true hidden parameters: a reference for all arms."""
 
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ LONG = LocalSearch(num_first=128, num_starts=32, num_rounds=120)
 
 
 def best_known(spec: Spec, logit_fn: Partial, cohort: Cohort, start: Recourse, space: ActionSpace) -> Recourse:
-    """Recourses of least loss for a cohort, by a search from 32 starts and from `start`; a hidden ideal is its own."""
+    """Recourses of least loss for a cohort, by a search from 32 starts and from `start`, or the hidden ideals."""
     user = cohort.users[spec.person]
     if spec.person == "ideal":
         return Recourse(user.hidden, user.valid)

@@ -1,6 +1,6 @@
-"""What the experiments compute of a cell: base recourses, sessions with an elicitor, and the figures of both.
+"""The computations for one cell of a table: base recourses, sessions with an elicitor, and the metrics of both.
 
-Programs are compiled once for all seeds of a data set: a seed brings new weights and new rows of the same shapes.
+Programs are compiled once for all seeds of a data set, as the weights and rows of all seeds have the same shapes.
 """
 
 import time
@@ -22,9 +22,9 @@ from hare_jax import elicit, people, recourse
 from hare_jax.elicit.candidates import Sampling
 from hare_jax.evaluate import metrics, simulate, summary
 
-_GAINS = ("ideal_l2", "weighted_cost", "loss")  # figures that are compared with the base recourse's
-_RATES = ("success", "valid")  # means over all users; the others are over those with a recourse
-_DIGITS = 6  # what a float32 holds
+_GAINS = ("ideal_l2", "weighted_cost", "loss")  # metrics compared with those of the base recourse
+_RATES = ("success", "valid")  # means over all users; all other means are over the users with a recourse
+_DIGITS = 6  # precision of a float32
 
 generate_all = jax.jit(simulate.generate_all)
 generate_each = jax.jit(simulate.generate_each)
@@ -33,7 +33,7 @@ measure_all = jax.jit(simulate.measure_all, static_argnames="person")
 
 
 class Fitted(NamedTuple):
-    """A base method's recourses for a cohort, and how long they took."""
+    """A base method's recourses for a cohort, and their timings."""
 
     recourse: Timed
     fit_s: float
@@ -41,7 +41,7 @@ class Fitted(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """A setting, and the cohorts and base recourses that its specs share."""
+    """A setting, and the cohorts and base recourses shared by its specs."""
 
     setting: Setting
     cohorts: dict[tuple, Cohort] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def run_arm(setting: Setting, spec: Spec, cohort: Cohort, base: Timed) -> Timed:
 
 
 def bind_elicitor(spec: Spec, movable: Array | None = None) -> elicit.Elicitor:
-    """The elicitor of an arm; with `movable` (d,) those that sample candidates do it in the original's way."""
+    """The elicitor of an arm; with `movable` (d,), candidates are sampled as in the original implementation."""
     rounds: dict[str, Any] = {"budget": spec.budget, "per_round": spec.per_round}
     hyperparameters: dict[str, Any] = {}
     if takes(spec.arm, "winner_only"):
@@ -106,7 +106,7 @@ def noise(spec: Spec) -> people.Noise:
 def figures(
     setting: Setting, spec: Spec, cohort: Cohort, found: simulate.Sessions, base: recourse.Recourse
 ) -> dict[str, Any]:
-    """The figures of a row, from what an arm found and the base recourses that it started from."""
+    """The metrics of a row, from the sessions of an arm and the base recourses that they started from."""
     logit_fn, space = setting.classifier(spec.seed), setting.table.space
     measures, before = (
         measure_all(logit_fn, cohort.x, each, space, cohort.users, person=spec.person)
@@ -118,9 +118,9 @@ def figures(
 def means(
     measures: metrics.Measures, before: metrics.Measures, questions: Array, present: Array
 ) -> dict[str, float | int | None]:
-    """Mean, s.d. and count over the users `present` (n,): of success and validity all, of the rest the successes.
+    """Mean, s.d. and count over the users `present` (n,): success and valid over all, the rest over the successes.
 
-    A gain is by how much a user's figure fell from `before`, the base method's.
+    A gain is a user's metric in `before`, that of the base method, minus the one in `measures`.
     """
     success = present & (measures.success > 0)
     gains = {f"{name}_gain": getattr(before, name) - getattr(measures, name) for name in _GAINS}
@@ -137,10 +137,10 @@ def means(
 
 
 def mean_of(values: Array, mask: Array) -> float | None:
-    """Mean of `values` (n,) where `mask` (n,) is true, None if nowhere."""
+    """Mean of `values` (n,) where `mask` (n,) is true; None if the mask is empty."""
     return rounded(jnp.mean(values[mask])) if bool(jnp.any(mask)) else None
 
 
 def rounded(value: ArrayLike) -> float:
-    """A figure in six digits."""
+    """A value rounded to six significant digits."""
     return float(f"{np.asarray(value).item():.{_DIGITS}g}")

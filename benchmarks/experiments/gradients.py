@@ -1,8 +1,8 @@
-"""Whether gradients through the pipeline are right and cheap, and what they buy: `python -m benchmarks gradients`.
+"""Accuracy, run time and use of gradients through the pipeline: `python -m benchmarks gradients`.
 
-End to end, in float64 (`pipeline`): the gradient of what the expected choice costs, against central differences.
-Training: accuracy and mean cost of recourse of classifiers that were trained with and without that cost in the loss,
-measured with growing spheres.
+End to end, in float64 (`pipeline`): the gradient of the cost of the expected choice, against central differences.
+Training: accuracy and mean cost of recourse of classifiers trained with and without that cost in the loss, measured
+with growing spheres.
 """
 
 from collections.abc import Iterator
@@ -43,10 +43,10 @@ def gradients(
     Args:
         dataset: Data set of the gradient end to end.
         training: Data sets to train on.
-        seeds: Seeds of training; the first is that of the gradient.
-        recourse_weights: Of the cost of recourse in the training loss.
+        seeds: Seeds of training; the first is also that of the gradient end to end.
+        recourse_weights: Weights of the cost of recourse in the training loss.
         users: Refused rows.
-        candidates: Candidates that each of them compares.
+        candidates: Candidates that each user compares.
         out: Folder of the results.
     """
     not_empty(seeds=seeds)
@@ -74,7 +74,7 @@ def gradients(
 
 
 def _training_rows(missing: list[GradientSpec]) -> Iterator[Row]:
-    """A row for each spec; the seeds of a data set and weight are trained at once."""
+    """A row for each spec; all seeds of a data set and weight are trained at once."""
     groups: dict[tuple[str, float], list[GradientSpec]] = {}
     for spec in missing:
         groups.setdefault((spec.dataset, spec.recourse_weight), []).append(spec)

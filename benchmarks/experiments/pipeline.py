@@ -1,8 +1,8 @@
-"""The gradient end to end: base recourse, candidates, boundary, expected choice, and what the choice costs.
+"""The gradient end to end: base recourse, candidates, boundary, expected choice, and the cost of the choice.
 
-It is taken in the classifier's and in the users' weights, and compared with central differences in random directions.
-The plan (where the base method and the candidates head for) is held constant in both, and ordered columns are
-continuous.
+It is taken with respect to the classifier's and the users' weights, and compared with central differences in random
+directions. The plan (the base recourse and the directions of the candidates) is held constant in both, and ordered
+columns are continuous.
 """
 
 from collections.abc import Callable
@@ -29,15 +29,15 @@ from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, project
 
 _SHARPNESS = 10.0
-_STEP = 1e-7  # of the differences: short enough that almost no user crosses a kink
-_NUM_DIRECTIONS = 4  # of the differences
-_WEIGHTS = (0, 1)  # arguments of the cost that are differentiated: the classifier's, the users'
-_RUNS = 3  # of which the fastest counts
+_STEP = 1e-7  # of the central differences: so small that almost no user crosses a kink
+_NUM_DIRECTIONS = 4  # of the central differences
+_WEIGHTS = (0, 1)  # differentiated arguments of the cost: the classifier's weights, the users'
+_RUNS = 3  # of which the fastest is reported
 _QUARTER = 4
 
 
 class Steps(NamedTuple):
-    """How long each solver runs."""
+    """Number of steps of each solver."""
 
     descent: int = 200
     sampling: int = 100
@@ -45,7 +45,7 @@ class Steps(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Where one user's recourses head for: constant in the classifier."""
+    """Target points of one user's recourses, held constant in the classifier."""
 
     x_cf: Array  # (d,)
     valid: Array  # () bool
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What the cost is a function of; n users."""
+    """The arguments of the cost, for n users."""
 
     params: models.Params
     weights: Array  # (n, d) of the users
@@ -63,7 +63,7 @@ class Problem(NamedTuple):
 
 
 def figures(spec: GradientSpec) -> dict[str, Any]:
-    """The figures of a row: cost, errors of its gradient, seconds and memory; call it in x64."""
+    """The results of a row: cost, errors of its gradient, run times and memory; to be called in x64."""
     problem = _problem(spec)
     steps, weights = Steps(), (problem.params, problem.weights)
     plans = jax.jit(_plans, static_argnums=(1, 2))(problem, spec.candidates, steps)
@@ -148,7 +148,7 @@ def _whole_cost(
     num_candidates: int,
     steps: Steps,
 ) -> Array:
-    """As `_choice_cost`, with the plans made anew: ()."""
+    """As `_choice_cost`, including the computation of the plans: ()."""
     plans = _plans(Problem(params, weights, keys, x, space), num_candidates, steps)
     return _choice_cost(params, weights, plans, x, space, steps)
 
@@ -170,7 +170,7 @@ def _difference_error(fn: Callable, args: tuple, slope: tuple, index: int) -> fl
 
 
 def _forward_and_reverse(fn: Callable, args: tuple) -> tuple[float, float]:
-    """Seconds of a function, and of it with its gradient."""
+    """Seconds of a function alone, and together with its gradient."""
     forward, reverse = jax.jit(fn), jax.jit(jax.value_and_grad(fn, argnums=_WEIGHTS))
     return _seconds(forward, *args), _seconds(reverse, *args)
 
@@ -180,6 +180,6 @@ def _seconds(fn: Callable, *args: Any) -> float:
 
 
 def _memory_mib(fn: Callable, args: tuple) -> float:
-    """Working memory of the gradient's program; 0 where the platform does not tell."""
+    """Working memory of the gradient's program; 0 if the platform does not report it."""
     compiled = jax.jit(jax.grad(fn, argnums=_WEIGHTS)).lower(*args).compile()
     return getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0) / 1024**2

@@ -1,4 +1,4 @@
-"""Work that runs side by side, each piece in a process of its own, with results as soon as they are there."""
+"""Parallel work in several processes, with results as soon as they are available."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -13,7 +13,7 @@ import jax
 
 
 def side_by_side(work: Callable[[Any], Iterable[Any]], pieces: list[Any], processes: int) -> Iterator[Any]:
-    """What `work` (a function of a module) yields for each of the `pieces`, which take turns on the processes."""
+    """The results that `work`, a module-level function, yields for each of the `pieces`, in parallel processes."""
     processes = min(processes, len(pieces))
     if processes <= 1:
         for piece in pieces:
@@ -27,7 +27,7 @@ def side_by_side(work: Callable[[Any], Iterable[Any]], pieces: list[Any], proces
 
 
 def _collect(results: Any, futures: list[Future]) -> Iterator[Any]:
-    """What the processes put in `results`, until each piece has put None; raises what broke one of them."""
+    """The items of the queue `results`, until each piece has put None; raises the error of a failed piece."""
     running = len(futures)
     while running:
         try:
@@ -43,7 +43,7 @@ def _collect(results: Any, futures: list[Future]) -> Iterator[Any]:
             yield result
 
 
-_results: Any = None  # of a process of its own: the queue of its results
+_results: Any = None  # in a child process: the queue of its results
 
 
 def _start_process(results: Any, num_devices: int) -> None:
@@ -54,7 +54,7 @@ def _start_process(results: Any, num_devices: int) -> None:
 
 
 def _exit_with_parent() -> None:
-    """End this process when its parent is gone, however that ended."""
+    """End this process when its parent process has ended for any reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])

@@ -1,6 +1,7 @@
-"""Weighted cost with weights that are known, learnt, or met by HARE: `python -m benchmarks preferences`.
+"""Weighted cost under known weights, fitted weights, and HARE: `python -m benchmarks preferences`.
 
-People hide cost weights, as in table 7; classifiers are the mlp, base recourses those of growing spheres, all feasible.
+People have hidden cost weights, as in table 7; the classifier is the mlp, and the base method growing spheres, in
+feasible mode.
 """
 
 from dataclasses import asdict, replace
@@ -30,12 +31,12 @@ from hare_jax.recourse import least_cost
 from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, project
 
-ORACLES = ("known", "learnt", "search")  # least cost with the true weights or learnt ones; the best of a long search
+ORACLES = ("known", "learnt", "search")  # least cost under the true weights or fitted ones; the best of a long search
 ARMS = ("multi", *ORACLES)
 NUM_ANSWERS = 30
-_NUM_DRAWN = 32  # rays, of which a question shows two
+_NUM_DRAWN = 32  # rays per question, which shows two of them
 _SCALE = 2.0  # s.d. of a ray's components
-_SHARE_CHANGED = 0.5  # of the columns, along a ray
+_SHARE_CHANGED = 0.5  # probability that a ray changes a column
 
 
 def preferences(
@@ -44,7 +45,7 @@ def preferences(
     users: Users = USERS,
     out: Out = OUT,
 ) -> int:
-    """Measure the weighted cost of each arm on the same users; write the rows that aren't there yet, and show all."""
+    """Measure the weighted cost of each arm on the same users; compute the missing rows, and print all."""
     not_empty(datasets=datasets, seeds=seeds)
     todo = {
         dataset: [check(_spec(dataset, arm, seed, users), ARMS) for seed in seeds for arm in ARMS]
@@ -81,7 +82,7 @@ def _rows(group: cells.Group, spec: Spec) -> list[dict[str, Any]]:
 
 
 def _timings(group: cells.Group, spec: Spec) -> dict[str, Timed]:
-    """What each arm found, each a `Timed` of `Sessions`."""
+    """The results of each arm: a `Timed` of `Sessions`."""
     logit_fn, space = group.setting.classifier(spec.seed), group.setting.space
     cohort, base = group.cohort(spec), group.base(spec).recourse.value
     users, no_questions = cohort.users, jnp.zeros(spec.users)
@@ -111,9 +112,9 @@ def _with_weights(weights: Array, key: Array, logit_fn: LogitFn, x: Array, space
 def _learnt_weights(
     logit_fn: Partial, keys: Array, x: Array, weights: Array, space: ActionSpace
 ) -> tuple[Array, Array]:
-    """Weights (n, d) fitted to each user's answers about 30 pairs of recourses on the boundary, and how many (n,).
+    """Weights (n, d) fitted to each user's answers for 30 pairs of recourses on the boundary; number (n,) of answers.
 
-    A pair with a refused recourse is not asked about.
+    Pairs with a refused recourse are skipped.
     """
 
     def one(row: tuple[Array, Array, Array]) -> tuple[Array, Array]:

@@ -1,7 +1,7 @@
 """Loss against the number of questions, by elicitor: `python -m benchmarks questions`.
 
-Base recourses are those of growing spheres, classifiers the mlp, recourses feasible, ideals far and valid. There is a
-case for each kind of person, and one with an ideal and one wrong answer in ten.
+The base method is growing spheres, the classifier the mlp, recourses are feasible, ideals far and valid. There is a
+case for each kind of person, and one for ideals with 10 % of the answers flipped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,15 +36,15 @@ BUDGETS = (1, 3, 5, 8, 10, 15, 20, 25, 30)
 _MOST = BUDGETS[-1]
 _LEVEL = 0.9  # of the credible region
 _FLIP = "0.1"
-_TABLE10 = ("single",)  # not asked here by default: it is the same elicitor with all of its candidates in one round
+_TABLE10 = ("single",)  # not run by default: table 10 covers it, with all candidates in one round
 
 
 class Asked(NamedTuple):
-    """One session: what was recommended after each question."""
+    """One session: the recommendation after each question."""
 
     recourse: Recourse  # x (T, d), valid (T,)
     asked: Array  # (T,) bool
-    state: State | None  # the last one, where there is a posterior
+    state: State | None  # the last one, of an elicitor with a posterior
 
 
 def questions(
@@ -54,7 +54,7 @@ def questions(
     users: Users = USERS,
     out: Out = OUT,
 ) -> int:
-    """Run sessions of thirty questions, and write a row for each elicitor and budget, a table and a plot."""
+    """Run sessions of thirty questions, and write a row per elicitor and budget, a table and a plot."""
     names = [name for name in ELICITORS if name not in _TABLE10] if arms is None else arms
     not_empty(datasets=datasets, arms=names, seeds=seeds)
     todo = {dataset: specs(dataset, names, seeds, users) for dataset in datasets}
@@ -71,12 +71,12 @@ def questions(
 
 
 def cases() -> tuple[tuple[str, str], ...]:
-    """A kind of person and the noise of the answers, for each case."""
+    """Kind of person and noise of the answers of each case."""
     return (*((kind, "0") for kind in PERSONS), ("ideal", _FLIP))
 
 
 def specs(dataset: str, arms: Sequence[str], seeds: Sequence[int], users: int) -> list[Spec]:
-    """The sessions with one data set; their rows are one for each budget."""
+    """The specs of the sessions for one data set; each yields one row per budget."""
     cell = Spec(table="questions", dataset=dataset, model="mlp", method="growing_spheres", arm="", users=users)
     found = [
         replace(cell, seed=seed, person=person, noise=noise, arm=arm)
@@ -100,7 +100,7 @@ def _rows(missing: list[Spec]) -> Iterator[dict[str, Any]]:
 
 
 def _session_rows(group: cells.Group, spec: Spec, best: Recourse) -> Iterator[dict[str, Any]]:
-    """The rows of the sessions of one spec, one for each budget."""
+    """The rows of the sessions of one spec, one per budget."""
     setting, cohort, base = group.setting, group.cohort(spec), group.base(spec).recourse.value
     keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 4), (spec.users, 2))
     session = cells.bind_elicitor(spec), spec.person, cells.noise(spec), keys[:, 0], setting.classifier(spec.seed)
@@ -116,7 +116,7 @@ def _session_rows(group: cells.Group, spec: Spec, best: Recourse) -> Iterator[di
 
 
 def _read(elicitor: elicit.Elicitor, key: Array, state: Any, trace: elicit.Trace, user: people.User) -> Asked:
-    """Of one session, what was recommended after each question: the same after any number where none is asked."""
+    """The recommendation after each question of one session; constant for an elicitor that asks none."""
     kept = state if isinstance(state, State) else None
     if not elicitor.questions_per_proposal:
         best = jax.tree.map(lambda leaf: jnp.stack([leaf] * _MOST), elicitor.recommend(state))
@@ -125,7 +125,7 @@ def _read(elicitor: elicit.Elicitor, key: Array, state: Any, trace: elicit.Trace
 
 
 def _regret(spec: Spec, cohort: Cohort, recourse: Recourse, best: Recourse) -> dict[str, float | None]:
-    """Mean loss of the best known recourse, and by how much that of the recommended one is above it."""
+    """Mean loss of the best known recourse, and mean regret of the recommended one relative to it."""
     hidden, loss = cohort.users[spec.person].hidden, jax.vmap(PERSONS[spec.person].loss)
     both = cohort.present & recourse.valid & best.valid
     known = loss(hidden, cohort.x, best.x)
@@ -134,7 +134,7 @@ def _regret(spec: Spec, cohort: Cohort, recourse: Recourse, best: Recourse) -> d
 
 
 def _in_region(spec: Spec, cohort: Cohort, asked: Asked, keys: Array) -> dict[str, float | None]:
-    """The share of hidden ideals in the 90 % region after the last question, where there is a posterior."""
+    """The share of hidden ideals in the 90 % region after the last question, for elicitors with a posterior."""
     if asked.state is None or spec.person != "ideal":
         return {}
     held = _held(asked.state, keys, cohort.users["ideal"].hidden)

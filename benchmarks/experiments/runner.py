@@ -1,7 +1,7 @@
-"""Runs the experiments of tables: base method, arm, figures; one row for each spec.
+"""Runs the experiments of tables: base method, arm and metrics, one row per spec.
 
-Specs of one data set, model and mode are a group: they share data, classifiers and every compiled program. Groups run
-side by side, each in a process of its own.
+The specs of one data set, model and mode form a group: they share data, classifiers and compiled programs. Groups run
+in parallel processes.
 """
 
 import os
@@ -23,13 +23,13 @@ from benchmarks.specs import BASE, Spec
 from benchmarks.store import Store
 from benchmarks.timing import run_fields
 
-Outcome = tuple[Spec, dict[str, Any] | str]  # a spec with its figures, or with what went wrong
+Outcome = tuple[Spec, dict[str, Any] | str]  # a spec with its results, or with an error message
 
 
 def run(specs: Sequence[Spec], out: Path, processes: int | None = None) -> int:
-    """Run the specs that have no row of the present code in `out` yet, and merge the rows into the committed files.
+    """Run the specs without a row of the running code in `out`, and merge the rows into the committed files.
 
-    0 if all have one in the end, 1 if one failed. `processes` is by default one a core on a CPU, and one on an
+    Returns 0 on success, 1 if a spec failed. The default of `processes` is one per core on a CPU, and one on an
     accelerator.
     """
     store = Store(out)
@@ -57,7 +57,7 @@ def _summary(num: int, rows: list[dict[str, Any]], seconds: float) -> str:
 
 
 def outcomes(specs: Iterable[Spec], processes: int | None = None) -> Iterator[Outcome]:
-    """Each spec with its outcome, as soon as it is there; groups take turns on `processes`."""
+    """Each spec with its outcome, as soon as it is available; groups are distributed over `processes`."""
     groups: dict[tuple, list[Spec]] = {}
     for spec in specs:
         groups.setdefault((spec.dataset, spec.model, spec.mode), []).append(spec)
@@ -70,7 +70,7 @@ def group_outcomes(specs: list[Spec]) -> Iterator[Outcome]:
     """The outcomes of the specs of one group."""
     try:
         group = cells.Group(prepare(specs[0], sorted({spec.seed for spec in specs})))
-    except Exception as error:  # the other groups go on
+    except Exception as error:  # the other groups continue
         yield from ((spec, _reason(error)) for spec in specs)
         return
     rows: dict[Spec, dict[str, Any]] = {}  # tables share many of their experiments
@@ -80,12 +80,12 @@ def group_outcomes(specs: list[Spec]) -> Iterator[Outcome]:
             if shared not in rows:
                 rows[shared] = _row(group, spec)
             yield spec, rows[shared]
-        except Exception as error:  # the other specs go on
+        except Exception as error:  # the other specs continue
             yield spec, _reason(error)
 
 
 def _row(group: cells.Group, spec: Spec) -> dict[str, Any]:
-    """The figures of one spec, and those of its run."""
+    """The metrics of one spec, and the fields of its run."""
     cohort, base = group.cohort(spec), group.base(spec)
     timing = cells.run_arm(group.setting, spec, cohort, base.recourse)
     figures = cells.figures(group.setting, spec, cohort, timing.value, base.recourse.value)

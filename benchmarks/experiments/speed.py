@@ -1,6 +1,7 @@
-"""How long each stage takes, beside what the machine could do: `python -m benchmarks speed`.
+"""Run time of each stage, relative to the peak rate of the machine: `python -m benchmarks speed`.
 
-Every stage is one compiled program over all users, timed warm until its result is ready; the best of three runs counts.
+Every stage is one compiled program over all users, timed warm until its result is ready; the best of three runs is
+reported.
 """
 
 import time
@@ -26,7 +27,7 @@ from hare_jax.elicit import ELICITORS
 from hare_jax.elicit.candidates import Sampling
 
 _STAGES = ("sampling", "boundary", "questions")  # of a round of HARE
-_MICRO = 1e6  # of a second
+_MICRO = 1e6  # microseconds per second
 _QUANTILE = 0.99  # of the waits
 
 
@@ -34,14 +35,14 @@ class Stage(NamedTuple):
     """A timed stage."""
 
     name: str
-    method: str  # whose recourses it starts from
-    mflop: float  # 1e6 floating-point operations a user, 0 where they depend on the row
+    method: str  # the base method whose recourses it starts from
+    mflop: float  # 1e6 floating-point operations per user; 0 if they depend on the row
     fit_s: float
     timing: Timed
 
 
 class Fit(NamedTuple):
-    """A fitted base method, and the seconds that its fit took, compilation included."""
+    """A fitted base method, and the seconds of its fit, including compilation."""
 
     generate: Partial
     fit_s: float
@@ -57,15 +58,15 @@ def speed(
     seed: int = 1,
     out: Out = OUT,
 ) -> int:
-    """Time the base methods, the stages of a round, and whole sessions, which start from the first method's recourses.
+    """Time the base methods, the stages of a round, and whole sessions from the recourses of the first method.
 
     Args:
-        dataset: Data set; its refused test rows are repeated as often as needed.
+        dataset: Data set; its refused test rows are repeated to the number of users.
         users: Numbers of users.
         methods: Base methods, or all.
         arms: Elicitors.
-        budget: Questions, K.
-        per_round: Candidates a round in the sessions of many rounds.
+        budget: Number of questions, K.
+        per_round: Candidates per round in the sessions of many rounds.
         seed: Seed of training, users and sampling.
         out: Folder of the results.
     """
@@ -86,7 +87,7 @@ def speed(
 
 
 def _wanted(cell: Spec, num: int, methods: Sequence[str], arms: Sequence[str]) -> list[SpeedSpec]:
-    """The keys of the rows for `num` users, and those of the waits of one."""
+    """The specs for `num` users, and those of the waiting times of one user."""
     names = [(method, method, num) for method in methods]
     names += [(stage, cell.method, num) for stage in (*_STAGES, *map(_whole, arms))]
     names += [(_wait(arm), cell.method, 1) for arm in arms if _is_stepwise(cell, arm)]
@@ -115,12 +116,12 @@ def _wait(arm: str) -> str:
 
 
 def _is_stepwise(cell: Spec, arm: str) -> bool:
-    """Whether the elicitor proposes each question after the answer to the last one."""
+    """Whether the elicitor proposes each question after the answer to the previous one."""
     return cells.bind_elicitor(replace(cell, arm=arm)).questions_per_proposal == 1
 
 
 def _rows(cell: Spec, missing: list[SpeedSpec], methods: Sequence[str], arms: Sequence[str]) -> Iterator[Row]:
-    """The rows of each number of users that misses one, and the waits."""
+    """The rows of each number of users with a missing spec, and those of the waiting times."""
     setting, peak = prepare(cell, (cell.seed,)), matmul_gflops()
     fits = {method: _fit(setting, cell.seed, method) for method in methods}
     stepwise = [arm for arm in arms if any(spec.stage == _wait(arm) for spec in missing)]
@@ -156,7 +157,7 @@ def _fit(setting: Setting, seed: int, method: str) -> Fit:
 
 
 def _stages(setting: Setting, spec: Spec, fits: dict[str, Fit], arms: Sequence[str]) -> list[Stage]:
-    """Each stage for the users of `spec`; all but the base methods start from the recourses of its method."""
+    """Each stage for the users of `spec`; all except the base methods start from the recourses of its method."""
     cohort, key = draw_cohort(setting, spec), jax.random.key(spec.seed)
     given = setting.classifier(spec.seed), cohort.x, setting.space
     found = [

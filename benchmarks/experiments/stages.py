@@ -1,6 +1,6 @@
-"""The stages of a round of HARE as programs over all users, with their floating-point operations on paper.
+"""The stages of a round of HARE as programs over all users, with their theoretical floating-point operations.
 
-Products alone are counted: F for one evaluation of the classifier and twice that for its value and gradient,
+Only matrix products are counted: F for one evaluation of the classifier and twice that for its value and gradient,
 N * N * d * 4 for a step of spreading N directions in d columns.
 """
 
@@ -26,7 +26,7 @@ _BISECTING = 21  # evaluations of one boundary search
 
 
 class Work(NamedTuple):
-    """What the operations of a user depend on."""
+    """The sizes that the number of operations per user depends on."""
 
     evaluation: float  # 1e6 operations of one evaluation of the classifier
     width: int  # d
@@ -65,14 +65,14 @@ def sample_all(
 
 @jax.jit
 def boundary_all(logit_fn: Partial, x: Array, x_cf: Array, space: ActionSpace) -> Recourse:
-    """The boundary points of candidates (n, N, d)."""
+    """The boundary points (n, N, d) of candidates (n, N, d)."""
     search = jax.vmap(partial(boundary, logit_fn, space=space), in_axes=(None, 0))
     return map_users(lambda row: search(*row), (x, x_cf))
 
 
 @jax.jit
 def question_all(logit_fn: Partial, x: Array, pool: Recourse, space: ActionSpace, ideal: Array) -> Array:
-    """The winners (n, d) of one question about each of the `pool` (n, N, d)."""
+    """The winners (n, d) of a tournament with one question per member of the `pool` (n, N, d)."""
 
     def one(row: tuple[Array, Recourse, Array]) -> Array:
         x, pool, ideal = row

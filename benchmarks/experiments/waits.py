@@ -1,4 +1,4 @@
-"""How long one person waits for the next question, with one program a question as in a session of an app."""
+"""Waiting time of one person for the next question, with one program call per question as in an application."""
 
 import time
 from dataclasses import replace
@@ -14,11 +14,11 @@ from benchmarks.experiments import cells
 from benchmarks.specs import Spec
 from hare_jax import elicit, people
 
-_NUM_WAITING = 10  # users whose waits are timed
+_NUM_WAITING = 10  # users timed
 
 
 def waits(setting: Setting, spec: Spec, generate: Partial) -> list[float]:
-    """Seconds, one by one, from a person's answer to the elicitor's next question, after compilation."""
+    """Seconds from each answer of a person to the elicitor's next question, after compilation."""
     logit_fn, elicitor = setting.classifier(spec.seed), cells.bind_elicitor(spec)
     cohort = draw_cohort(setting, replace(spec, users=_NUM_WAITING))
     start, propose, answered = jax.jit(elicitor.start), jax.jit(elicitor.propose), jax.jit(_answered)
@@ -35,7 +35,7 @@ def waits(setting: Setting, spec: Spec, generate: Partial) -> list[float]:
             begin = time.perf_counter()
             state, shown = jax.block_until_ready(answered(elicitor, state, key_answer, answer))
             seconds.append(time.perf_counter() - begin)
-    return seconds[1:]  # the first one compiled
+    return seconds[1:]  # the first call compiles
 
 
 def _answered(elicitor: elicit.Elicitor, state: Any, key: Array, answer: Array) -> tuple[Any, elicit.Question]:

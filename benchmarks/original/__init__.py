@@ -1,1 +1,1 @@
-"""What the original did differently, and its figures."""
+"""Differences of the original implementation, and its results."""

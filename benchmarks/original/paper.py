@@ -1,9 +1,9 @@
-"""What the paper's code did and the package does not, each switch needed by a table of the paper.
+"""The behaviour of the paper's code where it differs from the package, as far as the tables of the paper require it.
 
-The original has no notion of an action space past a mask: candidates and growing spheres leave the unit box, categories
-turn fractional on the way to the boundary, candidates are masked only after they were optimised, hidden ideals are
-clipped and never checked again, and half of the base methods change immutable columns. All of it is said here with
-wider spaces and two functions.
+The original's only constraint is a mask of mutable columns: candidates and growing spheres leave the unit box,
+categories become fractional in the boundary search, candidates are masked after their optimisation, hidden ideals are
+clipped and not re-evaluated, and half of the base methods change immutable columns. This module reproduces it by wider
+action spaces and two functions.
 """
 
 from collections.abc import Sequence
@@ -26,23 +26,24 @@ SPHERES = growing_spheres.GrowingSpheres(num_samples=1000, sparse=False)
 
 
 class Base(NamedTuple):
-    """A base method as an experiment runs it."""
+    """A base method with its arguments."""
 
     method: str
     space: ActionSpace
-    rows: Array  # (n, d) that it learns from
+    rows: Array  # (n, d) rows to fit on
     hyperparameters: dict[str, Any]
 
 
 def base(method: str, key: Array, table: Table, movable: Array) -> Base:
-    """The original's version of a base method, said with ours.
+    """The original's version of a base method, in terms of ours.
 
-    - Wachter's moves the `movable` (d,) columns in the unit box, growing spheres without a box, in 1,000 directions.
-    - FACE loses all immutables but the last, and most of its edges; what is left is the nearest accepted row of a
-      random tenth of all rows, whatever it changes.
-    - C-CHVAE moves the mutable columns in the unit box, CLUE every column without a box.
-    - CRUDS forces neighbouring categories, mutable or not, to be each other's opposite.
-    - None of the last three searches the boundary.
+    - Wachter's changes the `movable` (d,) columns within the unit box, growing spheres without bounds, in 1,000
+      directions.
+    - FACE ignores all immutable columns but the last, and most of its edges. This is equivalent to the nearest accepted
+      row of a random tenth of all rows.
+    - C-CHVAE changes the mutable columns within the unit box, CLUE every column without bounds.
+    - CRUDS forces each pair of neighbouring categorical columns, mutable or not, to be complementary.
+    - The last three have no boundary search.
     """
     everything, categorical = jnp.ones_like(movable), is_categorical(table)
     rows = jnp.concatenate([table.x_train, table.x_test])
@@ -67,14 +68,14 @@ def base(method: str, key: Array, table: Table, movable: Array) -> Base:
 
 
 def is_categorical(table: Table) -> Array:
-    """Whether each encoded column (d,) comes from a category."""
+    """Whether each encoded column (d,) belongs to a categorical feature."""
     return jnp.array([feature.type == "categorical" for feature in table.features for _ in feature.columns])
 
 
 def paired(space: ActionSpace, categorical: Array) -> ActionSpace:
-    """Make one-hot pairs of the `categorical` (d,) columns, the first with the second and so on, free to change.
+    """Make mutable one-hot pairs of the `categorical` (d,) columns: the first and second, and so on.
 
-    One that is left over stays as it is.
+    With an odd number, the last one is unchanged.
     """
     order = jnp.cumsum(categorical) - 1
     in_pair = categorical & (order < jnp.sum(categorical) // 2 * 2)
@@ -89,7 +90,7 @@ def box_space(movable: Array) -> ActionSpace:
 
 
 def free_space(movable: Array) -> ActionSpace:
-    """As `box_space`, without the box."""
+    """As `box_space`, without bounds."""
     infinite = jnp.full(movable.shape, jnp.inf)
     return box_space(movable)._replace(lower=-infinite, upper=infinite)
 
@@ -112,7 +113,7 @@ def from_noise(
     centre: Array,
     space: ActionSpace,
 ) -> Array:
-    """Optimise directions over all columns, then set those that are not `movable` to 0 and don't renormalise."""
+    """Optimise directions over all columns, then set those that are not `movable` to 0 without renormalisation."""
     unit = directions(hp, noise, logit_fn, x, centre, free_space(jnp.ones_like(movable)))
     return centre[None, :] + jnp.where(movable[None, :], unit, 0)
 
@@ -139,7 +140,7 @@ def draw(
 
 
 def hidden_ideal(hp: people.Population, key: Array, logit_fn: LogitFn, x: Array, movable: Array) -> people.User:
-    """The original's ideal: growing spheres from a perturbed point, clipped to the box and not asked about again."""
+    """The original's ideal: growing spheres from a perturbed point, clipped to the unit box and not re-evaluated."""
     key_start, key_spheres = jax.random.split(key)
     start, _ = people.refused_start(hp, key_start, logit_fn, x, box_space(movable))
     found = growing_spheres.search(SPHERES, key_spheres, logit_fn, start, x, free_space(movable))

@@ -1,4 +1,4 @@
-"""Figures from rows: means over users and seeds, how sure they are, and what the original has for the same cell."""
+"""Statistics of rows: means over users and seeds, confidence intervals, and the original's result for the same cell."""
 
 from functools import cache
 from pathlib import Path
@@ -17,14 +17,17 @@ from hare_jax.people import DISTANCES, PERSONS
 from hare_jax.recourse import METHODS
 
 SETTING = ["person", "ideal", "budget", "per_round", "noise", "boundary"]
-CELL = ["dataset", "model", "method", "arm", *SETTING]  # what the original's figures are keyed by
-_LOSSES = {"ideal": "ideal_l2", "weights": "weighted_cost"}  # which of the original's figures is a person's loss
+CELL = ["dataset", "model", "method", "arm", *SETTING]  # the key of the original's results
+_LOSSES = {
+    "ideal": "ideal_l2",
+    "weights": "weighted_cost",
+}  # the metric of the original that is the loss of a kind of person
 _FOLDER = Path(__file__).parent.parent / "original"
 _Z = 1.96  # of a 95 % interval
 
 
 def load(out: Path, table: str | None = None) -> pd.DataFrame:
-    """The latest rows in `out`, one a spec, of one table or all, in the order of the catalogues."""
+    """The latest row of each spec in `out`, of one table or all, sorted."""
     found = read_latest(out, table)
     if not found:
         return pd.DataFrame(columns=[field.name for field in spec_fields(table or "")])
@@ -45,7 +48,7 @@ def load(out: Path, table: str | None = None) -> pd.DataFrame:
 
 
 def provenance(rows: pd.DataFrame) -> str:
-    """How many of the rows come from the present code, and from which digests of the code the others do."""
+    """The number of rows computed by the running code, and by each other digest of the code."""
     counts = rows["digest"].value_counts() if len(rows) else pd.Series(dtype=int)
     present = counts.get(digest.code(), 0)
     others = [f"{counts[name]} from {name}" for name in sorted(counts.index) if name != digest.code()]
@@ -55,20 +58,20 @@ def provenance(rows: pd.DataFrame) -> str:
 
 
 def arm_label(arm: str) -> str:
-    """How an arm is called on a page."""
+    """Display name of an arm."""
     return ELICITORS[arm].label if arm in ELICITORS else arm
 
 
 def person_label(person: str) -> str:
-    """How the loss of a kind of person is called on a page."""
+    """Display name of the loss of a kind of person."""
     return PERSONS[person].label if person in PERSONS else f"loss ({person})"
 
 
 def summarise(rows: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
-    """Of `metric`, by `keys`: mean over seeds, s.d. over seeds and over users, users, half-width of a 95 % interval.
+    """Statistics of `metric` by `keys`: mean, s.d. over seeds and over users, users, half-width of a 95 % interval.
 
-    Users are independent within and across seeds, but share a classifier within one: of the two standard errors, users
-    within seeds and seeds, the larger one counts.
+    Users are independent given the classifier, which all users of a seed share. The interval uses the larger of two
+    standard errors: that of users within seeds, and that between seeds.
     """
     sd, n = f"{metric}_sd", f"{metric}_n"
     known = rows[rows[metric].notna()]
@@ -92,9 +95,9 @@ def summarise(rows: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
 
 @cache
 def original() -> pd.DataFrame:
-    """What is known of the original: `mean`, `sd` over seeds and `seeds` by `CELL`, metric and source.
+    """The original's results: `mean`, `sd` over seeds and `seeds` by `CELL`, metric and source.
 
-    Source `authors` is what the authors saved, where it is sure what it belongs to; `measured` our runs of their code.
+    Source `authors` are results saved by the authors, where the cell is certain; `measured` our runs of their code.
     """
     saved = pd.read_csv(_FOLDER / "authors.csv").rename(columns={"std": "sd", "n_seeds": "seeds"})
     saved["person"] = np.where(saved["file"].str.startswith("preferences"), "weights", "ideal")
@@ -110,7 +113,7 @@ def original() -> pd.DataFrame:
 
 
 def find_original(metric: str, **cell: Any) -> pd.Series | None:
-    """The original's figure for a cell, the measured one where there are two; what `cell` leaves out is the default."""
+    """The original's result for a cell, the measured one if there are two; fields not in `cell` have their defaults."""
     full = {"person": "ideal", "ideal": "far", "budget": 30, "per_round": 5, "noise": "0", "boundary": "all"} | cell
     key = (metric, *(full[name] for name in CELL))
     return _by_key().get(key)
@@ -120,12 +123,12 @@ def find_original(metric: str, **cell: Any) -> pd.Series | None:
 def _by_key() -> dict[tuple, pd.Series]:
     losses = original()[original()["metric"] == original()["person"].map(_LOSSES)].assign(metric="loss")
     found = pd.concat([original(), losses])
-    ordered = found.sort_values("source", kind="stable")  # the measured ones last, so that they win
+    ordered = found.sort_values("source", kind="stable")  # measured results last, so that they take precedence
     return {(row["metric"], *(row[name] for name in CELL)): row for _, row in ordered.iterrows()}
 
 
 def against_authors(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each figure that the authors saved beside ours in paper mode, and the difference in units of their s.d."""
+    """Each result saved by the authors and ours in paper mode, their difference, and whether it is within one s.d."""
     ours = rows[rows["mode"] == "paper"].astype(dict.fromkeys(("dataset", "model", "method", "arm", "ideal"), str))
     ours = ours.drop_duplicates([*CELL, "seed"])
     found = []

@@ -10,11 +10,11 @@ from benchmarks.tables import Table
 from hare_jax.elicit import ELICITORS
 
 _BARS_WIDTH = 0.8  # of the bars of one group
-_BASE_COLOUR, _CONTROL_COLOUR = "0.6", "0.8"  # of the base method, of arms that ask nothing
+_BASE_COLOUR, _CONTROL_COLOUR = "0.6", "0.8"  # of the base method, of arms without questions
 
 
 def draw(name: str, table: Table, rows: pd.DataFrame, path: Path) -> Path | None:
-    """Plot `rows` of one mode to `path`: a panel for each data set, the mlp alone; None without matplotlib."""
+    """Plot `rows` of one mode to `path`: a panel per data set, for the mlp if present; None without matplotlib."""
     plt = pyplot()
     if plt is None:
         return None
@@ -38,7 +38,7 @@ def draw(name: str, table: Table, rows: pd.DataFrame, path: Path) -> Path | None
 
 
 def pyplot() -> Any:
-    """`matplotlib.pyplot` for files; None without matplotlib."""
+    """`matplotlib.pyplot` with a file backend; None without matplotlib."""
     try:
         import matplotlib
     except ImportError:
@@ -57,7 +57,7 @@ def _colour(arm: str) -> str:
 
 
 def _curves(axis: Any, table: Table, rows: pd.DataFrame) -> None:
-    """A line for each method, with a band of 95 %."""
+    """A line per method, with a 95 % band."""
     found = figures.summarise(rows, ["method", table.varies], "loss").reset_index()
     for index, (method, part) in enumerate(found.groupby("method", observed=True, sort=False)):
         part = part.assign(at=part[table.varies].astype(float)).sort_values("at")
@@ -71,7 +71,7 @@ def _curves(axis: Any, table: Table, rows: pd.DataFrame) -> None:
 
 
 def _bars(axis: Any, table: Table, rows: pd.DataFrame) -> None:
-    """A group of bars for each method (and value), a bar for each arm, whiskers of 95 %."""
+    """A group of bars per method (and value), a bar per arm, 95 % whiskers."""
     varies = [] if table.varies == "arm" else [table.varies]
     found = figures.summarise(rows, ["method", *varies, "arm"], "loss").reset_index()
     found["group"] = found[["method", *varies]].astype(str).agg(" ".join, axis=1)

@@ -1,4 +1,4 @@
-"""The page of questions: the loss after how many questions, by elicitor, as a table and a plot."""
+"""The page of questions: the loss by number of questions and elicitor, as a table and a plot."""
 
 import math
 from collections.abc import Iterator
@@ -17,12 +17,13 @@ _SHARES = (8, 30)  # budgets whose losses are divided by HARE's after all questi
 _MOST = _SHOWN[-1]
 _HARE = "multi"
 _ABOUT = (
-    "Mean over users and seeds of the loss (the distance to the hidden ideal, the weighted cost) after that many "
-    "questions, and its ratio to HARE's after 30 without flips; *asked* is how many of the 30 were asked: HARE has "
-    "no question where a candidate is refused or is the best one already. *region* is the share of ideals in the "
-    "90 % region after 30. The curve of k bits counts each column that may change as a continuous one; yes or no "
-    "takes fewer bits, so a distance may fall below it. *random* asks nothing; its loss may be above what the plots "
-    "show. Best known is the best of a long search, told what the person hides, from 32 starts."
+    "Mean over users and seeds of the loss (distance to the hidden ideal, or weighted cost) after the given number of "
+    "questions, and its ratio to HARE's loss after 30 questions without flips. *asked* is the mean number of questions "
+    "asked, out of 30: HARE skips candidates that are refused or equal to the best recourse. *region* is the share of "
+    "ideals in the 90 % credible region after 30 questions. The curve of k bits treats every mutable column as "
+    "continuous; a binary column takes fewer bits, so distances may fall below the curve. *random* asks no questions; "
+    "its loss may exceed the range of the plots. *best known* is the result of a long search from 32 starts with the "
+    "true hidden parameters."
 )
 
 
@@ -36,21 +37,21 @@ class Case(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The kind of person, and how often they err."""
+        """The kind of person, and the share of flipped answers."""
         return (
             self.person if self.noise == "0" else f"{self.person}, {float(self.noise):.0%} flipped".replace("%", " %")
         )
 
 
 def write(out: Path, users: int) -> Path:
-    """Render `questions.md` and `questions.png` from the rows in `out` of that many `users`; the path of the former."""
+    """Render the rows in `out` with this number of `users` to `questions.md` and `questions.png`; the former's path."""
     rows = figures.load(out, "questions")
     rows = rows[rows["users"] == users]
     found = list(_cases(rows))
     plot = _draw(found, out / "questions.png") if found else None
     shares = [f"{_SHARES[0]} / HARE's {_MOST}", f"{_SHARES[1]} / {_MOST}"]
     header = ["data set", "people", "elicitor", *map(str, _SHOWN), *shares, "asked", "region"]
-    lines = ["# questions: the loss after how many questions", ""]
+    lines = ["# questions: the loss by number of questions", ""]
     lines += [f"![{plot.stem}]({plot.name})", ""] if plot else []
     lines += [_ABOUT, "", figures.provenance(rows), "", _line(header), "|" + "---|" * len(header)]
     reference = {(case.dataset, case.person): _reference(case) for case in found if case.noise == "0"}
@@ -62,7 +63,7 @@ def write(out: Path, users: int) -> Path:
 
 
 def _cases(rows: pd.DataFrame) -> Iterator[Case]:
-    """Each data set's cases, a person without noise first."""
+    """The cases of each data set, those without noise first for each kind of person."""
     for dataset in rows["dataset"].unique() if len(rows) else ():
         part = rows[rows["dataset"] == dataset]
         for person in dict.fromkeys(["ideal", *part["person"]]):
@@ -72,7 +73,7 @@ def _cases(rows: pd.DataFrame) -> Iterator[Case]:
 
 
 def _losses(case: Case) -> Any:
-    """Mean loss, a row for each arm and a column for each budget."""
+    """Mean loss: a row per arm and a column per budget."""
     return case.rows.pivot_table("loss", "arm", "budget", observed=True, sort=True)
 
 
@@ -126,7 +127,7 @@ def _draw(cases: list[Case], path: Path) -> Path | None:
 
 
 def _draw_case(axis: Any, case: Case) -> None:
-    """A curve with a band of 95 % for each elicitor, and what is the best one may hope for."""
+    """A curve with a 95 % band per elicitor, and a reference curve: k bits, or the best known loss."""
     found = figures.summarise(case.rows, ["arm", "budget"], "loss").reset_index()
     for index, (arm, curve) in enumerate(found.groupby("arm", observed=True, sort=False)):
         axis.plot(curve["budget"], curve["mean"], color=f"C{index}", label=figures.arm_label(str(arm)))
@@ -145,9 +146,9 @@ def _draw_case(axis: Any, case: Case) -> None:
 
 
 def _draw_bits(axis: Any, case: Case) -> None:
-    """What k answers may at best bring: they halve the volume of where the ideal may be, each, or less with flips.
+    """The information limit: each answer at best halves the volume that contains the ideal, or less with flips.
 
-    A length shrinks by the root of the volume in the number of columns that may change.
+    A length shrinks by the m-th root of the volume, where m is the number of mutable columns.
     """
     k = np.arange(1, case.rows["budget"].max() + 1)
     start = (case.rows["loss"] + case.rows["loss_gain"]).mean()

@@ -1,4 +1,4 @@
-"""Tables of results in Markdown, our figures beside the original's; the plots are in `plots`."""
+"""Tables of results in Markdown, with the original's results; for the plots see `plots`."""
 
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ _BASE_CELL = ["dataset", "model", "method"]
 _BESIDE_LOSS = ("s.d. of users", "original", "(ours - original) / s.d.", "gain", "users")
 _OTHERS = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "l2", "redundancy", "violations", "questions")
 _ABOUT = """
-Means over users and then seeds; +- is the s.d. over seeds. A distance is L2 from the recourse to the hidden ideal.
-*Original* is what the authors saved (`benchmarks/original/authors.csv`, seeds 1 to 4) or, marked (m), our runs of their
-code (`benchmarks/original/measured.csv`, most of them one seed with 8 to 100 users). *Gain* is by how much it
-fell from the same user's base recourse, with a 95 % interval over users. Rates are shares; *users* counts those with a
-recourse.
+Means over users, then over seeds; +- is the s.d. over seeds. Distances are L2 from the recourse to the hidden ideal.
+*Original* are results saved by the authors (`benchmarks/original/authors.csv`, seeds 1 to 4) or, marked (m), our runs
+of their code (`benchmarks/original/measured.csv`, mostly one seed with 8 to 100 users). *Gain* is the decrease from the
+same user's base recourse, with a 95 % interval over users. Rates are between 0 and 1; *users* is the number of users
+with a recourse.
 """
 
 
 def write(name: str, out: Path) -> Path:
-    """Render the rows of table `name` in `out` to a Markdown file and plots there; the path of the former."""
+    """Render the rows of table `name` in `out` to a Markdown file and plots there; return the path of the former."""
     rows, table = figures.load(out, name), TABLES[name]
     lines = [f"# {name}: {table.title}", _ABOUT, figures.provenance(rows), ""]
     for mode, part in rows.groupby("mode", observed=True, sort=False) if len(rows) else ():
@@ -37,17 +37,17 @@ def write(name: str, out: Path) -> Path:
 
 
 def _main_table(rows: pd.DataFrame) -> list[str]:
-    """What is specific to the main table: how we compare with the original, and the distances side by side."""
+    """The additional parts of the main table: the comparison with the original, and the base recourses."""
     return [*_comparison(rows), "", "### Base recourses", "", *_base_quality(rows), "", "### All arms", ""]
 
 
 def _comparison(rows: pd.DataFrame) -> list[str]:
-    """In how many of the cells that the original has a figure of ours is as good, and by how much the others miss."""
+    """Number of the original's cells in which our result is at least as good, and the shortfall in the others."""
     slack: dict[str, dict[str, float]] = {
         "success of the base method at least the original's": {},
-        "L1 length of the base recourse at most 1.1 times the original's": {},
-        "one round cuts the distance by at least as large a share as the original's": {},
-        "many rounds cut the distance by at least as large a share as the original's": {},
+        "L1 cost of the base recourse at most 1.1 times the original's": {},
+        "relative reduction of the distance by one round at least the original's": {},
+        "relative reduction of the distance by many rounds at least the original's": {},
     }
     for cell, part in rows.groupby(_BASE_CELL, observed=True, sort=False):
         gaps = [
@@ -63,7 +63,10 @@ def _comparison(rows: pd.DataFrame) -> list[str]:
         missed = [f"{cell} ({gap:.3f})" for cell, gap in cells.items() if gap < -1e-9]
         but = f"; not {', '.join(missed)}" if missed else ""
         lines.append(f"- {claim}: {len(cells) - len(missed)} of {len(cells)} cells{but}")
-    return [*lines, f"- immutable columns that a recourse changes: {rows['violations'].max():.3g} in the worst row"]
+    return [
+        *lines,
+        f"- largest mean number of immutable columns changed, over all rows: {rows['violations'].max():.3g}",
+    ]
 
 
 def _base_quality(rows: pd.DataFrame) -> list[str]:
@@ -80,7 +83,7 @@ def _base_quality(rows: pd.DataFrame) -> list[str]:
 
 
 def _cells(table: Table, rows: pd.DataFrame) -> list[str]:
-    """One line a cell: what it is, our figures, the original's, and what else was measured."""
+    """One line per cell: its key, our loss and the original's, and the other metrics."""
     keys = [*_BASE_CELL, *([] if table.varies == "arm" else [table.varies]), "arm"]
     loss = [
         figures.person_label(table.person),
@@ -103,7 +106,7 @@ def _cells(table: Table, rows: pd.DataFrame) -> list[str]:
 
 
 def _loss(cell: dict[str, Any], ours: pd.Series, gains: pd.Series) -> list[str]:
-    """Our loss in a cell, the original's, and by how much ours is below the base recourse's."""
+    """Our loss in a cell, the original's, and our gain over the base recourse."""
     if "budget" in cell:
         cell["per_round"] = min(cell["budget"], Spec.per_round)
     theirs = figures.find_original("loss", **cell)

@@ -1,4 +1,4 @@
-"""The page of all results: what holds, how near we are to the authors, and where to look further."""
+"""The page of all results: the paper's claims, the comparison with the authors' results, and links to the tables."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from benchmarks.tables import TABLES
 
 _COUNTS = ("redundancy", "l0", "violations")
 _REASONS = {
-    "redundancy": "the original counts columns that float noise changed; we count changes of more than 1e-5",
-    "tight": "the authors' s.d. is below 1 % of their mean: it is a count or a share that hardly varies",
-    "count": "a count of columns, which moves with how the base recourse gets to the boundary",
-    "draws": "all of the authors' users of a seed share their random numbers: four seeds are four draws",
+    "redundancy": "the original counts columns changed by rounding errors; we count changes above 1e-5",
+    "tight": "the authors' s.d. is below 1 % of their mean: the metric hardly varies between seeds",
+    "count": "a count of columns, which depends on how the base method reaches the boundary",
+    "draws": "all users of a seed share their random numbers in the authors' code: four seeds are four draws",
 }
 
 
 def write(out: Path) -> Path:
-    """Write `README.md`, and `authors.md` with each of the authors' figures beside ours; the path of the former."""
+    """Write `README.md`, and `authors.md` with each of the authors' results and ours; the path of the former."""
     rows = figures.load(out)
     rows = rows[rows["table"].isin(TABLES)]
     beside = figures.against_authors(rows)
@@ -33,18 +33,18 @@ def write(out: Path) -> Path:
 
 def _claims(rows: pd.DataFrame) -> list[str]:
     lines = [
-        "## What holds of the paper's claims",
+        "## The paper's claims",
         "",
-        "In how many cells (data set x classifier x base method) a claim is sure: the 95 % interval of the difference "
-        "on the same users leaves out 0. *Paper* does as the paper's code did; *feasible* keeps every recourse and "
-        "every hidden ideal valid and allowed.",
+        "Number of cells (data set x classifier x base method) in which a claim holds significantly: the 95 % interval "
+        "of the paired difference on the same users excludes 0. *Paper* reproduces the paper's code; in *feasible* "
+        "mode every recourse and every hidden ideal is valid and allowed.",
         "",
         "| claim | table | paper | feasible |",
         "|---|---|---|---|",
     ]
     for claim in CLAIMS if len(rows) else ():
         about = rows[rows["table"] == claim.table]
-        counts = {mode: claim.ask(about[about["mode"] == mode]) for mode in MODES}
+        counts = {mode: claim.count_cells(about[about["mode"] == mode]) for mode in MODES}
         link = f"[{claim.table}]({claim.table}.md)"
         lines.append(f"| {claim.text} | {link} | {counts['paper']} | {counts['feasible']} |")
     return lines
@@ -53,25 +53,25 @@ def _claims(rows: pd.DataFrame) -> list[str]:
 def _what_was_run(rows: pd.DataFrame) -> str:
     paper = (rows["mode"] == "paper").sum()
     sessions = rows.loc[rows["arm"] != BASE, "valid_n"].sum() if len(rows) else 0
-    memory = f"at most {rows['peak_mib'].max():.0f} MiB of memory a process" if len(rows) else "nothing was run"
+    memory = f"at most {rows['peak_mib'].max():.0f} MiB of memory per process" if len(rows) else "nothing was run"
     return (
         f"{paper} experiments in paper mode (`python -m benchmarks all`) and {len(rows) - paper} in feasible mode "
-        f"(with `--feasible`, or one table); {sessions:.0f} simulated sessions, {memory}. What is empty was not run."
+        f"(with `--feasible`, or one table); {sessions:.0f} simulated sessions, {memory}. Empty cells were not run."
     )
 
 
 def _authors(beside: pd.DataFrame) -> list[str]:
-    """How many of the authors' figures ours are within one s.d. of, by metric."""
-    lines = ["## Beside the authors' figures", ""]
+    """Number of the authors' results within one s.d. of ours, by metric."""
+    lines = ["## Comparison with the authors' results", ""]
     if not len(beside):
         return [*lines, "None of their cells was run."]
     within = beside["within"]
     lines += [
         f"Our mean in paper mode is within one s.d. (theirs, over four seeds) of {within.sum()} of the {len(beside)} "
-        f"figures that the authors saved ({within.mean():.0%}), and within two of "
-        f"{(beside['gap'].abs() <= 2 * beside['sd'] + 1e-9).mean():.0%}. Each one is in [authors.md](authors.md).",
+        f"results saved by the authors ({within.mean():.0%}), and within two of "
+        f"{(beside['gap'].abs() <= 2 * beside['sd'] + 1e-9).mean():.0%}. All are listed in [authors.md](authors.md).",
         "",
-        "| figure | cells | within one s.d. | why not the others |",
+        "| metric | cells | within one s.d. | explanation of the others |",
         "|---|---|---|---|",
     ]
     for metric, part in beside.groupby("metric", sort=False):
@@ -91,8 +91,8 @@ def _reason(miss: pd.Series) -> str:
 
 def _every_figure(beside: pd.DataFrame) -> list[str]:
     names = ["dataset", "model", "method", "arm", "ideal", "budget", "noise", "boundary", "person", "metric"]
-    header = [*names, "authors", "ours", "(ours - authors) / s.d.", "why"]
-    lines = ["# Each of the authors' figures beside ours", "", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    header = [*names, "authors", "ours", "(ours - authors) / s.d.", "explanation"]
+    lines = ["# The authors' results and ours", "", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for _, row in beside.iterrows():
         gap = f"{row['gap'] / row['sd']:+.2f}" if row["sd"] > 0 else ""
         both = [f"{row['mean']:.4g} +- {row['sd']:.2g}", f"{row['ours']:.4g} +- {row['ours_sd']:.2g}"]
@@ -108,6 +108,6 @@ def _tables(out: Path) -> list[str]:
             plots = [f"[{mode}]({name}_{mode}.png)" for mode in MODES if (out / f"{name}_{mode}.png").is_file()]
             lines.append(f"- [{name}]({name}.md): {table.title}; plots: {', '.join(plots) or 'none'}")
     if (out / "questions.md").is_file():
-        lines.append("- [questions](questions.md): the loss after how many questions")
+        lines.append("- [questions](questions.md): the loss by number of questions")
     plot = out / "table1_feasible.png"
     return [*lines, "", f"![Distance to the hidden ideal]({plot.name})"] if plot.is_file() else lines

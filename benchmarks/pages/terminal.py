@@ -47,7 +47,7 @@ def show_speed(out: Path, wanted: list[Row]) -> None:
 
 
 def show_gradients(out: Path, wanted: list[Row]) -> None:
-    """Print the figures of the gradient end to end, and means over seeds of those of training."""
+    """Print the results of the gradient end to end, and means over seeds of those of training."""
     console = Console(width=_WIDTH)
     rows = _among(out, "gradients", wanted)
     whole = next(row for row in rows if row["experiment"] == "end to end")

@@ -1,1 +1,1 @@
-"""The shell around the core: the command line and the demonstration."""
+"""The command line and the demonstration."""

@@ -1,6 +1,6 @@
 """The `hare-jax` command: the demonstration, the data sets, the methods and the elicitors.
 
-Whatever is wrong with what was asked for becomes one line on stderr and exit status 2, never a traceback.
+Invalid options and unavailable data are reported in one line on stderr, with exit status 2 and without a traceback.
 """
 
 import contextlib
@@ -29,20 +29,21 @@ from hare_jax.elicit import ELICITORS
 from hare_jax.people import PERSONS
 from hare_jax.recourse import METHODS, nothing_to_fit
 
-_WIDTH = 108  # characters; the widest table needs it, and a narrower terminal wraps its lines without loss
+_WIDTH = 108  # characters: the width of the widest table; narrower terminals wrap its lines
+_FIT_WIDTH = 24  # characters: leaves enough width for the URLs of the sources
 
 
 @dataclasses.dataclass(frozen=True)
 class DataList:
-    """List the data sets, and which of them are on this machine."""
+    """List the data sets, and whether their files are available locally."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DataFetch:
-    """Download data sets, and print where their files are."""
+    """Download data sets, and print the paths of their files."""
 
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="NAME...", help_behavior_hint="")]
-    """Data sets, each one of those that `hare-jax data list` shows."""
+    """Data sets, as listed by `hare-jax data list`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Methods:
-    """List the recourse methods, or the hyperparameters of those that are named."""
+    """List the recourse methods, or the hyperparameters of the given ones."""
 
     names: Annotated[
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="NAME...", help_behavior_hint="")
@@ -64,7 +65,7 @@ class Methods:
 
 @dataclasses.dataclass(frozen=True)
 class Elicitors:
-    """List the elicitors, and the kinds of people that answer them."""
+    """List the elicitors, and the kinds of simulated people."""
 
 
 Command = (
@@ -76,9 +77,9 @@ Command = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with the arguments `argv`, by default those of the process; returns the exit status.
+    """Run the command with the arguments `argv`, by default those of the process, and return the exit status.
 
-    0 = done, 2 = a wrong option, or data that can't be had, 130 = interrupted.
+    0 = success, 2 = invalid option or unavailable data, 130 = interrupted.
     """
     try:
         status = _dispatch(list(sys.argv[1:] if argv is None else argv))
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read the output has enough; the interpreter mustn't try to flush the rest
+    except BrokenPipeError:  # the reader closed the pipe; keep the interpreter from flushing the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ImportError) as error:
@@ -101,7 +102,7 @@ def _dispatch(argv: list[str]) -> int:
     command = _parse(argv)
     if command is None:
         return 0
-    pooch.get_logger().setLevel("WARNING")  # stderr is for what went wrong
+    pooch.get_logger().setLevel("WARNING")  # only errors go to stderr
     console = _Console(width=_WIDTH, highlight=False)
     match command:
         case demo.Demo():
@@ -121,12 +122,12 @@ def _dispatch(argv: list[str]) -> int:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to `main`; rich would exit with status 1."""
+        """Raise, for `main` to handle; rich would exit with status 1."""
         raise BrokenPipeError
 
 
 def _parse(argv: list[str]) -> Any:
-    """Return what `argv` asks for, None if that is only help; tyro's boxed errors become a `ValueError`."""
+    """The command in `argv`, or None after printing help; tyro's boxed errors become a `ValueError`."""
     about = "Personal, fast and differentiable algorithmic recourse in JAX. `hare-jax --version` prints the version."
     errors = io.StringIO()
     try:
@@ -144,12 +145,12 @@ def _parse(argv: list[str]) -> Any:
             return None
         rule = _first_paragraph(errors.getvalue()).rstrip(".")
         raise ValueError(f"{rule}; got {' '.join(argv)!r}; see hare-jax --help") from None
-    require(not unknown, "options", "must be among those that --help shows", " ".join(unknown))
+    require(not unknown, "options", "must be among those listed by --help", " ".join(unknown))
     return command
 
 
 def _first_paragraph(boxed: str) -> str:
-    """Text of a box under its title, down to the first rule or empty line, as one line without colours."""
+    """Text of a box below its title, up to the first rule or empty line, as one line without colours."""
 
     def is_rule(line: str) -> bool:
         return set(line) <= set("─-╰╯")
@@ -159,7 +160,7 @@ def _first_paragraph(boxed: str) -> str:
 
 
 def _run_demo(console: Console, options: demo.Demo) -> None:
-    demo.check(options)  # before there is a progress bar
+    demo.check(options)  # before the progress bar is shown
     columns = SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(24)
     with Progress(*columns, TextColumn("{task.elapsed:.1f} s"), console=console) as progress:
 
@@ -176,7 +177,7 @@ def _run_demo(console: Console, options: demo.Demo) -> None:
 
 def _list_data() -> Table:
     grid = Table(box=box.SIMPLE_HEAD)
-    for heading in ("name", "rows", "features", "mutable", "from", "on this machine"):
+    for heading in ("name", "rows", "features", "mutable", "source", "available locally"):
         grid.add_column(heading, justify="right" if heading in ("rows", "features", "mutable") else "left")
     for name, source in data.SOURCES.items():
         features = source.schema["features"].values()
@@ -201,18 +202,24 @@ def _fetch_data(console: Console, names: Sequence[str]) -> None:
     for name in names:
         choose("name", name, data.SOURCES)
     for name in names:
-        for path in data.fetch(name) or [f"{name}: nothing to download, comes with {data.SOURCES[name].origin}"]:
+        for path in data.fetch(name) or [f"{name}: nothing to download, provided by {data.SOURCES[name].origin}"]:
             console.print(str(path), soft_wrap=True, highlight=False, markup=False)
 
 
 def _list_methods() -> Table:
     grid = Table(box=box.SIMPLE_HEAD)
-    for heading in ("method", "gradients", "prepares", "also gives", "source"):
-        grid.add_column(heading)
+    for heading, width in (
+        ("method", None),
+        ("gradients", None),
+        ("fit", _FIT_WIDTH),
+        ("also returns", None),
+        ("source", None),
+    ):
+        grid.add_column(heading, max_width=width, overflow="fold")
     for name, method in METHODS.items():
         prepares = "" if method.fit is nothing_to_fit else _first_sentence(method.fit)
         more = "a path" if method.path else "a set" if method.many else ""
-        source = (method.generate.__doc__ or "").partition("\n")[0].partition(". ")[2]
+        source = (method.generate.__doc__ or "").partition("\n")[0].partition(". ")[2].removesuffix(".")
         grid.add_row(name, "yes" if method.uses_gradients else "no", prepares, more, source)
     return grid
 
@@ -236,7 +243,7 @@ def _list_persons() -> Table:
 
 
 def _first_sentence(fn: Callable) -> str:
-    return (fn.__doc__ or "").partition("\n")[0].partition(".")[0]
+    return (fn.__doc__ or "").partition("\n")[0].partition(". ")[0].removesuffix(".")
 
 
 def _list_hyperparameters(names: Sequence[str]) -> Table:
@@ -251,7 +258,7 @@ def _list_hyperparameters(names: Sequence[str]) -> Table:
 
 
 def _hyperparameters(hp: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Path, type and value of each field of `hp`; below a nested one, those of its own fields."""
+    """Path, type and value of each field of `hp`, including the fields of nested hyperparameters."""
     for field in dataclasses.fields(hp):
         value, path = getattr(hp, field.name), prefix + field.name
         kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))

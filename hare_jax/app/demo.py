@@ -1,7 +1,7 @@
 """The demonstration: train a classifier, simulate people it refuses, and compare elicitors with their base method.
 
-Each person gets the base method's recourse, and that of each elicitor in `Demo.arms`. `run` is a few jitted programs
-over all people at once. It prints nothing: its caller passes in what marks the stages.
+For each person, `run` computes the recourse of the base method and that of each elicitor in `Demo.arms`, by a few
+jitted programs over all people at once. It prints nothing; a context manager passed by the caller marks the stages.
 """
 
 import dataclasses
@@ -25,61 +25,61 @@ from hare_jax.evaluate.summary import Summary, summarise
 from hare_jax.people import DISTANCES, PERSONS, Noise, Population
 from hare_jax.space import ActionSpace
 
-Stage = Callable[[str], AbstractContextManager[Any]]  # the name of a stage -> entered and left around it
+Stage = Callable[[str], AbstractContextManager[Any]]  # name of a stage -> context manager around it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Demo:
     """Compare a base method, a random control, HARE and the Bayesian elicitor on simulated applicants.
 
-    Trains a classifier, simulates people whom it refuses, each with an ideal recourse in mind that the methods don't
-    know, and shows how near to it each method comes, what that costs and how long it takes. Then shows the recourse of
-    one of them before and after the questions.
+    Trains a classifier, simulates people that it refuses, each with a hidden ideal recourse, and shows how near to it
+    each method comes, at what cost and in what time. Then shows the recourse of one person before and after the
+    questions.
     """
 
     dataset: str = "mortgage"
-    """Data set, one of those that `hare-jax data list` shows; all but mortgage are downloaded once."""
+    """Data set, as listed by `hare-jax data list`; all but mortgage are downloaded once."""
     method: str = "wachter"
-    """Base method that HARE starts from, one of those that `hare-jax methods` shows."""
+    """Base method, as listed by `hare-jax methods`; the elicitors start from its recourse."""
     num_users: int = 100
     """People to simulate: the first test rows that the classifier refuses, or all where there are fewer."""
     seed: int = 1
     """Seed of the classifier, the people and the methods."""
     budget: int = 30
-    """Questions that a person may be asked; HARE's one round draws as many candidates."""
+    """Largest number of questions per person; also the number of candidates in HARE's one round."""
     per_round: int = 5
-    """Candidates in each of HARE's many rounds; there are budget / per-round of them, rounded down."""
+    """Candidates in each of HARE's many rounds; the number of rounds is budget / per-round, rounded down."""
     arms: tuple[str, ...] = ("random", "single", "multi", "bayes")
-    """Elicitors to compare, of those that `hare-jax elicitors` shows."""
+    """Elicitors to compare, as listed by `hare-jax elicitors`."""
     person: str = "ideal"
-    """What people answer by: ideal or weights."""
+    """Kind of simulated people: ideal (a hidden ideal recourse) or weights (hidden cost weights)."""
     ideal: str = "far"
-    """How far from where they stand people look for their ideal: near, intermediate or far."""
+    """Distance of the hidden ideals from the factuals: near, intermediate or far."""
     applicant: int = 0
-    """Number of the person to show, from 1; 0 chooses whom the questions help most."""
+    """Number of the person to show, from 1; 0 selects the one with the largest gain from the questions."""
 
 
 class Arm(NamedTuple):
-    """What one method did for everyone; n people."""
+    """Results of one arm for n people."""
 
     recourse: Recourse  # (n, d), (n,)
     measures: metrics.Measures  # fields (n,)
     summaries: dict[str, Summary]
-    questions: float  # a person
-    seconds: float  # a person, warm; without the base method where the arm starts from its recourse
+    questions: float  # per person
+    seconds: float  # per person, without compilation; an elicitor's exclude those of the base method
 
 
 class People(NamedTuple):
-    """Refused people who have an ideal recourse; n of them."""
+    """The n refused people for whom an ideal was found."""
 
     x: Array  # (n, d)
     users: simulate.Users  # leaves (n, ...)
     num_refused: int  # test rows
-    num_drawn: int  # people drawn, with or without an ideal
+    num_drawn: int  # people drawn, including those without an ideal
 
 
 class Report(NamedTuple):
-    """Everything that `hare-jax demo` prints."""
+    """The content of the output of `hare-jax demo`."""
 
     table: data.Table
     accuracy: float  # on the test rows
@@ -89,7 +89,7 @@ class Report(NamedTuple):
 
 
 def check(demo: Demo) -> None:
-    """Raise a `ValueError` if an option is wrong in itself, before anything is loaded."""
+    """Raise a `ValueError` if an option is invalid, before any data is loaded."""
     choose("dataset", demo.dataset, data.SOURCES)
     choose("method", demo.method, recourse.METHODS)
     choose("person", demo.person, PERSONS)
@@ -101,15 +101,15 @@ def check(demo: Demo) -> None:
     require(demo.budget >= 1, "budget", "must be at least 1", demo.budget)
     require(1 <= demo.per_round <= demo.budget, "per-round", "must be at least 1, at most the budget", demo.per_round)
     require(0 <= demo.seed < 2**32, "seed", "must be at least 0 and below 2^32", demo.seed)
-    require(demo.applicant >= 0, "applicant", "must be 0 or the number of a person", demo.applicant)
+    require(demo.applicant >= 0, "applicant", "must be 0 or the number of a person, from 1", demo.applicant)
 
 
 def run(demo: Demo, stage: Stage = nullcontext) -> Report:
-    """Run the whole demonstration; `stage(name)` is entered and left around each part that takes time.
+    """Run the demonstration; `stage(name)` is a context manager around each slow part.
 
     Raises:
-        ValueError: an option is wrong, or nobody is refused, or no refused person has an ideal.
-        ImportError, OSError: as `data.load`.
+        ValueError: an option is invalid, no test row is refused, or no ideal was found for any refused row.
+        ImportError, OSError: those of `data.load`.
     """
     check(demo)
     key_train, key_people, key_arms = jax.random.split(jax.random.key(demo.seed), 3)
@@ -126,7 +126,7 @@ def run(demo: Demo, stage: Stage = nullcontext) -> Report:
 
 
 def draw_people(demo: Demo, key: Array, logit_fn: Partial, table: data.Table, refused: np.ndarray) -> People:
-    """Simulate the people at the first `num_users` of the `refused` test rows, and keep those who have an ideal."""
+    """Simulate people at the first `num_users` of the `refused` test rows, and keep those with an ideal."""
     require(len(refused) > 0, "dataset", "must have test rows that the classifier refuses", demo.dataset)
     rows = table.x_test[refused[: demo.num_users]]
     population = Population(distance=DISTANCES[demo.ideal])
@@ -134,15 +134,17 @@ def draw_people(demo: Demo, key: Array, logit_fn: Partial, table: data.Table, re
     draw_all = functools.partial(simulate.draw_all, kinds=kinds)
     users = quick_jit(draw_all)(population, key, logit_fn, rows, table.space)
     kept = np.flatnonzero(np.all([user.valid for user in users.values()], axis=0))
-    require(len(kept) > 0, "ideal", "must be in reach of at least one refused person", demo.ideal)
-    require(demo.applicant <= len(kept), "applicant", f"must be at most {len(kept)}, the last person", demo.applicant)
+    require(len(kept) > 0, "ideal", "must be found for at least one refused person", demo.ideal)
+    require(
+        demo.applicant <= len(kept), "applicant", f"must be at most {len(kept)}, the number of people", demo.applicant
+    )
     return People(rows[kept], jax.tree.map(lambda leaf: leaf[kept], users), len(refused), len(rows))
 
 
 def compare(
     demo: Demo, key: Array, logit_fn: Partial, table: data.Table, people: People, stage: Stage = nullcontext
 ) -> dict[str, Arm]:
-    """Give everyone the recourses of all arms, and measure them."""
+    """Compute and measure the recourses of all arms for all people."""
     key_fit, key_base, *keys = jax.random.split(key, 2 + len(demo.arms))
     judge_fn = quick_jit(functools.partial(_judge, demo.person))
     judge = functools.partial(judge_fn, jax.random.fold_in(key, 0), logit_fn, people, table.space)
@@ -165,29 +167,29 @@ def _arm(judge: Callable, found: Recourse, questions: float, seconds: float) -> 
 
 
 def label(arm: str) -> str:
-    """How an arm is called in the output."""
+    """Display name of an arm."""
     return ELICITORS[arm].label if arm in ELICITORS else arm
 
 
 def quick_jit(fn: Callable) -> Any:
-    """Jit `fn` so that a CPU compiles it in two thirds of the time; the passes left out gain these programs nothing."""
+    """Jit `fn` with fewer passes on a CPU: two thirds of the compile time, at no loss of speed for these programs."""
     options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
     return jax.jit(fn, compiler_options=options)
 
 
 def shown_arms(demo: Demo) -> tuple[str, ...]:
-    """The last two arms that ask questions: those of which one applicant's recourse is shown."""
+    """The last two arms that ask questions; the table of one applicant shows their recourses."""
     return tuple(arm for arm in demo.arms if ELICITORS[arm].asks)[-2:]
 
 
 def gain(report: Report, arm: str) -> np.ndarray:
-    """How much lower the loss is in an `arm` than with the base recourse, (n,); -inf where that one failed."""
+    """Loss of the base recourse minus that of an `arm`, (n,); -inf where the base method failed."""
     before, after = (report.arms[name].measures for name in ("base", arm))
     return np.asarray(jnp.where(before.success > 0, before.loss - after.loss, -jnp.inf))
 
 
 def timed(fn: Callable, *args: Any) -> tuple[Any, float]:
-    """Jit and run `fn(*args)`: its result, and the seconds of a second run, compilation and first touch apart."""
+    """Jit and run `fn(*args)`: its result, and the seconds of a second, warm run."""
     compiled = quick_jit(fn).lower(*args).compile()
     result = jax.block_until_ready(compiled(*args))
     start = time.perf_counter()

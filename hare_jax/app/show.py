@@ -1,4 +1,4 @@
-"""What the `hare-jax` command prints of a demonstration."""
+"""The output of `hare-jax demo`."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ _HEADINGS = {
 
 
 def demonstration(console: Console, options: demo.Demo, report: demo.Report) -> None:
-    """Print the table of all arms, and one applicant before and after."""
+    """Print the table of all arms, and one applicant before and after the questions."""
     for part in (_introduction(options, report), _arms_table(options, report), _arms_notes(report)):
         console.print(part)
     _applicant(console, options, report)
@@ -36,13 +36,13 @@ def demonstration(console: Console, options: demo.Demo, report: demo.Report) -> 
 
 def _introduction(options: demo.Demo, report: demo.Report) -> str:
     people, table = report.people, report.table
-    which = "all of them" if people.num_drawn == people.num_refused else f"the first {people.num_drawn}"
-    fewer = f", fewer than the {options.num_users} asked for" if people.num_refused < options.num_users else ""
+    which = "all of these" if people.num_drawn == people.num_refused else f"the first {people.num_drawn} of these"
+    fewer = f", fewer than the {options.num_users} requested" if people.num_refused < options.num_users else ""
     return (
-        f"\n[bold]{table.name}[/]: {data.SOURCES[table.name].about}. The classifier is right about "
-        f"{report.accuracy:.1%} of {len(table.x_test)} test rows (balanced accuracy {report.balanced_accuracy:.1%}) "
-        f"and refuses {people.num_refused} of them. People simulated: {which}{fewer}. The table stands on the "
-        f"{len(people.x)} of these {people.num_drawn} for whom an ideal was found ({options.ideal}).\n"
+        f"\n[bold]{table.name}[/]: {data.SOURCES[table.name].about}. The classifier has an accuracy of "
+        f"{report.accuracy:.1%} on {len(table.x_test)} test rows (balanced accuracy {report.balanced_accuracy:.1%}) "
+        f"and refuses {people.num_refused} of them. Simulated people: {which}{fewer}. The table is over the "
+        f"{len(people.x)} of {people.num_drawn} people for whom an ideal was found ({options.ideal}).\n"
     )
 
 
@@ -50,13 +50,13 @@ def _arms_table(options: demo.Demo, report: demo.Report) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, collapse_padding=True)
     grid.add_column("", no_wrap=True)
     headings = (heading.format(PERSONS[options.person].label) for heading in _HEADINGS.values())
-    for heading in (*headings, "ques-\ntions", "ms a\nperson"):
+    for heading in (*headings, "ques-\ntions", "ms per\nperson"):
         grid.add_column(heading, justify="right", no_wrap=True)
     for name, arm in report.arms.items():
         figures = [_figure(metric, arm.summaries[metric]) for metric in _HEADINGS]
         milliseconds = 1000 * arm.seconds
-        took = f"{milliseconds:#.3g}" if milliseconds < 100 else f"{milliseconds:,.0f}"
-        grid.add_row(demo.label(name), *figures, f"{arm.questions:.1f}", took)
+        shown = f"{milliseconds:#.3g}" if milliseconds < 100 else f"{milliseconds:,.0f}"
+        grid.add_row(demo.label(name), *figures, f"{arm.questions:.1f}", shown)
     return grid
 
 
@@ -73,8 +73,8 @@ def _arms_notes(report: demo.Report) -> str:
     counts = sorted({int(arm.summaries["loss"].n) for arm in report.arms.values()})
     return (
         f"Means over people: success and valid over {len(report.people.x)}, the rest over the successes "
-        f"({' to '.join(map(str, counts))}). wL1 weighs the changes with each person's hidden weights. Time is warm, "
-        "for all people in one batch; all others start from base, and its time comes on top.\n"
+        f"({' to '.join(map(str, counts))}). wL1 weights the changes by each person's hidden cost weights. Times are "
+        "for all people in one batch, without compilation; those of the elicitors exclude the base method.\n"
     )
 
 
@@ -87,7 +87,7 @@ def _applicant(console: Console, options: demo.Demo, report: demo.Report) -> Non
     if not np.isfinite(gains[index]):
         console.print(f"The base method found no recourse for applicant {index + 1} of {len(gains)}: nothing to show.")
         return
-    rule = "" if options.applicant else f" (the one whom {demo.label(arms[0])} helped most)"
+    rule = "" if options.applicant else f" (largest gain by {demo.label(arms[0])})"
     base, *losses = (float(report.arms[name].measures.loss[index]) for name in ("base", *arms))
     after = ", ".join(f"{loss:.2f} ({demo.label(arm)})" for arm, loss in zip(arms, losses, strict=True))
     fell = f"{PERSONS[options.person].label} {base:.2f} -> {after}"
@@ -96,7 +96,7 @@ def _applicant(console: Console, options: demo.Demo, report: demo.Report) -> Non
 
 
 def _applicant_table(options: demo.Demo, report: demo.Report, index: int) -> Table:
-    """Features that any of the recourses changes: as they are now, and what each makes of them."""
+    """The features that any of the recourses changes: their present values, and those of each recourse."""
     arms = "base", *demo.shown_arms(options)
     points = {"now": report.people.x} | {demo.label(arm): report.arms[arm].recourse.x for arm in arms}
     if options.person == "ideal":

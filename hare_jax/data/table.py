@@ -1,7 +1,7 @@
-"""From a DataFrame to a `Table` of arrays, and back: the only file that knows pandas.
+"""Conversion of a DataFrame to a `Table` of arrays, and back.
 
-`load` gives one of the pinned `SOURCES`, `from_frame` one's own rows; the schema of either is described in `schema`.
-Encoded columns lie in [0, 1] over the rows that set the bounds; other rows may lie outside.
+`sources.load` returns the table of a pinned data set, `from_frame` that of any DataFrame; `schema` describes the schema
+of both. Encoded columns lie in [0, 1] for the rows that the scaling is computed from; other rows may lie outside.
 """
 
 import dataclasses
@@ -20,21 +20,21 @@ from hare_jax.base import choose, require
 from hare_jax.data.schema import DIRECTIONS, Feature, check_schema, features_space
 from hare_jax.space import ActionSpace
 
-_MAX_STEPS = 10_000  # float32 resolves a step of 1/10,000 to a thousandth of it, which is what `space` asks for
+_MAX_STEPS = 10_000  # float32 resolves a step of 1/10,000 to a thousandth of a step, the grid tolerance of `space`
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Table:
-    """Encoded rows, what may change in them, and the way back. n training rows, m test rows, d columns."""
+    """Encoded rows, their action space, and their decoding: n training rows, m test rows, d columns."""
 
     name: str
     x_train: Array  # (n, d)
-    y_train: Array  # (n,) 0 or 1; 1 is wanted
+    y_train: Array  # (n,) 0 or 1; 1 is the favourable class
     x_test: Array  # (m, d)
     y_test: Array  # (m,)
     space: ActionSpace
     features: tuple[Feature, ...]  # in column order
-    schema: dict[str, Any]  # as given
+    schema: dict[str, Any]  # the checked schema
     audit: pd.DataFrame  # (m, audit columns) of the test rows
 
     @property
@@ -44,19 +44,19 @@ class Table:
 
     @property
     def units(self) -> dict[str, str]:
-        """Feature name -> unit, "" where it has none."""
+        """Unit of each feature by name; "" for a feature without one."""
         return {feature.name: feature.unit for feature in self.features}
 
     def encode(self, df: pd.DataFrame) -> Array:
-        """Encode rows in original units, (n, d).
+        """Encode n rows in original units: (n, d).
 
         Raises:
-            ValueError: a column is missing, holds a missing value or text for a number, or has an unseen category.
+            ValueError: a column is missing, has a missing value or an unseen category, or is not numeric.
         """
         return jnp.asarray(_encode(self.features, df), dtype=float)
 
     def decode(self, x: ArrayLike) -> pd.DataFrame:
-        """Rows in original units of `x` (d,) or (n, d): nearest category, and whole numbers where the feature has them.
+        """Decode `x` (d,) or (n, d) to rows in original units: nearest categories; whole numbers for whole features.
 
         Raises:
             ValueError: the width is not d, or a value is not finite.
@@ -84,13 +84,14 @@ def from_frame(
     bounds_from: str = "train",
     name: str = "frame",
 ) -> Table:
-    """Encode the rows of `df` after `schema`, a dict or the path of a TOML file (see `hare_jax.data.schema`).
+    """Encode the rows of `df` by a `schema`, a dict or the path of a TOML file (see `hare_jax.data.schema`).
 
-    The test rows are `test`, or else the share `test_size` of `df`, drawn with `seed`.
+    The test rows are `test` if given, otherwise a random share `test_size` of `df`, drawn with `seed`. The scaling is
+    computed from the training rows, or from all rows with `bounds_from="all"`.
 
     Raises:
-        ValueError: the schema has an unknown key or a wrong value, or the rows are empty, lack a column, miss a value,
-            have an unseen category, a constant feature, or a target that does not have two values.
+        ValueError: the schema has an unknown key or an invalid value, or the rows are empty, lack a column, have a
+            missing value, an unseen category, a constant feature, or a target without exactly two values.
 
     >>> rows = pd.DataFrame({"income": [20, 40, 60, 30], "job": ["b", "a", "c", "a"], "ok": [0, 1, 1, 0]})
     >>> features = {"income": {"type": "ordered", "step": 10, "direction": "up"}, "job": {"type": "categorical"}}
@@ -126,11 +127,11 @@ def from_frame(
 
 
 def split(df: pd.DataFrame, test_size: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Draw the share `test_size` of the rows of `df` with `seed`: the others, and these."""
+    """Split the rows of `df` at random, with `seed`: training rows, and a share `test_size` of test rows."""
     require(0 < test_size < 1, "test_size", "must lie between 0 and 1", test_size)
     num_test = math.ceil(test_size * len(df))
     in_test = np.random.default_rng(seed).permutation(len(df)) < num_test
-    require(num_test < len(df), "df", "must have rows left to train on", f"{len(df)} rows")
+    require(num_test < len(df), "df", "must have rows left for training", f"{len(df)} rows")
     return df[~in_test], df[in_test]
 
 
@@ -149,7 +150,9 @@ def _check_frame(df: pd.DataFrame, used: list[str], kept: list[str]) -> None:
 def _labels(train: pd.Series, test: pd.Series, positive: Any) -> list[Array]:
     argument, values = f"target {train.name!r}", train.unique().tolist()
     require(len(values) == 2, argument, "must have exactly two values in the training rows", values[:10])
-    require(positive in values, argument, f"must take the wanted value {positive!r}, or set positive", values)
+    require(
+        positive in values, argument, f"must take the favourable value {positive!r}; set positive otherwise", values
+    )
     unseen = test[~test.isin(values)].unique().tolist()
     require(not unseen, argument, f"must be one of {values} in the test rows", unseen)
     return [jnp.asarray((rows == positive).to_numpy(), dtype=float) for rows in (train, test)]
@@ -184,7 +187,9 @@ def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) 
     if feature.type == "continuous":
         return feature
     step = float(spec.get("step", 1))
-    rule = f"must give at most {_MAX_STEPS} steps from {low:g} to {high:g}: enlarge it, or call the feature continuous"
+    rule = (
+        f"must give at most {_MAX_STEPS} steps from {low:g} to {high:g}: enlarge it, or declare the feature continuous"
+    )
     require((high - low) / step <= _MAX_STEPS, f"schema features.{feature.name}.step", rule, step)
     return feature._replace(step=step, whole=step.is_integer() and bool((values % 1 == 0).all()))
 

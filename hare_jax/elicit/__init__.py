@@ -58,12 +58,12 @@ ELICITORS: dict[str, Entry] = {
 
 
 def bind(name: str, *, budget: int = 30, per_round: int = 5, **hyperparameters: Any) -> Elicitor:
-    """An elicitor by its name, with as many proposals as make a `budget` of questions.
+    """Build an elicitor by name, for a `budget` of questions.
 
-    `per_round` is the number of candidates in each of HARE's many rounds; the other elicitors don't use it.
+    `per_round` is the number of candidates in each of HARE's many rounds; the other elicitors ignore it.
 
     Raises:
-        ValueError: no such elicitor, no such hyperparameter of it, or no question at all.
+        ValueError: an unknown elicitor or hyperparameter, a budget below 1, or `per_round` outside of [1, budget].
 
     >>> elicitor = bind("multi", budget=30, per_round=5)
     >>> elicitor.num_proposals, elicitor.questions_per_proposal

@@ -1,8 +1,8 @@
-"""Ask and tell: the shape that every elicitor has, and the loop that runs one against a simulated user.
+"""The ask-and-tell interface of elicitors, and the loop that runs one with a simulated user.
 
-`start` opens a session, `propose` fills the next batch of questions, `ask` shows one, `tell` takes its answer, and
-`recommend` gives the best recourse so far. A person's session is the same five functions in a Python loop. The state is
-a pytree of arrays, so it can be saved between two answers.
+`start` opens a session, `propose` prepares the next batch of questions, `ask` returns one, `tell` processes its answer,
+and `recommend` returns the best recourse so far. A session with a real person calls the same five functions in a Python
+loop. The state is a pytree of arrays, so it can be saved between two answers.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from jax import Array
 from hare_jax.base import LogitFn, Prefers, Recourse, as_partial, check_row, pytree_dataclass
 from hare_jax.space import ActionSpace
 
-PREFERS_A, PREFERS_B, CANNOT_TELL = 0, 1, 2  # what an answer can be
+PREFERS_A, PREFERS_B, CANNOT_TELL = 0, 1, 2  # answers to a comparison
 
 
 class Question(NamedTuple):
-    """A pair of recourses to compare. With `asked=False` there is nothing left to compare, and nothing to show."""
+    """A pair of recourses to compare; `asked=False` if no question is left, and the pair must not be shown."""
 
     a: Array  # (d,)
     b: Array  # (d,)
@@ -27,15 +27,15 @@ class Question(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What was recommended after each question; T = num_proposals * questions_per_proposal."""
+    """The recommendation after each question; T = num_proposals * questions_per_proposal."""
 
     x: Array  # (T, d)
     valid: Array  # (T,) bool
-    asked: Array  # (T,) bool: the question was shown; the sum is what the user was asked
+    asked: Array  # (T,) bool: the question was shown; the sum is the number of questions
 
 
 class SessionKeys(NamedTuple):
-    """The keys of a session, split once: random numbers are what takes longest to compile."""
+    """The keys of a session, split in one call, as random functions are slow to compile."""
 
     start: Array  # ()
     propose: Array  # (num_proposals,)
@@ -43,7 +43,7 @@ class SessionKeys(NamedTuple):
 
 
 def session_keys(key: Array, num_proposals: int, questions_per_proposal: int) -> SessionKeys:
-    """Split `key` into those that `run` uses, so that a loop in Python can repeat a session of `run`."""
+    """Split `key` into the keys that `run` uses, so that a Python loop can reproduce a session of `run`."""
     keys = jax.random.split(key, 1 + num_proposals * (1 + questions_per_proposal))
     rounds = keys[1:].reshape(num_proposals, 1 + questions_per_proposal)
     return SessionKeys(keys[0], rounds[:, 0], rounds[:, 1:])
@@ -53,32 +53,32 @@ class Start(Protocol):
     """Opens a session."""
 
     def __call__(self, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace, /) -> Any:
-        """The state of a session with the person at `x` (d,), whose base method gave `recourse`."""
+        """The state of a session for the factual `x` (d,), from the base `recourse`."""
 
 
 class Propose(Protocol):
-    """Fills the next batch of questions; expensive."""
+    """Prepares the next batch of questions; expensive."""
 
     def __call__(self, state: Any, key: Array, /) -> Any:
         """The state with questions to ask."""
 
 
 class Ask(Protocol):
-    """Shows a question; cheap."""
+    """Returns a question; cheap."""
 
     def __call__(self, state: Any, /) -> Question:
-        """The question to be answered next."""
+        """The next question."""
 
 
 class Tell(Protocol):
-    """Takes the answer to the question that `Ask` shows."""
+    """Processes the answer to the question of `Ask`."""
 
     def __call__(self, state: Any, answer: Any, /) -> Any:
-        """The state after `answer`: () int, `PREFERS_A`, `PREFERS_B` or `CANNOT_TELL`; some elicitors take others."""
+        """The state after `answer`: () int, `PREFERS_A`, `PREFERS_B` or `CANNOT_TELL`; some elicitors accept others."""
 
 
 class Recommend(Protocol):
-    """Gives the best recourse so far."""
+    """Returns the best recourse so far."""
 
     def __call__(self, state: Any, /) -> Recourse:
         """The recommendation."""
@@ -86,7 +86,7 @@ class Recommend(Protocol):
 
 @pytree_dataclass
 class Elicitor:
-    """An elicitation method, its functions bound to their own parameters."""
+    """An elicitation method: five functions, bound to their parameters."""
 
     start: Start
     propose: Propose
@@ -94,7 +94,7 @@ class Elicitor:
     tell: Tell
     recommend: Recommend
     questions_per_proposal: int
-    num_proposals: int = 1  # of a session
+    num_proposals: int = 1  # per session
 
     def __repr__(self) -> str:
         module = getattr(getattr(self.start, "func", self.start), "__module__", "")
@@ -108,8 +108,8 @@ class Entry(NamedTuple):
     build: Callable[..., Elicitor]  # budget, per_round, hyperparameters by name -> Elicitor
     hyperparams: type
     label: str  # in tables and plots
-    uses_gradients: bool  # of the classifier, unless told otherwise by a hyperparameter
-    asks: bool = True  # False: a control that asks nothing
+    uses_gradients: bool  # of the classifier, by default; a hyperparameter may disable it
+    asks: bool = True  # False: a control without questions
 
 
 def session(
@@ -123,10 +123,10 @@ def session(
     *,
     num_proposals: int | None = None,
 ) -> tuple[Any, Trace]:
-    """Hold a whole session with the user at `x` (d,), from a base `recourse`: the last state, and the trace.
+    """Run a whole session for the factual `x` (d,), from a base `recourse`: the last state, and the trace.
 
-    One scan over proposals, `elicitor.num_proposals` of them unless given, around one over questions; `vmap` it over
-    keys, users, rows and recourses.
+    A scan over proposals, by default `elicitor.num_proposals`, around a scan over questions; `vmap` it over keys,
+    users, rows and recourses.
     """
     check_row(x, space, recourse_x=recourse.x)
     num_proposals = elicitor.num_proposals if num_proposals is None else num_proposals
@@ -159,6 +159,6 @@ def run(
     *,
     num_proposals: int | None = None,
 ) -> tuple[Recourse, Trace]:
-    """As `session` with the same arguments, but the last recommendation in place of the last state."""
+    """As `session`, but returns the last recommendation in place of the last state."""
     state, trace = session(elicitor, prefers, key, logit_fn, x, recourse, space, num_proposals=num_proposals)
     return elicitor.recommend(state), trace

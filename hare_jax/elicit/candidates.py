@@ -19,7 +19,7 @@ from hare_jax.space import ActionSpace, bounds, project
 class Sampling:
     """Hyperparameters of the candidates around a recourse; the defaults are the paper's."""
 
-    num_directions: int = 30  # candidates a round, N
+    num_directions: int = 30  # candidates per round, N
     num_steps: int = 100  # Adam steps
     learning_rate: float = 0.1  # of Adam
     spread_weight: float = 10.0  # weight of the largest cosine against the validity loss

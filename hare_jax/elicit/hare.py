@@ -1,8 +1,8 @@
-"""HARE: a tournament between spread recourses on the decision boundary, in one round or in many.
+"""HARE: a tournament between diverse recourses on the decision boundary, in one round or in many.
 
-Each proposal draws candidates around the best recourse so far, brings each to the boundary, and lets them challenge the
-best one after the other. One round asks all of its questions about one proposal of K candidates; many rounds draw few
-candidates each and start again from the winner. HARE (TMLR 2025), algorithms 3 and 4.
+Each proposal draws candidates around the best recourse so far, moves each to the boundary, and compares them in turn
+with the best one. One round asks all of its questions about one proposal of K candidates; each of many rounds draws few
+candidates around the winner of the last. HARE (TMLR 2025), algorithms 3 and 4.
 """
 
 from dataclasses import replace
@@ -25,11 +25,11 @@ _BOUNDARY_STEPS = 20  # bisections
 
 @pytree_dataclass
 class Hare:
-    """How HARE proposes."""
+    """Hyperparameters of HARE's proposals."""
 
     sampling: Sampling = Sampling()
-    sample_fn: Partial | None = None  # key, logit_fn, x, centre, space -> (n, d), in place of `candidates.sample`
-    winner_only: bool = False  # compare candidates as drawn, and bring to the boundary none but each round's winner
+    sample_fn: Partial | None = None  # key, logit_fn, x, centre, space -> (n, d); replaces `candidates.sample`
+    winner_only: bool = False  # compare candidates as drawn, and move only the winner of each round to the boundary
     margin: float = MARGIN  # the least logit of a recourse
 
 
@@ -41,12 +41,12 @@ class State(NamedTuple):
     space: ActionSpace
     best: Recourse
     challengers: Array  # (n, d) on the boundary, the valid ones first
-    waiting: Array  # (n,) bool: a valid challenger; none waits if the base recourse was invalid
+    waiting: Array  # (n,) bool: a valid challenger; all False if the base recourse is invalid
     position: Array  # () int: the next challenger
 
 
 def elicitor(hp: Hare | None = None) -> Elicitor:
-    """HARE with `hp.sampling.num_directions` candidates and as many questions, at most, for each proposal.
+    """HARE with `hp.sampling.num_directions` candidates, and at most as many questions, per proposal.
 
     `Sampling(num_directions=30)` with one proposal is the paper's single round with K = 30; `num_directions=5` with six
     proposals is its many rounds.
@@ -73,7 +73,7 @@ def many_rounds(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor
 
 
 def with_directions(num: int, hyperparameters: dict[str, Any]) -> Hare:
-    """Hyperparameters with `num` candidates a proposal."""
+    """Hyperparameters with `num` candidates per proposal."""
     sampling = replace(hyperparameters.get("sampling", Sampling()), num_directions=num)
     return Hare(**{**hyperparameters, "sampling": sampling})
 
@@ -109,7 +109,9 @@ def _ask(state: State) -> Question:
 
 
 def _tell(state: State, answer: Array) -> State:
-    require(not isinstance(answer, tuple), "answer", "must be 0, 1 or 2 (the Bayesian elicitor takes others)", answer)
+    require(
+        not isinstance(answer, tuple), "answer", "must be 0, 1 or 2 (only the Bayesian elicitor accepts others)", answer
+    )
     shown = _ask(state)
     won = shown.asked & (answer == PREFERS_B)
     best = Recourse(jnp.where(won, shown.b, shown.a), state.best.valid)

@@ -1,4 +1,4 @@
-"""The random control: HARE's candidates, and a winner that is drawn, not asked for."""
+"""The random control: HARE's candidates with a random winner, without questions."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from hare_jax.elicit.hare import Hare, State
 
 
 def elicitor(hp: Hare | None = None) -> Elicitor:
-    """As `hare.elicitor`, but each proposal's winner is drawn uniformly from its candidates; it asks nothing."""
+    """As `hare.elicitor`, but the winner of each proposal is drawn uniformly from its candidates, without questions."""
     control = hare.elicitor(hp)
     return Elicitor(
         start=control.start,
@@ -27,13 +27,13 @@ def elicitor(hp: Hare | None = None) -> Elicitor:
 
 
 def one_round(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
-    """One of `budget` candidates; the hyperparameters are those of `Hare`."""
+    """A random one of `budget` candidates; the hyperparameters are those of `Hare`."""
     return elicitor(hare.with_directions(budget, hyperparameters))
 
 
 def _propose(propose: Partial, state: State, key: Array) -> State:
     key_propose, key_winner = jax.random.split(key)
     state = propose(state, key_propose)
-    winner = jax.random.randint(key_winner, (), 0, jnp.sum(state.waiting) + 1)  # 0 is the best so far
+    winner = jax.random.randint(key_winner, (), 0, jnp.sum(state.waiting) + 1)  # 0 is the best recourse so far
     drawn = jnp.where(winner == 0, state.best.x, state.challengers[winner - 1])
     return state._replace(best=Recourse(drawn, state.best.valid), waiting=jnp.zeros_like(state.waiting))

@@ -1,4 +1,4 @@
-"""Metrics, their summaries, and populations of users in one call."""
+"""Metrics, summaries, and simulated populations."""
 
 from hare_jax.evaluate import metrics as metrics
 from hare_jax.evaluate import sharding as sharding

@@ -1,7 +1,7 @@
-"""Metrics: one row in, one scalar out.
+"""Metrics: scalar functions of one row, to be batched with `vmap`.
 
-Distances and counts are those of one row; callers `vmap`. A *feature* is a column, or a whole one-hot group. The
-checks in `feasible` are written without `space.project`, because they are the check on it.
+A *feature* is a column, or a whole one-hot group. The checks in `feasible` do not use `space.project`, so that they are
+an independent test of it.
 
 Notation: `x` factual (d,), `x_cf` recourse (d,), `ideal` the hidden ideal (d,), `weights` the cost of a unit
 of change of each column (d,).
@@ -17,31 +17,31 @@ from jax import Array
 from hare_jax.base import LogitFn, Recourse, check_row, check_shapes
 from hare_jax.space import ActionSpace, same_feature, weighted_l1
 
-_CHANGED = 1e-5  # a smaller change is no change
+_CHANGED = 1e-5  # smaller differences do not count as changes
 _GRID_TOLERANCE = 1e-3  # in steps
 _TOLERANCE = 1e-6  # times 1 + |x|
 
 
 class Feasible(NamedTuple):
-    """Which rules of the action space a recourse keeps."""
+    """Which constraints of the action space a recourse satisfies."""
 
-    box: Array  # () bool: finite, and inside the bounds stretched to hold the factual
-    one_hot: Array  # () bool: each mutable group holds one 1 and zeros
-    direction: Array  # () bool: nothing falls that may only rise, or the reverse
+    box: Array  # () bool: finite, and within the bounds, extended to contain the factual
+    one_hot: Array  # () bool: each mutable group contains one 1 and otherwise zeros
+    direction: Array  # () bool: no column moves against its direction
     step: Array  # () bool: ordered columns moved by whole steps
-    immutable: Array  # () bool: immutable columns are equal to the last bit
+    immutable: Array  # () bool: immutable columns are bit-identical
 
     @property
     def all(self) -> Array:
-        """Whether every rule is kept: () bool."""
+        """Whether all constraints are satisfied: () bool."""
         return self.box & self.one_hot & self.direction & self.step & self.immutable
 
 
 class Measures(NamedTuple):
-    """Every figure of one row, in the dtype of the recourse; `vmap` adds the axis of rows."""
+    """All metrics of one row, in the dtype of the recourse; `vmap` adds an axis of rows."""
 
-    success: Array  # () 0 or 1: the method says that it found a recourse
-    valid: Array  # () 0 or 1: it does, and the classifier accepts the point when asked again
+    success: Array  # () 0 or 1: the `valid` that the method returned
+    valid: Array  # () 0 or 1: success, and the classifier accepts the point when re-evaluated
     feasible: Array  # () 0 or 1: the action space allows it
     ideal_l2: Array  # ()
     ideal_cosine: Array  # () 0 to 2
@@ -52,11 +52,11 @@ class Measures(NamedTuple):
     linf: Array  # ()
     redundancy: Array  # () features
     violations: Array  # () columns
-    loss: Array  # () the loss of the person's kind, `people.Person.loss`
+    loss: Array  # () `people.Person.loss` of the kind of person
 
 
 def l0(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
-    """Count what changed by more than 1e-5: columns, or with `space` features, a one-hot group being one; () int.
+    """Number () of columns that changed by more than 1e-5, or of features if `space` is given.
 
     >>> int(l0(jnp.array([0.0, 1.0, 0.0]), jnp.array([0.5, 1.0, 0.25])))
     2
@@ -75,7 +75,7 @@ def l1(x: Array, x_cf: Array) -> Array:
 def l2(x: Array, x_cf: Array) -> Array:
     """Length of the change, sqrt(sum_j (x'_j - x_j)^2): (), in encoded units; its gradient is 0 at no change.
 
-    The figure that the original calls L2 is the square of this.
+    The original implementation reports the square of this as L2.
 
     >>> float(l2(jnp.zeros(2), jnp.array([3.0, 4.0])))
     5.0
@@ -103,9 +103,9 @@ def ideal_l2(ideal: Array, x_cf: Array) -> Array:
 
 
 def ideal_cosine(ideal: Array, x: Array, x_cf: Array) -> Array:
-    """How far the recourse points away from the ideal, 1 - cos(ideal - x, x' - x): (), 0 to 2 (HARE, TMLR 2025).
+    """Cosine distance of the recourse and the ideal, 1 - cos(ideal - x, x' - x): (), 0 to 2 (HARE, TMLR 2025).
 
-    Where either vector is zero it is 1, with gradient 0.
+    It is 1, with gradient 0, if either vector is zero.
 
     >>> ideal, x = jnp.array([1.0, 0.0]), jnp.zeros(2)
     >>> [float(ideal_cosine(ideal, x, x_cf)) for x_cf in (2 * ideal, x, -ideal)]
@@ -124,10 +124,10 @@ def accepted(logit_fn: LogitFn, x_cf: Array) -> Array:
 
 
 def redundancy(logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace) -> Array:
-    """Count the changed features that can be put back, one at a time, with the result still accepted: () int.
+    """Number () of changed features that can be reset, one at a time, with the result still accepted.
 
-    A one-hot group is put back together. A feature counts as changed where `l0` counts it, so this is at most `l0`;
-    the original counts float noise as a change (HARE, TMLR 2025).
+    The columns of a one-hot group are reset together. A feature counts as changed if `l0` counts it, so this is at most
+    `l0`; the original implementation counts rounding errors as changes (HARE, TMLR 2025).
 
     >>> from hare_jax.space import action_space
     >>> space = action_space(mutable=[True] * 2, lower=[0] * 2, upper=[1] * 2)
@@ -135,21 +135,24 @@ def redundancy(logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace) -> 
     1
     """
     check_row(x, space, x_cf=x_cf)
-    put_back = jnp.where(same_feature(space), x[None, :], x_cf[None, :])  # (d, d): row j has the feature of j back
+    put_back = jnp.where(
+        same_feature(space), x[None, :], x_cf[None, :]
+    )  # (d, d): in row j the feature of column j is reset
     still = jax.vmap(lambda row: accepted(logit_fn, row))(put_back)
     return jnp.sum(_changed_features(x, x_cf, space) & still)
 
 
 def violations(x: Array, x_cf: Array, space: ActionSpace) -> Array:
-    """Count the immutable columns that changed at all, be it by one bit: () int (HARE, TMLR 2025)."""
+    """Number () of immutable columns that are not bit-identical (HARE, TMLR 2025)."""
     check_row(x, space, x_cf=x_cf)
     return jnp.sum(~space.mutable & (x_cf != x))
 
 
 def feasible(x: Array, x_cf: Array, space: ActionSpace) -> Feasible:
-    """Which rules of the action space the move from `x` (d,) to `x_cf` (d,) keeps; `.all` for all of them.
+    """Which constraints of the action space the move from `x` (d,) to `x_cf` (d,) satisfies; `.all` combines them.
 
-    Tolerances: 1e-6 (1 + |x|), and for ordered columns a thousandth of a step more. NaN keeps no rule that it touches.
+    The tolerance is 1e-6 (1 + |x|), plus a thousandth of a step for the grid of ordered columns. NaN satisfies none of
+    the constraints that apply to its column.
     """
     check_row(x, space, x_cf=x_cf)
     tolerance = _TOLERANCE * (1 + jnp.abs(x))
@@ -179,9 +182,9 @@ def measure(
     weights: Array,
     loss_fn: Callable[[Array, Array], Array] | None = None,
 ) -> Measures:
-    """Every figure of one row at once; those of a failure describe its best point, and `summarise` leaves them out.
+    """All metrics of one row; those of a failure describe its best point, and `summarise` excludes them.
 
-    `loss_fn: (x, x_cf) -> ()` is the person's own loss, the distance to the `ideal` where left out.
+    `loss_fn: (x, x_cf) -> ()` is the loss of the kind of person, by default the distance to the `ideal`.
     """
     x_cf = recourse.x
     measures = Measures(
@@ -203,14 +206,14 @@ def measure(
 
 
 def _squares(change: Array) -> tuple[Array, Array]:
-    """Sum of squares (), or 1 where it is too small to divide by, and whether it was large enough: () bool."""
+    """Sum of squares (), replaced by 1 if it is too small to divide by, and whether it was large enough: () bool."""
     squares = jnp.sum(change**2)
     nonzero = squares >= jnp.finfo(change.dtype).tiny
     return jnp.where(nonzero, squares, 1), nonzero
 
 
 def _unit(change: Array) -> tuple[Array, Array]:
-    """`change` (d,) at length 1, and whether it has a direction at all: () bool."""
+    """`change` (d,) scaled to unit length, and whether its length is not 0: () bool."""
     squares, nonzero = _squares(change)
     return change / jnp.sqrt(squares), nonzero
 
@@ -220,14 +223,14 @@ def _changed(x: Array, x_cf: Array) -> Array:
 
 
 def _changed_features(x: Array, x_cf: Array, space: ActionSpace) -> Array:
-    """Which features changed, (d,) bool, each shown at its first column."""
+    """Which features changed: (d,) bool, true only at the first column of each."""
     same = same_feature(space)
     first = jnp.argmax(same, axis=1) == jnp.arange(x.shape[0])
     return first & jnp.any(same & _changed(x, x_cf)[None, :], axis=1)
 
 
 def _holds_one_1(x_cf: Array, space: ActionSpace, tolerance: Array) -> Array:
-    """Whether the feature of each column holds one 1 and otherwise zeros: (d,) bool."""
+    """Whether the feature of each column contains one 1 and otherwise zeros: (d,) bool."""
     one = jnp.abs(x_cf - 1) <= tolerance
     zero = jnp.abs(x_cf) <= tolerance
     same = same_feature(space)

@@ -1,7 +1,7 @@
-"""Users by the thousand: in batches that fit a cache, and spread over all devices.
+"""Map a function over many users: in batches that fit into a cache, sharded over all devices.
 
-A CPU is one device to JAX, which splits none of these small operations over its cores. A program that asks for as many
-devices as there are cores, `jax.config.update("jax_num_cpu_devices", n)` before anything else, has them all at work.
+JAX treats a CPU as one device and does not parallelise such small operations over its cores. To use all n cores, create
+as many devices, by `jax.config.update("jax_num_cpu_devices", n)` before any other use of JAX.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from jax.sharding import Mesh, PartitionSpec
 
 
 def map_users(fn: Callable[[Any], Any], rows: Any, *, batch_size: int | None = None) -> Any:
-    """Apply `fn` to each row of `rows`, a pytree with users (n, ...) in front; results have them in front too.
+    """Apply `fn` to each row of `rows`, a pytree with leaves (n, ...); the leaves of the results are (n, ...) too.
 
-    Each device takes an equal share of the users, `batch_size` at a time, so that memory does not grow with their
-    number. By default 100 at a time on a CPU, whose cache they fit, and 10,000 on an accelerator.
+    Each device maps an equal share of the users, `batch_size` at a time, so that memory does not grow with their
+    number. The default is 100 on a CPU, which fits into its cache, and 10,000 on an accelerator.
 
-    On a CPU of several devices `fn` may not factorise matrices (`jnp.linalg`, `jax.scipy.linalg`): JAX's batches of
-    those wait for threads that the other devices hold, maybe for ever. The results are spread over the devices, and
-    so is a program that takes them in: one that factorises matrices wants them on one device (`jax.device_put`).
+    On several CPU devices `fn` must not factorise matrices (`jnp.linalg`, `jax.scipy.linalg`): the batched versions
+    wait for threads that the other devices hold, and may deadlock. The results are sharded over the devices, and so is
+    any program that takes them as arguments: if it factorises matrices, move them to one device (`jax.device_put`).
 
     >>> map_users(lambda row: row[0] * row[1], (jnp.arange(3), jnp.arange(3))).tolist()
     [0, 1, 4]

@@ -1,7 +1,7 @@
-"""Populations in one call each: simulated people, a method's recourses, an elicitor's sessions, and every figure.
+"""Whole populations: simulated people, the recourses of a method, the sessions of an elicitor, and all metrics.
 
-Everything that belongs to a row has n in front: `x` (n, d). One program serves all rows, in batches and spread over all
-devices (`sharding.map_users`). A `key` () is split among the rows; keys (n,) are taken one for each row. Every function
+Arrays have a leading axis of n rows: `x` (n, d). One program processes all rows, in batches and sharded over all
+devices (`sharding.map_users`). A `key` () is split among the rows; of keys (n,), each row uses its own. Every function
 here can be jitted, and called under `jit`.
 """
 
@@ -19,14 +19,14 @@ from hare_jax.evaluate import metrics
 from hare_jax.evaluate.sharding import map_users
 from hare_jax.space import ActionSpace
 
-Users = dict[str, people.User]  # what `people.draw` gives, by kind; leaves (n, ...)
+Users = dict[str, people.User]  # results of `people.draw`, by kind; leaves (n, ...)
 
 
 class Sessions(NamedTuple):
-    """What n sessions ended with."""
+    """Results of n sessions."""
 
     recourse: Recourse  # (n, d), (n,)
-    questions: Array  # (n,) int: questions that were asked
+    questions: Array  # (n,) int: number of questions asked
 
 
 def draw_all(
@@ -55,7 +55,7 @@ def generate_all(generate: Generate, key: Array, logit_fn: LogitFn, x: Array, sp
 def generate_each(
     generate: Callable[..., Recourse], given: Any, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
 ) -> Recourse:
-    """As `generate_all` with parameters for each row: `generate(given, key, logit_fn, x, space)`, leaves (n, ...)."""
+    """As `generate_all`, with parameters per row: `generate(given, key, logit_fn, x, space)`; `given` (n, ...)."""
     _check_rows(x, space)
 
     def one(row: tuple[Any, Array, Array]) -> Recourse:
@@ -65,7 +65,7 @@ def generate_each(
 
 
 def final(elicitor: elicit.Elicitor, key: Array, state: Any, trace: elicit.Trace, user: people.User) -> Sessions:
-    """Of one session, the last recommendation and the number of questions."""
+    """The last recommendation and the number of questions of one session."""
     return Sessions(elicitor.recommend(state), jnp.sum(trace.asked))
 
 
@@ -82,10 +82,10 @@ def elicit_all(
     *,
     read: Callable[..., Any] = final,
 ) -> Any:
-    """Hold a session with each row `x` (n, d), whose answers are those of a `person` of `PERSONS` with `noise`.
+    """Run a session for each row `x` (n, d), with the answers of a `person` of `PERSONS` and `noise`.
 
-    Sessions start from the recourses `base` (n, d). `read(elicitor, key, state, trace, user)` says what is kept of one
-    session: `Sessions` by default.
+    Sessions start from the recourses `base` (n, d). `read(elicitor, key, state, trace, user)` returns the result of one
+    session, by default `Sessions`.
     """
     choose("person", person, people.PERSONS)
     _check_rows(x, space, base_x=base.x)
@@ -102,7 +102,7 @@ def elicit_all(
 def measure_all(
     logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace, users: Users, person: str = "ideal"
 ) -> metrics.Measures:
-    """Every figure of the recourses (n, d) for the rows `x` (n, d); the loss is that of a `person` of `PERSONS`."""
+    """All metrics of the recourses (n, d) for the rows `x` (n, d); the loss is that of a `person` of `PERSONS`."""
     choose("person", person, people.PERSONS)
     _check_rows(x, space, recourse_x=recourse.x)
 

@@ -1,6 +1,6 @@
-"""Summaries over rows that leave no failure out unseen: each mean says how many rows it stands on, and how sure it is.
+"""Masked summaries over rows: each mean comes with the number of rows it is taken over and a confidence interval.
 
-Notation: `values` (n,), one figure of n rows; `mask` (n,) the rows that count.
+Notation: `values` (n,) of a metric for n rows; `mask` (n,) of the rows included.
 """
 
 from functools import partial
@@ -18,11 +18,11 @@ _RESAMPLES_AT_ONCE = 50  # memory of the bootstrap: this many rows of n
 
 
 class Summary(NamedTuple):
-    """Mean, spread and confidence interval over the rows that count."""
+    """Mean, standard deviation and confidence interval over the rows included."""
 
     mean: Array  # (), NaN only where n is 0
     sd: Array  # (), NaN only where n is 0
-    n: Array  # () int: rows that count
+    n: Array  # () int: rows included
     low: Array  # (), NaN only where n is 0
     high: Array  # (), NaN only where n is 0
 
@@ -30,7 +30,7 @@ class Summary(NamedTuple):
 def masked_mean(values: Array, mask: Array) -> tuple[Array, Array, Array]:
     """Mean, sample standard deviation (n - 1; 0 for one row) and count of `values` (n,) where `mask` (n,) is true.
 
-    What lies outside the mask may be NaN. An empty mask gives n = 0 and NaN for the rest.
+    Values outside the mask may be NaN. An empty mask gives n = 0 and NaN for the rest.
 
     >>> mean, sd, n = masked_mean(jnp.array([1.0, jnp.nan, 3.0]), jnp.array([True, False, True]))
     >>> float(mean), int(n)
@@ -44,7 +44,7 @@ def masked_mean(values: Array, mask: Array) -> tuple[Array, Array, Array]:
 
 
 def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
-    """Score interval (), () for a rate of `successes` () out of `n` (), 0 to 1 where n is 0 (Wilson 1927).
+    """Score interval (), () for a rate of `successes` () out of `n` (); 0 to 1 if n is 0 (Wilson 1927).
 
     (k + z^2/2 -+ z sqrt(k (n - k) / n + z^2/4)) / (n + z^2), where z is the normal quantile of (1 + level) / 2.
 
@@ -52,7 +52,7 @@ def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> 
     >>> round(float(low), 4), round(float(high), 4)
     (0.7225, 1.0)
     """
-    k = jnp.asarray(successes) * 1.0  # whole numbers to floats; floats keep their dtype
+    k = jnp.asarray(successes) * 1.0  # integers become floats; floats keep their dtype
     n = jnp.asarray(n, k.dtype)
     z = ndtri((1 + jnp.asarray(level, k.dtype)) / 2)
     centre, spread = k + z**2 / 2, z * jnp.sqrt(k * (n - k) / jnp.maximum(n, 1) + z**2 / 4)
@@ -62,17 +62,17 @@ def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> 
 def bootstrap_interval(
     key: Array, values: Array, mask: Array, *, num_resamples: int = 1000, level: float = 0.95
 ) -> tuple[Array, Array]:
-    """Percentile interval (), () for the mean of `values` (n,) where `mask` (n,) is true, NaN if nowhere (Efron 1979).
+    """Percentile interval (), () for the mean of `values` (n,) where `mask` (n,) is true, else NaN (Efron 1979).
 
-    Each resample draws as many rows as count, with replacement, from those that count; the ends are the quantiles
-    (1 -+ level) / 2 of the resamples' means.
+    Each resample draws rows from the mask with replacement, as many as the mask has; the ends are the quantiles
+    (1 -+ level) / 2 of the means of the resamples.
     """
     n = jnp.sum(mask)
-    counting = values[jnp.argsort(~mask)]  # the rows that count come first
+    counting = values[jnp.argsort(~mask)]  # the rows of the mask first
     draws = jnp.arange(values.shape[0]) < n
 
     def resampled_mean(key: Array) -> Array:
-        # the remainder favours no row by more than n / 2^32, and compiles in half the time of randint
+        # the bias of the remainder is at most n / 2^32, and it compiles in half the time of randint
         rows = jax.random.bits(key, values.shape, jnp.uint32) % jnp.maximum(n, 1).astype(jnp.uint32)
         return jnp.sum(jnp.where(draws, counting[rows], 0)) / jnp.maximum(n, 1).astype(values.dtype)
 
@@ -83,10 +83,10 @@ def bootstrap_interval(
 
 
 def summarise(key: Array, measures: Measures, *, num_resamples: int = 1000, level: float = 0.95) -> dict[str, Summary]:
-    """Summaries by name of `measures`, fields (n,): success and valid over all rows, the rest over the successes.
+    """Summaries of `measures` (fields (n,)), by name: success and valid over all rows, the rest over the successes.
 
-    Rates (success, valid, feasible) carry a Wilson interval, the others a bootstrap interval, the same resamples for
-    all of them. Where no row succeeded, those others have n = 0 and NaN: look at n before a mean.
+    Rates (success, valid, feasible) have a Wilson interval, the others a bootstrap interval, with the same resamples
+    for all of them. If no row succeeded, all but success and valid have n = 0 and NaN: check n before using a mean.
     """
     success = measures.success > 0
     interval = partial(bootstrap_interval, key, mask=success, num_resamples=num_resamples, level=level)

@@ -1,4 +1,4 @@
-"""Classifiers, autoencoders, and other people's models as classifiers."""
+"""Classifiers, autoencoders, and black-box models as classifiers."""
 
 from hare_jax.models.network import Layer as Layer
 from hare_jax.models.network import Params as Params

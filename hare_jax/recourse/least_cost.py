@@ -22,12 +22,12 @@ class LeastCost:
 
 
 def generate(hp: LeastCost, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
-    """Recourse for `x` (d,) of least cost `sum_j w_j |x'_j - x_j|`, that of table 7 of HARE (TMLR 2025).
+    """Recourse for `x` (d,). HARE (TMLR 2025), table 7; De Toni et al. (2024), https://arxiv.org/abs/2205.13743.
 
-    De Toni et al. (2024), https://arxiv.org/abs/2205.13743, also search with a user's costs. Here it is a search on the
-    decision boundary from growing spheres and from random rays: see `local_search`. Every point it considers is valid,
-    where a penalty method has to raise the penalty until its minimiser is valid, and it switches categories. The
-    weights choose among points: the derivative in them is 0; that of `people.objective` under `argmin` is not.
+    Minimises the weighted cost `sum_j w_j |x'_j - x_j|` of these papers by a search on the decision boundary
+    from growing spheres and random rays: see `local_search`. Every incumbent is valid, unlike in a penalty method, and
+    categories are switched too. The derivative with respect to the weights is 0, as they only select among points; that
+    of `argmin` of `people.objective` is not.
 
     Raises:
         ValueError: weights of another shape, or negative ones.

@@ -1,1 +1,1 @@
-"""Searches that know no recourse method: boundary search, argmin with implicit derivatives, local search."""
+"""Searches shared by the recourse methods: boundary search, argmin with implicit derivatives, local search."""

@@ -144,6 +144,9 @@ def test_methods_lists_all_with_a_source(capsys):
         assert start is not None
         assert (start[1] == "yes") == method.uses_gradients
         assert "http" in method.generate.__doc__
+    assert "`hp.autoencoder`" in out
+    assert "https://arxiv.org/abs/1711.00399" in out
+    assert "\u2026" not in out
 
 
 def test_methods_shows_hyperparameters_of_those_named(capsys):
@@ -200,4 +203,4 @@ def test_demo_prints_five_arms_and_one_applicant(capsys, quick_compiles):
         assert float(figures[-1]) > 0  # milliseconds
     assert float(arms["many rounds"][3]) <= float(arms["base"][3])
     assert "Applicant 1 of " in out
-    assert "had in mind" in out
+    assert "hidden" in out.partition("Applicant 1 of ")[2]

@@ -222,7 +222,7 @@ def test_schema_features_are_checked(changes, match):
         ({"features": {}}, "schema features: must hold a table"),
         ({"target": "debt"}, r"schema features: must hold neither the target .*\['debt'\]"),
         ({"audit": ["colour"]}, "column 'colour': must be in df once"),
-        ({"positive": 1}, "target 'paid': must take the wanted value 1, or set positive"),
+        ({"positive": 1}, "target 'paid': must take the favourable value 1; set positive"),
     ],
 )
 def test_schema_is_checked(changes, match):
