@@ -3,8 +3,8 @@ import os
 import tempfile
 from importlib.metadata import version
 
-# Tests compile much and run little: no optimization, and, where XLA still has them, the older emitters, which compile in
-# half the time. XLA aborts on a flag that it does not know.
+# Tests compile much and run little: no optimization, and, where XLA still has them, the older emitters, which compile
+# in half the time. XLA aborts on a flag that it does not know.
 FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
 if version("jaxlib").startswith("0.10."):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
