@@ -1,6 +1,7 @@
 """The digest of the code that computes rows. It is part of a row's key, so that a row is recomputed after an edit.
 
-It covers the package and the modules of the benchmarks that compute results, not those that store or render them.
+It covers the package and the modules of the benchmarks that compute results, not those that store or render them. Rows
+older than the digests have "before" in its place.
 """
 
 import hashlib
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import hare_jax
 
-BEFORE = "before"  # in place of a digest, for rows older than the digests
 _HERE = Path(__file__).parent
 _COMPUTING = ("experiments", "original", "cohort.py", "specs.py", "timing.py")
 _SUFFIXES = (".py", ".toml")

@@ -85,14 +85,7 @@ def _base_quality(rows: pd.DataFrame) -> list[str]:
 def _cells(table: Table, rows: pd.DataFrame) -> list[str]:
     """One line per cell: its key, our loss and the original's, and the other metrics."""
     keys = [*_BASE_CELL, *([] if table.varies == "arm" else [table.varies]), "arm"]
-    loss = [
-        figures.person_label(table.person),
-        "s.d. of users",
-        "original",
-        "(ours - original) / s.d.",
-        "gain",
-        "users",
-    ]
+    loss = [figures.person_label(table.person), *_BESIDE_LOSS]
     lines = _header([*keys, *loss, *(other.replace("_", " ") for other in _OTHERS)])
     ours, gains = figures.summarise(rows, keys, "loss"), figures.summarise(rows, keys, "loss_gain")
     means = rows.groupby(keys, observed=True, sort=False)[list(_OTHERS)].mean()

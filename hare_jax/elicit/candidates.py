@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax.base import LogitFn, pytree_dataclass
+from hare_jax.base import LogitFn, check_row, check_shapes, pytree_dataclass
 from hare_jax.space import ActionSpace, bounds, project
 
 
@@ -33,6 +33,7 @@ def sample(hp: Sampling, key: Array, logit_fn: LogitFn, x: Array, centre: Array,
     HARE (TMLR 2025), algorithm 1. Directions vary in the mutable columns alone and the points are projected onto the
     action space, where the original masks the result and does not project it.
     """
+    check_row(x, space, centre=centre)
     noise = jax.random.normal(key, (hp.num_directions, x.shape[0]), x.dtype)
     unit = directions(hp, noise, logit_fn, x, centre, space)
     return jax.vmap(lambda point: project(space, x, point))(centre[None, :] + hp.radius * unit)
@@ -44,6 +45,8 @@ def directions(hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: 
     Immutable columns stay 0. The gradient of the validity loss is taken at the nearest point within the bounds
     (straight-through). Differentiable, with the nearest pairs held constant.
     """
+    check_row(x, space, centre=centre)
+    check_shapes(noise=(noise, (None, len(x))))
     noise = jnp.where(space.mutable[None, :], noise, 0)
     box = bounds(space, x)
     optimiser = optax.adam(hp.learning_rate)

@@ -61,14 +61,14 @@ def l0(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     >>> int(l0(jnp.array([0.0, 1.0, 0.0]), jnp.array([0.5, 1.0, 0.25])))
     2
     """
-    check_shapes(x_cf=(x_cf, x.shape))
+    _check_rows(x=x, x_cf=x_cf)
     changed = _changed(x, x_cf) if space is None else _changed_features(x, x_cf, space)
     return jnp.sum(changed)
 
 
 def l1(x: Array, x_cf: Array) -> Array:
     """Sum of the absolute changes, sum_j |x'_j - x_j|: (), in encoded units."""
-    check_shapes(x_cf=(x_cf, x.shape))
+    _check_rows(x=x, x_cf=x_cf)
     return jnp.sum(jnp.abs(x_cf - x))
 
 
@@ -80,25 +80,26 @@ def l2(x: Array, x_cf: Array) -> Array:
     >>> float(l2(jnp.zeros(2), jnp.array([3.0, 4.0])))
     5.0
     """
-    check_shapes(x_cf=(x_cf, x.shape))
+    _check_rows(x=x, x_cf=x_cf)
     squares, nonzero = _squares(x_cf - x)
     return jnp.where(nonzero, jnp.sqrt(squares), 0)
 
 
 def linf(x: Array, x_cf: Array) -> Array:
     """Largest absolute change, max_j |x'_j - x_j|: (), in encoded units."""
-    check_shapes(x_cf=(x_cf, x.shape))
+    _check_rows(x=x, x_cf=x_cf)
     return jnp.max(jnp.abs(x_cf - x))
 
 
 def weighted_cost(weights: Array, x: Array, x_cf: Array) -> Array:
     """Cost under the weights (d,), sum_j w_j |x'_j - x_j|: () (HARE, TMLR 2025)."""
-    check_shapes(x_cf=(x_cf, x.shape), weights=(weights, x.shape))
+    _check_rows(x=x, x_cf=x_cf, weights=weights)
     return weighted_l1(weights, x, x_cf)
 
 
 def ideal_l2(ideal: Array, x_cf: Array) -> Array:
     """Distance from the recourse to the ideal, ||x' - ideal||: (), in encoded units (HARE, TMLR 2025)."""
+    _check_rows(ideal=ideal, x_cf=x_cf)
     return l2(ideal, x_cf)
 
 
@@ -111,7 +112,7 @@ def ideal_cosine(ideal: Array, x: Array, x_cf: Array) -> Array:
     >>> [float(ideal_cosine(ideal, x, x_cf)) for x_cf in (2 * ideal, x, -ideal)]
     [0.0, 1.0, 2.0]
     """
-    check_shapes(x_cf=(x_cf, x.shape), ideal=(ideal, x.shape))
+    _check_rows(x=x, x_cf=x_cf, ideal=ideal)
     wanted, is_wanted = _unit(ideal - x)
     given, is_given = _unit(x_cf - x)
     # half the squared distance of the unit vectors: exact for small angles, and never negative
@@ -120,6 +121,7 @@ def ideal_cosine(ideal: Array, x: Array, x_cf: Array) -> Array:
 
 def accepted(logit_fn: LogitFn, x_cf: Array) -> Array:
     """Whether the classifier accepts the recourse, logit >= 0: () bool."""
+    _check_rows(x_cf=x_cf)
     return logit_fn(x_cf) >= 0
 
 
@@ -187,6 +189,7 @@ def measure(
     `loss_fn: (x, x_cf) -> ()` is the loss of the kind of person, by default the distance to the `ideal`.
     """
     x_cf = recourse.x
+    check_row(x, space, recourse_x=x_cf, ideal=ideal, weights=weights)
     measures = Measures(
         success=recourse.valid,
         valid=recourse.valid & accepted(logit_fn, x_cf),
@@ -203,6 +206,12 @@ def measure(
         loss=ideal_l2(ideal, x_cf) if loss_fn is None else loss_fn(x, x_cf),
     )
     return jax.tree.map(lambda figure: figure.astype(x_cf.dtype), measures)
+
+
+def _check_rows(**rows: Array) -> None:
+    """Check that each of the `rows` is (d,), as wide as the first."""
+    width = jnp.shape(next(iter(rows.values())))[-1:]
+    check_shapes(**{name: (row, width) for name, row in rows.items()})
 
 
 def _squares(change: Array) -> tuple[Array, Array]:

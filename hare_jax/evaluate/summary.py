@@ -12,6 +12,7 @@ from jax import Array
 from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 
+from hare_jax.base import check_shapes
 from hare_jax.evaluate.metrics import Measures
 
 _RESAMPLES_AT_ONCE = 50  # memory of the bootstrap: this many rows of n
@@ -36,6 +37,7 @@ def masked_mean(values: Array, mask: Array) -> tuple[Array, Array, Array]:
     >>> float(mean), int(n)
     (2.0, 2)
     """
+    check_shapes(values=(values, (None,)), mask=(mask, values.shape))
     n = jnp.sum(mask)
     mean = jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(n, 1).astype(values.dtype)
     deviations = jnp.where(mask, values - mean, 0)
@@ -67,6 +69,7 @@ def bootstrap_interval(
     Each resample draws rows from the mask with replacement, as many as the mask has; the ends are the quantiles
     (1 -+ level) / 2 of the means of the resamples.
     """
+    check_shapes(values=(values, (None,)), mask=(mask, values.shape))
     n = jnp.sum(mask)
     counting = values[jnp.argsort(~mask)]  # the rows of the mask first
     draws = jnp.arange(values.shape[0]) < n

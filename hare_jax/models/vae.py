@@ -16,7 +16,7 @@ import optax
 from flax import linen as nn
 from jax import Array
 
-from hare_jax.base import is_known, pytree_dataclass, require
+from hare_jax.base import check_row, check_shapes, is_known, pytree_dataclass, require
 from hare_jax.models.network import Params, Perceptron, apply, draw_normal, parameter_shapes
 from hare_jax.models.training import Adam, train
 from hare_jax.space import ActionSpace, bounds, is_category, relax, same_feature
@@ -65,6 +65,7 @@ def init_perceptron(key: Array, sizes: tuple[int, ...], dtype: jnp.dtype) -> Par
 
 def encode(model: Model, x: Array) -> tuple[Array, Array]:
     """Mean and log standard deviation (num_latents,), (num_latents,) of the code of `x` (d,)."""
+    check_shapes(x=(x, model.centre.shape))
     code = perceptron(model.weights.encoder, (x - model.centre) / model.scale)
     return code[: model.hp.num_latents], code[model.hp.num_latents :]
 
@@ -74,6 +75,8 @@ def decode(model: Model, z: Array, x: Array, space: ActionSpace) -> Array:
 
     The entry of a number is its mean, in encoded units; that of a category is a logit.
     """
+    check_row(x, space)
+    check_shapes(z=(z, (model.hp.num_latents,)))
     given = jnp.where(space.mutable, 0, (x - model.centre) / model.scale)
     raw = perceptron(model.weights.decoder, jnp.concatenate([z, given]))
     return jnp.where(is_category(space), raw, model.centre + model.scale * raw)
@@ -84,6 +87,7 @@ def mean_row(raw: Array, x: Array, space: ActionSpace) -> Array:
 
     Numbers are their means, categories their probabilities among the levels open from `x`; immutables are those of `x`.
     """
+    check_row(x, space, raw=raw)
     probability = jnp.exp(_log_softmax(space, jnp.where(bounds(space, x)[1] > 0.5, raw, _CLOSED)))
     lower, step = space.lower.astype(x.dtype), space.step.astype(x.dtype)
     two_levels = jnp.where(_is_binary(space), lower, 0) + step * jax.nn.sigmoid(raw)
@@ -93,6 +97,7 @@ def mean_row(raw: Array, x: Array, space: ActionSpace) -> Array:
 
 def log_likelihood(model: Model, raw: Array, x: Array, space: ActionSpace) -> Array:
     """Log-likelihood () of the mutable columns of `x` (d,) under `raw` (d,); that of numbers in units of `scale`."""
+    check_row(x, space, raw=raw)
     noise = jnp.maximum(jnp.exp(model.weights.log_noise), model.hp.least_noise)
     number = jax.scipy.stats.norm.logpdf((x - raw) / model.scale, scale=noise)
     lower = jnp.where(_is_binary(space), space.lower, 0).astype(x.dtype)

@@ -10,7 +10,7 @@ import jax
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, choose
+from hare_jax.base import LogitFn, check_row, choose
 from hare_jax.people import choice as choice
 from hare_jax.people import fit as fit
 from hare_jax.people import ideal as ideal
@@ -50,8 +50,9 @@ def draw(
     """Draw a simulated person of each of the `kinds`, rows of `PERSONS`, for the factual `x` (d,).
 
     Raises:
-        ValueError: no such kind.
+        ValueError: no such kind, or `x` is no row of the space.
     """
+    check_row(x, space)
     for kind in kinds:
         choose("kinds", kind, PERSONS)
     keys = dict(zip(PERSONS, jax.random.split(key, len(PERSONS)), strict=True))

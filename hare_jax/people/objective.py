@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, choose, holds, pytree_dataclass, require
+from hare_jax.base import LogitFn, check_shapes, choose, holds, pytree_dataclass, require
 from hare_jax.solvers.boundary import MARGIN
 
 KINDS = ("l1", "squared", "percentile")
@@ -27,6 +27,7 @@ class Objective:
 
 def quantile_knots(rows: Array, num_knots: int = 64) -> Array:
     """Quantiles (m, d) of the columns of `rows` (n, d), at evenly spaced levels, for `percentile`."""
+    check_shapes(rows=(rows, (None, None)))
     levels = (jnp.arange(num_knots, dtype=rows.dtype) + 0.5) / num_knots
     return jnp.quantile(rows, levels, axis=0)
 
@@ -44,18 +45,21 @@ def column_costs(hp: Objective, x: Array, x_cf: Array) -> Array:
     [0.25, 4.0]
     """
     choose("kind", hp.kind, KINDS)
+    check_shapes(x=(x, (None,)), x_cf=(x_cf, x.shape))
     if hp.kind == "squared":
         return (x_cf - x) ** 2
     require(holds(lambda s: s > 0, hp.smoothing), "smoothing", "must be above 0 except for squared", hp.smoothing)
     change = x_cf - x
     if hp.kind == "percentile":
         require(hp.knots is not None, "knots", "must be given for percentile (see quantile_knots)", hp.knots)
+        check_shapes(knots=(hp.knots, (None, len(x))))
         change = _quantile(hp, x_cf) - _quantile(hp, x)
     return jnp.sqrt(change**2 + hp.smoothing**2) - hp.smoothing
 
 
 def objective(hp: Objective, weights: Array, penalty: Array, logit_fn: LogitFn, x: Array, x_cf: Array) -> Array:
     """`sum_j weights_j cost_j(x_j, x'_j) + penalty * max(margin - logit(x'), 0)^2`: ()."""
+    check_shapes(x=(x, (None,)), x_cf=(x_cf, x.shape), weights=(weights, x.shape))
     short = jnp.maximum(hp.margin - logit_fn(x_cf), 0)
     return jnp.sum(weights * column_costs(hp, x, x_cf)) + penalty * short**2
 

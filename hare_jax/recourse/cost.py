@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import Generate, LogitFn
+from hare_jax.base import Generate, LogitFn, check_row, check_shapes
 from hare_jax.recourse.knapsack import ranks_before
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, bounds, is_coarse, weighted_l1
@@ -60,6 +60,7 @@ def on_boundary(
     are bisected on the segment from `x` through `x_cf`, with the derivatives of `boundary`. If the end of the segment
     is refused, the answer is `x_cf`, a constant.
     """
+    check_row(x, space, x_cf=x_cf)
     space, change = smoothed(space), x_cf - x
     held, fraction = jax.lax.stop_gradient(_extension(x, change, space))
     start, end = jnp.where(held, x_cf, x), jnp.where(held, x_cf, x + fraction * change)
@@ -93,6 +94,7 @@ def recourse_cost(
     and then moved with the boundary (`on_boundary`), so the mean is differentiable in `params`, `x` and `weights`:
     `jax.grad(recourse_cost, has_aux=True)`. It is 0 if no refused row has a recourse.
     """
+    check_shapes(x=(x, (None, len(space.mutable))), weights=(weights, x.shape))
     logit_fn, fixed_fn = Partial(logit, params), Partial(logit, jax.lax.stop_gradient(params))
 
     def one(key: Array, x: Array, weights: Array) -> Costs:
@@ -114,6 +116,7 @@ def cheapest_move(
     Each step moves the columns in the order of their slope per unit of cost, as far as their bounds allow, until the
     plane reaches the margin. Ordered columns count as continuous, and one-hot groups stay.
     """
+    check_row(x, space, weights=weights)
     lower, upper = bounds(space, x)
     movable = space.mutable & (space.group < 0)
 

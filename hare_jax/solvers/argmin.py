@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hare_jax.base import check_shapes
+
 Objective = Callable[[Array], Array]  # (d,) -> ()
 VectorFn = Callable[[Array], Array]  # (d,) -> (d,)
 
@@ -33,6 +35,7 @@ def argmin(objective: Objective, start: Array, lower: Array, upper: Array, *, nu
     >>> value.tolist(), jnp.abs(slope).tolist()
     ([0.25, 1.0], [1.0, 0.0])
     """
+    check_shapes(start=(start, (None,)), lower=(lower, start.shape), upper=(upper, start.shape))
     gradient_fn = jax.grad(objective)
 
     def residual(z: Array) -> Array:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, as_partial
+from hare_jax.base import LogitFn, Recourse, as_partial, check_row
 from hare_jax.space import ActionSpace, along
 
 MARGIN = 1e-3  # logits; a point bisected to logit 0 is refused in one of seven separate evaluations in float32
@@ -65,6 +65,7 @@ def boundary(
     >>> round(float(move(jnp.array([0.0]))), 4), jax.grad(move)(jnp.array([0.0])).tolist()
     (0.5, [0.0])
     """
+    check_row(x, space, x_cf=x_cf)
     one = jnp.ones((), x.dtype)
     logit_fn = as_partial(logit_fn)
     call, constants = jax.closure_convert(lambda logit_fn, x: logit_fn(x), logit_fn, x)

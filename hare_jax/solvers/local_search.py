@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.base import LogitFn, Recourse, check_row, pytree_dataclass
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.solvers.directions import (
     NUM_PERTURBED,
@@ -84,6 +84,7 @@ def local_search(
     space: ActionSpace,
 ) -> Recourse:
     """The cheapest valid recourse for `x` (d,) by `cost_fn: (d,) -> ()`: `recourse`, or a cheaper one that is found."""
+    check_row(x, space, recourse_x=recourse.x)
     problem, draws = _Problem(hp, cost_fn, logit_fn, x, space, region_around(x, space)), _draw(hp, key, x)
     start = _with_given(problem, _first_round(problem, draws), recourse)
     incumbents, _ = jax.lax.scan(partial(_one_round, problem), start, draws.perturbations)
