@@ -1,7 +1,14 @@
+"""How the tests compile: quickly, and each program once in all processes. Most of their time is compilation.
+
+With JAX_COMPILATION_CACHE_DIR set, what is compiled is kept there for the next run.
+"""
+
 import gc
 import os
 import tempfile
 from importlib.metadata import version
+
+import pytest
 
 # Tests compile much and run little: no optimization, and, where XLA still has them, the older emitters, which compile
 # in half the time. XLA aborts on a flag that it does not know.
@@ -10,30 +17,23 @@ if version("jaxlib").startswith("0.10."):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", ""))).strip()
 
-import pytest  # noqa: E402
-
 GC_THRESHOLDS = 50_000, 20, 100  # tracing allocates many objects, few of which are garbage
 
 
 def pytest_configure(config):
-    """Share what is compiled between the processes of this run, and set up JAX in those that run tests."""
     is_worker = hasattr(config, "workerinput")
-    if not is_worker:
-        share_programs(config)
-    if is_worker or not config.getoption("numprocesses", None):
+    if not is_worker and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="compiled-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    if is_worker or not config.getoption("numprocesses", None):  # whoever only hands out tests needs no JAX
         configure_jax()
 
 
-def share_programs(config):
-    folder = tempfile.TemporaryDirectory(prefix="compiled-")
-    config.add_cleanup(folder.cleanup)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-
-
 def configure_jax():
-    import jax
+    import jax  # the variables above are read here
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_num_cpu_devices", 2)  # what spreads over devices is spread, on any machine
