@@ -60,6 +60,8 @@ def _comparison(rows: pd.DataFrame) -> list[str]:
                 slack[claim][" ".join(cell)] = gap
     lines = []
     for claim, cells in slack.items():
+        if not cells:  # nothing of the original to compare with
+            continue
         missed = [f"{cell} ({gap:.3f})" for cell, gap in cells.items() if gap < -1e-9]
         but = f"; not {', '.join(missed)}" if missed else ""
         lines.append(f"- {claim}: {len(cells) - len(missed)} of {len(cells)} cells{but}")
