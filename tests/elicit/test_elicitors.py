@@ -84,7 +84,12 @@ def people():
     return problems, jax.device_get(jax.jit(jax.vmap(best_of_many))(problems))
 
 
-@pytest.fixture(scope="module", params=ELICITORS)
+def marked(name):
+    """Bayesian sessions take longest to compile, and have fast tests of their own."""
+    return pytest.param(name, marks=pytest.mark.slow) if ELICITORS[name].hyperparams is Bayes else name
+
+
+@pytest.fixture(scope="module", params=map(marked, ELICITORS))
 def held(request, people):
     return request.param, jax.device_get(hold_all(bound(request.param), split(42, NUM), *people))
 

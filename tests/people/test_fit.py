@@ -35,6 +35,7 @@ def test_costs_are_those_of_the_published_kinds(kind, slack):
     assert np.all(jit(objective.column_costs)(hp, x, x) == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", objective.KINDS)
 def test_the_objective_has_two_derivatives(x64, kind):
     rng = np.random.default_rng(1)
@@ -258,6 +259,7 @@ def regret(cost, sharpness, points, valid):
     return choice.expected_recourse(chosen, points), choice.expected_regret(chosen, cost, valid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("valid", [None, np.array([False, True, False, True, True, True])])
 def test_the_expected_choice_has_two_derivatives(x64, valid):
     rng = np.random.default_rng(10)
