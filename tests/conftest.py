@@ -1,4 +1,4 @@
-"""How the tests compile: quickly, and each program once in all processes. Most of their time is compilation.
+"""How the tests compile: quickly, and what takes more than a second once in all processes.
 
 With JAX_COMPILATION_CACHE_DIR set, what is compiled is kept there for the next run.
 """
@@ -26,8 +26,6 @@ def pytest_configure(config):
         folder = tempfile.TemporaryDirectory(prefix="compiled-")
         config.add_cleanup(folder.cleanup)
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     if is_worker or not config.getoption("numprocesses", None):  # whoever only hands out tests needs no JAX
         configure_jax()
 
