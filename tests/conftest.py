@@ -17,6 +17,7 @@ if version("jaxlib").startswith("0.10."):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", ""))).strip()
 
+LONGEST = {"test_contract.py", "test_notebooks.py", "test_benchmarks.py", "test_bayes.py"}
 GC_THRESHOLDS = 50_000, 20, 100  # tracing allocates many objects, few of which are garbage
 
 
@@ -44,6 +45,7 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)  # first, so that no process waits for another in the end
     if config.getoption("-m"):
         return
     skip = pytest.mark.skip(reason="slow: run with -m slow")

@@ -50,15 +50,9 @@ class Case(NamedTuple):
 
 
 def quick(name):
-    """Hyperparameters, other than the defaults, of a method that would train an autoencoder or search for long."""
-    defaults = METHODS[name].hyperparams()
-    if trains(name):
-        return {"autoencoder": replace(defaults.autoencoder, num_epochs=4)}
-    return {"search": replace(defaults.search, num_first=16, num_starts=2)} if hasattr(defaults, "search") else {}
-
-
-def trains(name):
-    return getattr(METHODS[name].hyperparams(), "autoencoder", None) is not None
+    """Hyperparameters, other than the defaults, of a method that would train an autoencoder for long."""
+    autoencoder = getattr(METHODS[name].hyperparams(), "autoencoder", None)
+    return {} if autoencoder is None else {"autoencoder": replace(autoencoder, num_epochs=4)}
 
 
 def scaled_floats(name):
