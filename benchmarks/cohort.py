@@ -74,18 +74,13 @@ def draw_cohort(setting: Setting, spec: Spec) -> Cohort:
     x = jnp.resize(refused if len(refused) else rows[:1], (spec.users, rows.shape[1]))  # padded by repetition
     hp = people.Population(distance=people.DISTANCES[spec.ideal])
     keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 1), spec.users)
-    kinds = kinds_of(spec)
+    kinds = simulate.kinds_for(spec.person)
     if setting.movable is None:
         users = _draw(hp, keys, logit_fn, x, setting.space, kinds=kinds)
     else:
         users = _draw_paper(hp, keys, logit_fn, x, setting.movable, kinds=kinds)
     valid = jnp.all(jnp.stack([user.valid for user in users.values()]), axis=0)
     return Cohort(x, users, (jnp.arange(spec.users) < len(refused)) & valid)
-
-
-def kinds_of(spec: Spec) -> tuple[str, ...]:
-    """The kinds of person that the metrics of a spec require: rows of `people.PERSONS`."""
-    return tuple(dict.fromkeys(("ideal", "weights", spec.person)))
 
 
 _draw = jax.jit(simulate.draw_all, static_argnames="kinds")

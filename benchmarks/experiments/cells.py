@@ -14,7 +14,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from benchmarks.cohort import Cohort, Setting, draw_cohort, kinds_of
+from benchmarks.cohort import Cohort, Setting, draw_cohort
 from benchmarks.original import paper
 from benchmarks.specs import BASE, Spec, takes
 from benchmarks.timing import Timed, timed
@@ -49,7 +49,7 @@ class Group:
 
     def cohort(self, spec: Spec) -> Cohort:
         """The cohort of a spec, drawn once."""
-        key = spec.seed, spec.users, spec.ideal, kinds_of(spec)
+        key = spec.seed, spec.users, spec.ideal, simulate.kinds_for(spec.person)
         if key not in self.cohorts:
             self.cohorts[key] = draw_cohort(self.setting, spec)
         return self.cohorts[key]

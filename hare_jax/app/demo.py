@@ -130,8 +130,7 @@ def draw_people(demo: Demo, key: Array, logit_fn: Partial, table: data.Table, re
     require(len(refused) > 0, "dataset", "must have test rows that the classifier refuses", demo.dataset)
     rows = table.x_test[refused[: demo.num_users]]
     population = Population(distance=DISTANCES[demo.ideal])
-    kinds = tuple(dict.fromkeys(("ideal", "weights", demo.person)))
-    draw_all = functools.partial(simulate.draw_all, kinds=kinds)
+    draw_all = functools.partial(simulate.draw_all, kinds=simulate.kinds_for(demo.person))
     users = quick_jit(draw_all)(population, key, logit_fn, rows, table.space)
     kept = np.flatnonzero(np.all([user.valid for user in users.values()], axis=0))
     require(len(kept) > 0, "ideal", "must be found for at least one refused person", demo.ideal)

@@ -29,6 +29,11 @@ class Sessions(NamedTuple):
     questions: Array  # (n,) int: number of questions asked
 
 
+def kinds_for(person: str) -> tuple[str, ...]:
+    """The kinds that `measure_all` requires for a `person`: the ideal, the weights, and the kind itself."""
+    return tuple(dict.fromkeys(("ideal", "weights", person)))
+
+
 def draw_all(
     hp: people.Population,
     key: Array,

@@ -90,7 +90,7 @@ def prefers_either(wants_ideal, ideal, weights, key, x, a, b):
     return jnp.where(wants_ideal, nearer, cheaper)
 
 
-def dreamers(people):
+def nearer_to_ideals(people):
     return Partial(prefers_either, np.ones(len(people.ideal), bool), people.ideal, np.ones_like(people.ideal))
 
 
@@ -120,7 +120,7 @@ def counted():
 @pytest.fixture(scope="module")
 def held(counted, people):
     """Sessions of people who want their ideal and answer without noise."""
-    return jax.device_get(counted[0](elicitor(), dreamers(people), split(1, NUM), people.problems, people.base))
+    return jax.device_get(counted[0](elicitor(), nearer_to_ideals(people), split(1, NUM), people.problems, people.base))
 
 
 @jax.jit
@@ -193,7 +193,7 @@ def test_the_base_is_brought_to_the_boundary(held, people):
 
 
 def test_random_control_asks_nothing(people, held):
-    args = elicitor(random.elicitor), dreamers(people), split(1, NUM), people.problems, people.base
+    args = elicitor(random.elicitor), nearer_to_ideals(people), split(1, NUM), people.problems, people.base
     drawn = jax.device_get(sessions_one_by_one(*args))
     assert drawn.trace.x.shape == (NUM, 0, WIDTH)
     assert drawn.trace.asked.size == 0
@@ -218,12 +218,12 @@ def test_one_trace_for_new_weights_floats_and_people(counted, held, people):
         (elicitor(), others),
     ]
     for other, these in changed:
-        best = run_sessions(other, dreamers(these), split(1, NUM), these.problems, these.base).best
+        best = run_sessions(other, nearer_to_ideals(these), split(1, NUM), these.problems, these.base).best
         assert not np.array_equal(best.x, held.best.x)
     assert len(traces) == 1  # of the fixture's call, too
 
 
-def test_never_dearer_for_who_wants_to_pay_little(counted, people):
+def test_never_more_expensive_under_hidden_weights(counted, people):
     weights = array(np.random.default_rng(4).uniform(0.1, 5, (NUM, WIDTH)))
     misers = Partial(prefers_either, np.zeros(NUM, bool), people.ideal, weights)
     held = jax.device_get(counted[0](elicitor(), misers, split(1, NUM), people.problems, people.base))
@@ -352,7 +352,7 @@ def test_nothing_is_asked_before_the_first_proposal(person):
 def test_float64_under_x64(people):
     wide = widen(row(people, slice(0, 32)))
     with jax.enable_x64(True):
-        args = elicitor(), dreamers(wide), split(1, 32), wide.problems, wide.base
+        args = elicitor(), nearer_to_ideals(wide), split(1, 32), wide.problems, wide.base
         held = jax.device_get(sessions_one_by_one(*args))
         assert held.best.x.dtype == held.trace.x.dtype == "float64"
         assert np.all(np.diff(distances(held, wide), axis=1) <= 1e-12)

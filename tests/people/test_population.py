@@ -104,7 +104,7 @@ def test_users_are_independent(populations, problems):
     assert len(np.unique(users["weights"].hidden, axis=0)) == NUM
 
 
-def test_a_further_population_dreams_of_more_distant_recourses(populations, problems):
+def test_a_further_population_has_more_distant_ideals(populations, problems):
     near, far = (populations[name]["ideal"] for name in ("near", "far"))
     both = near.valid & far.valid
     moved = [np.minimum(np.linalg.norm(ideal.hidden - problems.x, axis=1)[both], 2) for ideal in (near, far)]

@@ -29,7 +29,7 @@ def refined(keys, problems, weights):
     return jax.vmap(one)(keys, *problems, weights)
 
 
-def test_it_never_gets_dearer_refused_or_forbidden():
+def test_the_result_is_never_more_expensive_refused_or_forbidden():
     weights = array(np.random.default_rng(0).uniform(0.1, 5, (NUM, 12)))
     base, found, kept, logit, costs = jax.device_get(refined(split(0, NUM), random_problems(3, NUM), weights))
     assert base.valid.mean() > 0.5
