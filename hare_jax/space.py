@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from hare_jax.base import ActionSpace as ActionSpace
 from hare_jax.base import check_row, require
 
+_BOUND_ULPS = 8  # a column this many units of rounding from a bound is at the bound
 _GRID_TOLERANCE = 1e-3  # in steps: float32 can't hold a step such as 1/15 exactly
 
 
@@ -120,6 +121,18 @@ def is_coarse(space: ActionSpace, x: Array | None = None) -> Array:
     return _num_steps_at_most(space, 2, lower, upper)
 
 
+def is_held(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """Which columns (d,) of an allowed `x_cf` (d,) keep their value when `x` (d,) moves a little.
+
+    They are the categories that change and the columns that change to a bound.
+    """
+    check_row(x, space, x_cf=x_cf)
+    lower, upper = bounds(space, x)
+    rounding = _BOUND_ULPS * jnp.finfo(x.dtype).eps * (1 + jnp.abs(x_cf))
+    at_bound = (x_cf <= lower + rounding) | (x_cf >= upper - rounding)
+    return (x_cf != x) & (is_category(space) | at_bound)
+
+
 def same_feature(space: ActionSpace) -> Array:
     """Whether columns i and j belong to the same feature; a one-hot group is one feature: (d, d) bool."""
     group = space.group
@@ -172,14 +185,16 @@ def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
 def along(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
     """The point (d,) at `fraction` () of the way from `x` to an allowed `x_cf`, itself allowed.
 
-    Continuous columns move in proportion, ordered ones by whole steps, and a category switches half-way.
+    Continuous columns move in proportion, ordered ones by whole steps, and a category switches half-way. At 1 the value
+    is `x_cf` itself, and the derivative with respect to the fraction is that just before 1.
     """
     check_row(x, space, x_cf=x_cf)
     change = fraction * (x_cf - x)
     step = jnp.where(space.step > 0, space.step, 1).astype(x.dtype)
     point = x + jnp.where(space.step > 0, jnp.round(change / step) * step, change)
     rounding = jnp.clip(point, jnp.minimum(x, x_cf), jnp.maximum(x, x_cf)) - point
-    return jnp.where(fraction >= 1, x_cf, point + jax.lax.stop_gradient(rounding))
+    beyond = (fraction - jax.lax.stop_gradient(fraction)) * jnp.where(space.step > 0, 0, x_cf - x)
+    return jnp.where(fraction >= 1, x_cf + beyond, point + jax.lax.stop_gradient(rounding))
 
 
 def _num_steps_at_most(space: ActionSpace, num: int, lower: Array, upper: Array) -> Array:

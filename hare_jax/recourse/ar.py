@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.knapsack import ROUNDING
 from hare_jax.recourse.linear_action import linear_action
 from hare_jax.solvers.boundary import MARGIN, boundary
@@ -54,6 +55,7 @@ class _Rounds(NamedTuple):
     done: Array  # () bool
 
 
+@on_boundary
 def generate(hp: Ar, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Ustun, Spangher and Liu (2019), https://arxiv.org/abs/1809.06514.
 

@@ -15,6 +15,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.models import vae
+from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.latent import Candidate, Fitted, decode_point, judge, sort_key, take
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows, project
@@ -43,6 +44,7 @@ class _Attempts(NamedTuple):
     finalists: Candidate  # (num_finalists,) the best candidates so far, the best first
 
 
+@on_boundary
 def generate(fitted: Fitted[Cchvae], key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Pawelczyk et al. (2020), https://arxiv.org/abs/1910.09398.
 

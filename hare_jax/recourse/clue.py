@@ -15,6 +15,7 @@ from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.models import vae
+from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import to_boundary
 from hare_jax.recourse.latent import Fitted, LatentDescent, decode_point, own_code, search
 from hare_jax.solvers.boundary import MARGIN
@@ -33,6 +34,7 @@ class Clue:
     margin: float = MARGIN  # the least logit of a recourse
 
 
+@on_boundary
 def generate(fitted: Fitted[Clue], key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Antoran et al. (2021), https://arxiv.org/abs/2006.06848.
 

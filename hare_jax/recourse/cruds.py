@@ -17,6 +17,7 @@ from jax import Array
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.models import Params, vae
 from hare_jax.models.training import train
+from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import to_boundary
 from hare_jax.recourse.latent import Fitted, LatentDescent, keep_accepted, penalised_loss, search
 from hare_jax.solvers.boundary import MARGIN
@@ -70,6 +71,7 @@ def fit(hp: Cruds, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpac
     return Fitted(hp, model, keep_accepted(key_kept, logit_fn, rows, hp.num_kept))
 
 
+@on_boundary
 def generate(fitted: Fitted[Cruds], key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Downs et al. (2020), ICML workshop, https://finale.seas.harvard.edu.
 

@@ -14,6 +14,7 @@ import optax
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.recourse.derivative import constant, on_boundary
 from hare_jax.recourse.descent import Descent, search
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace, allows, relax, snap
@@ -42,12 +43,13 @@ class _Descending(NamedTuple):
     accepted: Array  # (m, d) each member where it was last accepted
 
 
+@on_boundary
 def generate(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Mothilal, Sharma and Tan (2020), https://arxiv.org/abs/1905.07697.
 
     It is the member of `generate_set` that is nearest to `x` in L1, once each is moved back to the boundary.
     """
-    members = generate_set(hp, key, logit_fn, x, space)
+    members = _find_set(hp, key, logit_fn, x, space)
     to_boundary = partial(boundary, logit_fn, x, space=space, margin=hp.margin, num_steps=hp.num_boundary_steps)
     found = jax.vmap(to_boundary)(members.x)
     valid = found.valid & members.valid
@@ -55,6 +57,7 @@ def generate(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpa
     return Recourse(found.x[nearest], valid[nearest] & allows(space, x, found.x[nearest]))
 
 
+@constant
 def generate_set(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """A diverse set of recourses for `x` (d,), with the members (num_counterfactuals,) in front.
 
@@ -63,6 +66,10 @@ def generate_set(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: Actio
     of the determinant, whose gradient separates members that start close; and the start, which is random in the paper:
     here it is around an accepted point that a descent with restarts has found.
     """
+    return _find_set(hp, key, logit_fn, x, space)
+
+
+def _find_set(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     key_first, key_starts = jax.random.split(key)
     objective = partial(_first_objective, logit_fn)
     first = search(hp.descent, key_first, objective, logit_fn, x, space, margin=hp.margin)

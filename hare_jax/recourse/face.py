@@ -14,6 +14,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.recourse import face_graph, nnce
+from hare_jax.recourse.derivative import constant
 from hare_jax.recourse.face_graph import Face
 from hare_jax.space import ActionSpace, allows
 
@@ -96,6 +97,7 @@ def _transfer_logits(logit_fn: LogitFn, rows: Array, others: Array, space: Actio
     return jax.lax.map(mean_logit, rows, batch_size=min(_BATCH_SIZE, rows.shape[0]))
 
 
+@constant
 def generate(fitted: Graph, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,): `x` itself where it is accepted. Poyiadzi et al. (2020), https://arxiv.org/abs/1909.09369.
 
@@ -110,6 +112,7 @@ def generate(fitted: Graph, key: Array, logit_fn: LogitFn, x: Array, space: Acti
     return _plan(fitted, key, logit_fn, x, space).recourse
 
 
+@constant
 def path(fitted: Graph, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Path:
     """The moves from `x` (d,) to the answer of `generate`: the feasible path of the paper.
 

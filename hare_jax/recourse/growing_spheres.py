@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.recourse.derivative import on_boundary
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, is_coarse, project, settle
 
@@ -28,6 +29,7 @@ class GrowingSpheres:
     growth: float = 1.4
     sparse: bool = True  # make half of the directions sparse: nearer in L1, further in L2; the paper's are dense
     num_attempts: int = 10  # sets of directions at most, until one of the spheres has an accepted point
+    num_boundary_steps: int = 20  # bisections back towards the factual, in `generate`; 0 leaves the sample
     margin: float = MARGIN  # the least logit of a recourse
 
 
@@ -46,6 +48,7 @@ class _Nearest(NamedTuple):
     distance: Array  # () in L1, infinite while there is none
 
 
+@on_boundary
 def generate(hp: GrowingSpheres, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Laugel et al. (2018), https://arxiv.org/abs/1712.08443.
 

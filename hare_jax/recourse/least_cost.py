@@ -8,6 +8,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, holds, pytree_dataclass, require
 from hare_jax.recourse import growing_spheres
+from hare_jax.recourse.derivative import on_boundary
 from hare_jax.solvers.local_search import LocalSearch, local_search
 from hare_jax.space import ActionSpace, weighted_l1
 
@@ -19,8 +20,15 @@ class LeastCost:
     weights: Array | None = None  # (d,) cost of a unit of change of each column; None is 1 for all
     spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # finds the start of the search
     search: LocalSearch = LocalSearch(num_first=64, num_starts=8)
+    num_boundary_steps: int = 20  # bisections back towards the factual, from the end of the search
+
+    @property
+    def margin(self) -> float:
+        """The least logit of a recourse: that of the search."""
+        return self.search.margin
 
 
+@on_boundary
 def generate(hp: LeastCost, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). HARE (TMLR 2025), table 7; De Toni et al. (2024), https://arxiv.org/abs/2205.13743.
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.recourse.derivative import constant
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, bounds, project
 
@@ -52,6 +53,7 @@ def _accepted(logit_fn: LogitFn, rows: Array, margin: float) -> Array:
     return jax.lax.map(logit_fn, rows, batch_size=min(1000, rows.shape[0])) >= margin
 
 
+@constant
 def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Brughmans, Leyman and Martens (2023), https://arxiv.org/abs/2104.07411.
 

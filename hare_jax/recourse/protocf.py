@@ -14,6 +14,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import Descent, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
@@ -51,6 +52,7 @@ def fit(hp: ProtoCF, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSp
     return Fitted(hp, jax.vmap(partial(_encode, hp))(rows[kept]), accepted[kept])
 
 
+@on_boundary
 def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Van Looveren and Klaise (2021), https://arxiv.org/abs/1907.02584.
 

@@ -10,6 +10,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.models import vae
+from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import to_boundary
 from hare_jax.recourse.latent import Fitted, LatentDescent, own_code, penalised_loss, search
 from hare_jax.solvers.boundary import MARGIN
@@ -27,6 +28,7 @@ class Revise:
     margin: float = MARGIN  # the least logit of a recourse
 
 
+@on_boundary
 def generate(fitted: Fitted[Revise], key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Joshi et al. (2019), https://arxiv.org/abs/1907.09615.
 

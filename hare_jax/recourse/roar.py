@@ -11,13 +11,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, choose, pytree_dataclass
+from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import Descent, penalised_loss, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
 
 DUALS = {"l1": jnp.inf, "l2": 2, "linf": 1}  # norm of the weights' change -> order of the norm of the point
+
+_ROUNDING = 1e-5  # logits
 
 
 @pytree_dataclass
@@ -40,6 +44,13 @@ class _Found(NamedTuple):
     accepted: Array  # () bool: its worst logit reaches the margin
 
 
+def _robust_score(hp: Roar, logit_fn: LogitFn, x_cf: Array) -> Partial:
+    """The worst logit in the ball if `x_cf` (d,) is robust, otherwise the logit."""
+    robust = worst_logit(logit_fn, x_cf, radius=hp.radius, norm=hp.norm) >= hp.margin - _ROUNDING
+    return Partial(partial(worst_logit, norm=hp.norm), logit_fn, radius=jnp.where(robust, hp.radius, 0))
+
+
+@partial(on_boundary, score=_robust_score)
 def generate(hp: Roar, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Upadhyay, Joshi and Lakkaraju (2021), https://arxiv.org/abs/2102.13620.
 

@@ -9,6 +9,7 @@ from functools import partial
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import Descent, penalised_loss, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
@@ -21,9 +22,11 @@ class Wachter:
     descent: Descent = Descent()
     cost_weight: float = 0.1  # of the L1 distance, at the first step
     cost_decay: float = 0.97  # factor of the cost's weight from one step to the next
+    num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the point where the descent stopped
     margin: float = MARGIN  # the least logit of a recourse
 
 
+@on_boundary
 def generate(hp: Wachter, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Wachter, Mittelstadt and Russell (2018), https://arxiv.org/abs/1711.00399.
 
@@ -32,4 +35,4 @@ def generate(hp: Wachter, key: Array, logit_fn: LogitFn, x: Array, space: Action
     """
     objective = partial(penalised_loss, logit_fn, x, hp.cost_weight, hp.cost_decay)
     point = search(hp.descent, key, objective, logit_fn, x, space, margin=hp.margin)
-    return to_boundary(logit_fn, x, point, space, margin=hp.margin)
+    return to_boundary(logit_fn, x, point, space, margin=hp.margin, num_steps=hp.num_boundary_steps)

@@ -21,7 +21,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, as_partial, check_row
-from hare_jax.space import ActionSpace, along
+from hare_jax.space import ActionSpace, along, is_held
 
 MARGIN = 1e-3  # logits; a point bisected to logit 0 is refused in one of seven separate evaluations in float32
 _ROUNDING_ULPS = 64  # a second program may evaluate the same logit this many units of rounding differently
@@ -47,7 +47,14 @@ class _Bracket(NamedTuple):
 
 
 def boundary(
-    logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace, *, margin: float | Array = MARGIN, num_steps: int = 20
+    logit_fn: LogitFn,
+    x: Array,
+    x_cf: Array,
+    space: ActionSpace,
+    *,
+    margin: float | Array = MARGIN,
+    num_steps: int = 20,
+    width: float | None = None,
 ) -> Recourse:
     """Move `x_cf` (d,), allowed from `x` (d,), back towards `x` until just before the classifier refuses it.
 
@@ -56,8 +63,8 @@ def boundary(
     returned unchanged. HARE (TMLR 2025), algorithm 2; the margin and the snapped path are ours.
 
     Differentiable to any order, forward and reverse, in the arrays bound to `logit_fn`, in `x`, `x_cf` and `margin`.
-    `t` is constant where it is no root of a smooth function: where a category switches, or where the whole segment is
-    accepted.
+    `t` is constant where it is no root of a smooth function: where the slack has the same sign at `t - width` (by
+    default the precision of the bisection), or where a category or a step changes in between.
 
     >>> from hare_jax.space import action_space
     >>> space = action_space(mutable=[True], lower=[0.0], upper=[1.0])
@@ -73,11 +80,53 @@ def boundary(
     fixed = jax.lax.stop_gradient(segment)  # bisection only compares: nothing in it is differentiated
     start = _Bracket(jnp.zeros_like(one), one, fixed.x_cf)
     bracket = jax.lax.fori_loop(0, num_steps, lambda _, bracket: _halve(call, fixed, bracket), start)
-    t = _implicit_root(call, segment, bracket.upper, jnp.exp2(-one * num_steps))
+    t = _implicit_root(call, segment, bracket.upper, jnp.exp2(-one * num_steps) if width is None else width * one)
     point = along(space, x, x_cf, t)
     point += jax.lax.stop_gradient(bracket.point - point)  # a step may be rounded the other way when recomputed
     valid = _evaluate(call, fixed, one)[1] >= 0
     return Recourse(jnp.where(valid, point, x_cf), valid)
+
+
+def scale_back(
+    logit_fn: LogitFn,
+    x: Array,
+    recourse: Recourse,
+    space: ActionSpace,
+    *,
+    margin: float | Array = MARGIN,
+    num_steps: int = 20,
+    width: float | None = None,
+) -> Recourse:
+    """Scale the change from `x` (d,) to a `recourse` (d,) back until just before the classifier refuses it.
+
+    Only continuous columns that are not at a bound are scaled: categories, columns at a bound and ordered columns keep
+    their values. The validity is that of `recourse`; an invalid one is returned unchanged.
+
+    The derivative is that of `boundary`, with the direction of the change held constant. Columns that did not change,
+    and ordered ones, move with `x`; a changed category and a column that has changed to its bound are constant. Where
+    `boundary` has no smooth root, or the recourse is not valid, the change is constant.
+
+    >>> from hare_jax.space import action_space
+    >>> space = action_space(mutable=[True, True], lower=[0.0, 0.0], upper=[1.0, 1.0])
+    >>> far = Recourse(jnp.array([0.5, 1.0]), jnp.array(True))  # the second column is at its bound
+    >>> scale_back(lambda x: jnp.sum(x) - 1.25, jnp.zeros(2), far, space, margin=0.0).x.tolist()
+    [0.25, 1.0]
+    """
+    fixed_x, target = jax.lax.stop_gradient((x, recourse.x))
+    constant, ordered = recourse.valid & is_held(space, fixed_x, target), space.step > 0
+    moving = x + (target - fixed_x)
+    end = with_value(jnp.where(constant, target, moving), target)
+    start = jnp.where(constant | ordered, end, x)
+    continuous = space._replace(step=jnp.zeros_like(space.step))
+    found = boundary(logit_fn, start, end, continuous, margin=margin, num_steps=num_steps, width=width)
+    accepted = jax.lax.stop_gradient(logit_fn(jax.lax.stop_gradient(start)) >= margin)
+    scaled = jnp.where(accepted & (num_steps > 0), start, found.x)
+    return Recourse(jnp.where(recourse.valid, scaled, end), recourse.valid)
+
+
+def with_value(like: Array, value: Array) -> Array:
+    """`value`, with the derivative of `like`, which may differ from it by rounding."""
+    return like + jax.lax.stop_gradient(value - like)
 
 
 def _evaluate(call: Callable[..., Array], segment: _Segment, t: Array) -> tuple[Array, Array]:
@@ -112,7 +161,8 @@ def _implicit_root_jvp(call: Callable[..., Array], primals: tuple, tangents: tup
     t = _implicit_root(call, *primals)
     slack_by_t = jax.jvp(lambda t: _evaluate(call, segment, t)[1], (t,), (jnp.ones_like(t),))[1]
     slack_dot = jax.jvp(lambda segment: _evaluate(call, segment, t)[1], (segment,), (segment_dot,))[1]
-    smooth = _has_smooth_root(call, *jax.lax.stop_gradient((segment, t)), width) & (slack_by_t > 0)
+    rises = slack_by_t > jnp.sqrt(jnp.finfo(t.dtype).tiny)  # so that no quotient overflows
+    smooth = _has_smooth_root(call, *jax.lax.stop_gradient((segment, t)), width) & rises
     return t, jnp.where(smooth, -slack_dot / jnp.where(smooth, slack_by_t, 1), 0)
 
 
