@@ -1,5 +1,6 @@
 """Metrics, summaries, and simulated populations."""
 
+from hare_jax.evaluate import expected as expected
 from hare_jax.evaluate import metrics as metrics
 from hare_jax.evaluate import sharding as sharding
 from hare_jax.evaluate import simulate as simulate
