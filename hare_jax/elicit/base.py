@@ -96,7 +96,7 @@ class Elicitor:
     recommend: Recommend
     questions_per_proposal: int
     num_proposals: int = 1  # per session
-    differentiable: bool = False  # what is shown and recommended, in the hyperparameters; otherwise it is constant
+    differentiable: bool = False  # in its hyperparameters; otherwise what it shows is constant in them
 
     def __repr__(self) -> str:
         module = getattr(getattr(self.start, "func", self.start), "__module__", "")

@@ -1,28 +1,23 @@
-"""The expected result of a session over random answers, and an unbiased estimate of its gradient.
+"""The expected figure of a session over the answers, and an unbiased estimate of its gradient.
 
-Notation: a session of T questions has the answers `s` in {a, b}^T. With the log-probability `log p(s)` of the answers
-(`people.response`) and the figure `f(s)` of the final recommendation, `E = sum_s p(s) f(s)` has the gradient
+Notation: `s` is a sequence of answers, with probability `p(s)` (`people.response`), and `f(s)` the figure of the final
+recommendation (`outcomes`). The expectation `sum_s p(s) f(s)` has the derivative
 
-    dE = sum_s p(s) (df(s) + f(s) d log p(s)),
+    sum_s p(s) (df(s) + f(s) d log p(s)),
 
-the derivative along the answers given plus the score. It is estimated by independent draws `s_i` of the answers,
+that along the answers given plus the score of the answers. From independent draws `s_i` it is estimated by
 
-    mean_i (df(s_i) + (f(s_i) - b_i) d log p(s_i)),    b_i = mean_{j != i} f(s_j):
+    mean_i (df(s_i) + (f(s_i) - b_i) d log p(s_i)),    b_i = mean_{j != i} f(s_j).
 
-the score-function estimator (REINFORCE; Williams 1992), with the leave-one-out baseline of Kool et al. (2019, "Buy 4
-REINFORCE samples, get a baseline for free!"), which is independent of `s_i` and adds no bias. It is written as a
-surrogate whose derivative this is, as in Schulman et al. (2015, "Gradient estimation using stochastic computation
+This is the score-function estimator (Williams 1992, REINFORCE) with the leave-one-out baseline of Kool et al. (2019,
+"Buy 4 REINFORCE samples, get a baseline for free!"): `b_i` is independent of `s_i`, so it adds no bias. It is computed
+as the derivative of a surrogate, as in Schulman et al. (2015, "Gradient estimation using stochastic computation
 graphs") and Foerster et al. (2018, "DiCE").
 
-Held constant for each sequence of answers: which recourses the elicitor showed and recommended, as their directions
-from `x`, and so where its candidates head for, its choice of the questions and its posterior. Each of these recourses
-moves with the decision boundary along its direction (`solvers.boundary.scale_back`). If the elicitor is
-`differentiable`, as HARE is, they also move with its hyperparameters; otherwise, as in the Bayesian elicitor, whose
-local search compares, they are constant in them.
+Held constant for each sequence: the directions of the recourses that are shown and recommended, and so where the
+candidates head for, which questions are asked, and the posterior. `outcomes` says what moves.
 """
 
-import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,65 +26,22 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, check_row, check_shapes, choose, require
-from hare_jax.elicit.base import (
-    PREFERS_A,
-    Elicitor,
-    Question,
-    Respond,
-    SessionKeys,
-    proposals,
-    questions,
-    session_keys,
-    simulated_answer,
-)
-from hare_jax.people import PERSONS, Response, response
-from hare_jax.recourse.derivative import held_classifier
-from hare_jax.solvers.boundary import MARGIN, scale_back, with_value
+from hare_jax.base import LogitFn, Recourse, check_shapes, require
+from hare_jax.elicit.base import Elicitor, Question, SessionKeys, session_keys, simulated_answer
+from hare_jax.evaluate.outcomes import Case, Figure, Outcomes, check, held, measure_plans, run_plans
+from hare_jax.people import PERSONS, Response, answering
+from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
 
-Figure = Callable[[Any, Array, Array], Array]  # hidden, x (d,), recourse (d,) -> (), as `Person.loss`
-
-_WIDTH = 2.0**-7  # share of the change within which the boundary lies, if a recourse is on it; an elicitor may bisect
-# between a recourse and another point than `x`, to 2^-10 of that distance
-_ROUNDING = 1e-4  # logits: in float32 a second program may evaluate the logit of the same point this much lower
-_LOG_HALF = math.log(0.5)  # so that the probabilities of all sequences of answers sum to 1
-
-
-class Outcomes(NamedTuple):
-    """The results of n sessions."""
-
-    figure: Array  # (n,) of the final recommendation
-    log_probability: Array  # (n,) of the answers; the answer to a question that is not asked is a fair coin's
-    valid: Array  # (n,) bool: the final recommendation is valid
+_BATCH = 64  # sessions side by side
 
 
 class Expectation(NamedTuple):
     """An expected figure, estimated by n draws of the answers."""
 
     mean: Array  # () the estimate; its derivative estimates the derivative
-    terms: Array  # (n,) of which it is the mean: the s.d. of their derivatives, over sqrt(n), is its standard error
+    terms: Array  # (n,) whose mean it is: the s.d. of their derivatives over sqrt(n) is the standard error
     valid: Array  # (n,) bool: the final recommendation is valid
-
-
-class _Case(NamedTuple):
-    """Everything that an expected figure depends on, besides the elicitor."""
-
-    response: Response
-    logit_fn: LogitFn
-    x: Array  # (d,)
-    hidden: Any
-    base: Recourse
-    space: ActionSpace
-    margin: float | Array  # ()
-
-
-class _Plan(NamedTuple):
-    """A session with T questions, as it was run."""
-
-    shown: Question  # (T, d), (T, d), (T,)
-    answer: Array  # (T,) int
-    best: Recourse  # (d,), () the final recommendation
 
 
 def over_answers(
@@ -106,34 +58,33 @@ def over_answers(
     num_draws: int = 256,
     figure: Figure | None = None,
     margin: float | Array = MARGIN,
-    batch_size: int = 64,
+    batch_size: int = _BATCH,
 ) -> Expectation:
-    """The expected `figure(hidden, x, recourse)` of the final recommendation for `x` (d,), over the answers.
+    """Expected `figure(hidden, x, recourse)` of the final recommendation for `x` (d,), over the answers.
 
-    The answers are those of a `person`, a row of `PERSONS` with parameters `hidden`, with the probabilities of `hp`.
-    The figure is by default the person's loss. Only the answers are random: the elicitor's own draws are those of
-    `elicit.session` with the same `key`, in all `num_draws` sessions, of which `batch_size` run side by side. `vmap` it
-    over keys, rows, persons and base recourses.
+    The answers are those of a `person`, a row of `PERSONS` with parameters `hidden`, with the probabilities of `hp`;
+    the figure is by default the person's loss. Only the answers are random: the elicitor's keys are those of
+    `elicit.session` with the same `key`, in all of `num_draws` sessions, of which `batch_size` run side by side.
 
-    The first derivative, forward and reverse, is an unbiased estimate of that of the expectation in the arrays of
-    `logit_fn`, in `x`, in `hidden`, in the sharpness and lapse rate of `hp`, in whatever `figure` closes over, and in
-    the hyperparameters of the elicitor. The module's docstring says what is constant; `base` and a recourse further
-    than the boundary, such as an interior point, are constant changes from `x`. Higher derivatives are not unbiased.
-    `margin` is the least logit of the recourses that the elicitor shows.
+    The first derivative, forward and reverse, is an unbiased estimate of that of the expectation: in the arrays of
+    `logit_fn`, in `x`, in `hidden`, in the sharpness and the lapse rate, in whatever `figure` closes over, and in the
+    hyperparameters of a `differentiable` elicitor; in those of another, and in `base`, it is 0. Higher derivatives are
+    biased. `margin` is the least logit of the recourses that the elicitor shows.
 
     Raises:
-        ValueError: an unknown person, a `hp` out of its range, fewer than two draws, or an array of another shape.
+        ValueError: an unknown person, parameters of `hp` out of their range, fewer than two draws, or an array of
+            another shape.
     """
     require(num_draws >= 2, "num_draws", "must be at least 2, for the leave-one-out baseline", num_draws)
-    case = _checked(person, _Case(hp, logit_fn, x, hidden, base, space, margin))
-    fixed, keys = _held(case), _session_keys(elicitor, key)
-    prefers = response.answering(fixed.response, Partial(PERSONS[person].utility, fixed.hidden))
-    plans = _plans(
-        elicitor, partial(simulated_answer, prefers, fixed.x), keys, _draw_keys(keys, num_draws), fixed, batch_size
-    )
-    outcomes = _outcomes(person, figure, case, plans, batch_size)
-    terms = _surrogate(outcomes)
-    return Expectation(jnp.mean(terms), terms, outcomes.valid)
+    case = Case(hp, logit_fn, x, hidden, base, space, margin)
+    check(person, case)
+    fixed, keys = held(case), _keys(elicitor, key)
+    prefers = answering(fixed.response, Partial(PERSONS[person].utility, fixed.hidden))
+    respond = partial(simulated_answer, prefers, fixed.x)
+    plans = run_plans(elicitor, respond, keys, _split(keys, num_draws), fixed, batch_size)
+    found = measure_plans(person, figure, case, plans, batch_size)
+    terms = surrogate(found)
+    return Expectation(jnp.mean(terms), terms, found.valid)
 
 
 def of_answers(
@@ -150,41 +101,37 @@ def of_answers(
     *,
     figure: Figure | None = None,
     margin: float | Array = MARGIN,
-    batch_size: int = 64,
+    batch_size: int = _BATCH,
 ) -> Outcomes:
-    """The outcomes of n sessions with given `answers` (n, T), `PREFERS_A` or `PREFERS_B`; otherwise as `over_answers`.
+    """Outcomes of n sessions with given `answers` (n, T), `PREFERS_A` or `PREFERS_B`; otherwise as `over_answers`.
 
-    With all 2^T sequences of answers, `sum(exp(log_probability) * figure)` is the expectation itself, which is
-    differentiable to any order.
+    With all 2^T sequences, `sum(exp(log_probability) * figure)` is the expectation itself, with its exact derivative.
 
     Raises:
         ValueError: as `over_answers`.
     """
-    case = _checked(person, _Case(hp, logit_fn, x, hidden, base, space, margin))
+    case = Case(hp, logit_fn, x, hidden, base, space, margin)
+    check(person, case)
     shape = elicitor.num_proposals, elicitor.questions_per_proposal
     check_shapes(answers=(answers, (None, shape[0] * shape[1])))
-    given = answers.reshape(len(answers), *shape)
-    plans = _plans(elicitor, _given_answer, _session_keys(elicitor, key), given, _held(case), batch_size)
-    return _outcomes(person, figure, case, plans, batch_size)
+    given = jnp.reshape(answers, (len(answers), *shape))
+    plans = run_plans(elicitor, _given_answer, _keys(elicitor, key), given, held(case), batch_size)
+    return measure_plans(person, figure, case, plans, batch_size)
 
 
-def _checked(person: str, case: _Case) -> _Case:
-    choose("person", person, PERSONS)
-    response.check(case.response)
-    check_row(case.x, case.space, base_x=case.base.x)
-    return case
+def surrogate(found: Outcomes) -> Array:
+    """Terms (n,) with the values of the figures, whose mean has the derivative of the estimate, for n draws."""
+    figure, log_p = found.figure, found.log_probability
+    num = len(figure)
+    advantage = jax.lax.stop_gradient(figure - jnp.mean(figure)) * (num / (num - 1))  # figure minus the baseline
+    return figure + advantage * (log_p - jax.lax.stop_gradient(log_p))
 
 
-def _held(case: _Case) -> _Case:
-    """The case, constant in all of its arrays."""
-    return jax.lax.stop_gradient(case._replace(logit_fn=held_classifier(case.logit_fn, case.x)))
-
-
-def _session_keys(elicitor: Elicitor, key: Array) -> SessionKeys:
+def _keys(elicitor: Elicitor, key: Array) -> SessionKeys:
     return session_keys(key, elicitor.num_proposals, elicitor.questions_per_proposal)
 
 
-def _draw_keys(keys: SessionKeys, num: int) -> Array:
+def _split(keys: SessionKeys, num: int) -> Array:
     """A key for each question of `num` sessions: (num, num_proposals, questions_per_proposal)."""
     split = jax.vmap(partial(jax.random.split, num=num), out_axes=1)
     return split(keys.answer.reshape(-1)).reshape(num, *keys.answer.shape)
@@ -192,63 +139,3 @@ def _draw_keys(keys: SessionKeys, num: int) -> Array:
 
 def _given_answer(answer: Array, shown: Question) -> Array:
     return answer
-
-
-def _plans(
-    elicitor: Elicitor, respond: Respond, keys: SessionKeys, given: Array, case: _Case, batch_size: int
-) -> _Plan:
-    """The sessions (n, ...) in which `respond` answers from what is `given` (n, num_proposals, questions, ...)."""
-    elicitor = elicitor if elicitor.differentiable else jax.lax.stop_gradient(elicitor)
-    state = elicitor.start(keys.start, case.logit_fn, case.x, case.base, case.space)
-    if elicitor.num_proposals == 1:  # it does not depend on the answers, so all sessions share it
-        state = elicitor.propose(state, keys.propose[0])
-
-    def plan(given: Array) -> _Plan:
-        if elicitor.num_proposals == 1:
-            last, asked = questions(elicitor, respond, _record, state, given[0])
-        else:
-            last, asked = proposals(elicitor, respond, _record, state, keys.propose, given)
-            asked = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), asked)
-        shown, answer = asked
-        return _Plan(shown, answer, elicitor.recommend(last))
-
-    return jax.lax.map(plan, given, batch_size=batch_size)
-
-
-def _record(shown: Question, answer: Array, best: Recourse) -> tuple[Question, Array]:
-    return shown, answer
-
-
-def _outcomes(person: str, figure: Figure | None, case: _Case, plans: _Plan, batch_size: int) -> Outcomes:
-    """The outcome of each of the sessions (n, ...), differentiable; its residuals are recomputed, not stored."""
-    figure = PERSONS[person].loss if figure is None else figure
-    return jax.lax.map(jax.checkpoint(partial(_outcome, person, figure, case)), plans, batch_size=batch_size)
-
-
-def _outcome(person: str, figure: Figure, case: _Case, plan: _Plan) -> Outcomes:
-    log_p = jax.vmap(partial(_log_probability, person, case))(plan.shown, plan.answer)
-    return Outcomes(figure(case.hidden, case.x, _attached(case, plan.best)), jnp.sum(log_p), plan.best.valid)
-
-
-def _log_probability(person: str, case: _Case, shown: Question, answer: Array) -> Array:
-    """Log-probability () of an answer; that of a fair coin if the question was not asked."""
-    utility = partial(PERSONS[person].utility, case.hidden, case.x)
-    a, b = (_attached(case, Recourse(point, shown.asked)) for point in (shown.a, shown.b))
-    delta = utility(a) - utility(b)
-    log_p = response.log_probability(case.response, jnp.where(answer == PREFERS_A, delta, -delta))
-    return jnp.where(shown.asked, log_p, _LOG_HALF)
-
-
-def _attached(case: _Case, recourse: Recourse) -> Array:
-    """A recourse (d,) with its own derivative plus that of the boundary in its direction."""
-    margin = case.margin - _ROUNDING
-    moved = scale_back(case.logit_fn, case.x, recourse, case.space, margin=margin, num_steps=0, width=_WIDTH)
-    return with_value(moved.x + recourse.x, recourse.x)
-
-
-def _surrogate(outcomes: Outcomes) -> Array:
-    """Terms (n,) with the values of the figures and, in the mean, the derivative of the expectation."""
-    figure, log_p = outcomes.figure, outcomes.log_probability
-    num = len(figure)
-    advantage = jax.lax.stop_gradient(figure - jnp.mean(figure)) * (num / (num - 1))  # leave-one-out
-    return figure + advantage * (log_p - jax.lax.stop_gradient(log_p))

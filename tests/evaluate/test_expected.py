@@ -33,7 +33,7 @@ H = 1e-5  # of the central differences
 NEAR = 1 - 2.0**-7  # a recourse is on the boundary if it is refused at this fraction of its change
 SHORT = LocalSearch(num_first=2, num_starts=1, num_rounds=1, num_rays=2)
 QUICK: dict[type, dict[str, Any]] = {
-    Hare: {"sampling": Sampling(num_steps=4)},
+    Hare: {"sampling": Sampling(num_steps=4, learning_rate=0.3, spread_weight=0.1)},
     Bayes: {
         "num_pool": 12,
         "num_local": 4,
@@ -87,7 +87,7 @@ def x64():
         yield
 
 
-def problem(seed=0):
+def problem(seed=7):
     """Parameters, of which `x` is refused, and the likeliest of some points as a base recourse, accepted."""
     rng = np.random.default_rng(seed)
     params = {"first": rng.normal(size=(UNITS, WIDTH)), "bias": rng.normal(size=UNITS), "last": rng.normal(size=UNITS)}
@@ -119,10 +119,17 @@ def all_answers(budget):
     return np.array(list(product((elicit.PREFERS_A, elicit.PREFERS_B), repeat=budget)))
 
 
-def enumerated(case, elicitor, theta, base):
-    """The expectation over all sequences of answers, by the package."""
-    outcomes = expected.of_answers(elicitor, *arguments(case, theta), base, space(), all_answers(case.budget))
+def all_outcomes(case, elicitor, theta, base):
+    return expected.of_answers(elicitor, *arguments(case, theta), base, space(), all_answers(case.budget))
+
+
+def weighted(outcomes):
+    """The expectation over all sequences of answers."""
     return jnp.sum(jnp.exp(outcomes.log_probability) * outcomes.figure)
+
+
+def enumerated(case, elicitor, theta, base):
+    return weighted(all_outcomes(case, elicitor, theta, base))
 
 
 def drawn(case, elicitor, theta, base, **options):
@@ -152,6 +159,8 @@ class Found(NamedTuple):
     case: Case
     theta: Theta
     plans: Any
+    outcomes: expected.Outcomes  # of all sequences of answers
+    outcome_slopes: expected.Outcomes  # tangents of them in each direction
     value: Any  # of the enumerated expectation
     grad: Theta
     directions: Theta  # leaves (NUM_DIRECTIONS, ...)
@@ -169,19 +178,23 @@ def found(request):
     elicitor = bound(case)
 
     @jit
-    def brute(theta):
-        return plans(case, elicitor, theta, base), jax.value_and_grad(lambda t: enumerated(case, elicitor, t, base))(
-            theta
-        )
+    def brute(theta, directions):
+        def outcomes(theta):
+            return all_outcomes(case, elicitor, theta, base)._replace(valid=None)
+
+        found, pull = jax.vjp(outcomes, theta)
+        value, slope = jax.value_and_grad(weighted)(found)
+        pushed = jax.vmap(jax.linearize(outcomes, theta)[1])(directions)
+        return plans(case, elicitor, theta, base), found, pushed, value, pull(slope)[0]
 
     @jit
     def estimate(theta, directions):
         value, push = jax.linearize(lambda t: drawn(case, elicitor, t, base)._replace(valid=None), theta)
         return value, jax.vmap(push)(directions)
 
-    plan, (value, grad) = jax.device_get(brute(theta))
+    exact = jax.device_get(brute(theta, directions))
     draws, slopes = jax.device_get(estimate(theta, directions))
-    return Found(case, theta, plan, value, grad, directions, slopes, draws)
+    return Found(case, theta, *exact, directions, slopes, draws)
 
 
 def moved(theta, fixed, point):
@@ -259,7 +272,132 @@ def test_draws_are_unbiased(found):
         assert abs(estimate - exact) < 3 * error
 
 
-def test_the_sessions_differ(found):
-    """The check above means something: the figure depends on the answers."""
-    assert len(np.unique(np.round(found.draws.terms, 6))) >= 3
-    assert found.plans[0].asked.sum(axis=1).max() >= 3
+def test_the_baseline_reduces_the_variance(found):
+    """The variance without it is exact, from all sequences of answers."""
+    for index in range(NUM_DIRECTIONS):
+        plain = exact_variance(found, index)
+        assert np.var(found.slopes.terms[index]) < 0.8 * plain
+
+
+def exact_variance(found, index):
+    """Of the derivative of a draw without a baseline, in a direction."""
+    slope, score = (tangent[index] for tangent in (found.outcome_slopes.figure, found.outcome_slopes.log_probability))
+    share = np.exp(found.outcomes.log_probability)
+    each = slope + found.outcomes.figure * score
+    return share @ each**2 - (share @ each) ** 2
+
+
+def test_the_answers_matter(found):
+    """The checks above mean something: the recommendation depends on the answers, and on both kinds of columns."""
+    shown, best = found.plans
+    assert len(np.unique(np.round(best, 6), axis=0)) >= 4
+    assert shown.asked.sum(axis=1).max() >= 4
+    assert all(np.any(np.abs(leaf) > 1e-3) for leaf in jax.tree.leaves(found.grad))
+
+
+HYPERPARAMETERS = ("radius", "spread_weight")
+
+
+@pytest.mark.slow
+def test_the_derivative_in_hares_hyperparameters_is_that_of_central_differences(monkeypatch):
+    monkeypatch.setattr(elicit.hare, "_BOUNDARY_STEPS", 45)  # so that differences are not those of the bisection
+    case = Case("multi", 4, 2, "weights")
+    params, x, hidden, base = problem()
+    theta = Theta(params, x, hidden[case.kind], 1.3, 0.05)
+
+    def elicitor(values):
+        quick = QUICK[Hare]["sampling"]
+        return bound(case, sampling=replace(quick, **dict(zip(HYPERPARAMETERS, values, strict=True))))
+
+    @jit
+    def brute(values, ways):
+        value, push = jax.linearize(lambda v: enumerated(case, elicitor(v), theta, base), values)
+        return value, jax.vmap(push)(ways)
+
+    @jit
+    def estimate(values, way):
+        return jax.jvp(lambda v: drawn(case, elicitor(v), theta, base).terms, (values,), (way,))[1]
+
+    ways, at = np.eye(2), np.array([1.0, 0.1])
+    slopes = brute(at, ways)[1]
+    for way, slope in zip(ways, slopes, strict=True):
+        above, below = (float(brute(at + h * way, ways)[0]) for h in (H, -H))
+        assert float(slope) == pytest.approx((above - below) / (2 * H), rel=1e-5)
+        assert abs(slope) > 1e-3
+    terms = np.asarray(estimate(at, ways[0]))
+    assert abs(np.mean(terms) - slopes[0]) < 3 * np.std(terms) / np.sqrt(NUM_DRAWS)
+
+
+@pytest.mark.slow
+def test_the_bayesian_hyperparameters_are_constant():
+    case = Case("bayes", 2, 1, "ideal")
+    params, x, hidden, base = problem()
+    theta = Theta(params, x, hidden[case.kind], 1.3, 0.05)
+    grad = jit(jax.grad(lambda noise: enumerated(case, bound(case, noise=noise), theta, base)))(0.03)
+    assert grad == 0
+
+
+def gradient(hp, theta, base):
+    """The gradient of one person's expected loss, from a few sessions in batches that do not divide their number."""
+    case = Case("multi", 4, 2, "ideal")
+    options = {"num_draws": 7, "batch_size": 3}
+    elicitor = bound(case, sampling=hp)
+    return jax.value_and_grad(
+        lambda t: expected.over_answers(elicitor, *arguments(case, t), base, space(), **options).mean
+    )(theta)
+
+
+def test_people_are_batched_and_failures_have_finite_gradients():
+    """The base recourse is valid, not valid, or the ideal itself; or the factual is accepted."""
+    params, x, hidden, base = problem()
+    gradients, traces = counting(jax.vmap(gradient, in_axes=(None, Theta(None, 0, 0, None, None), 0)))
+    far = np.sign(base.x) * 2 * UPPER
+    bases = Recourse(np.stack([base.x] * 4), np.array([True, False, False, True]))
+    theta = Theta(
+        params, np.stack([x, x, x, base.x]), np.stack([hidden["ideal"], hidden["ideal"], base.x, far]), 1.3, 0.0
+    )
+    hp = QUICK[Hare]["sampling"]
+    value, grad = gradients(hp, theta, bases)
+    gradients(replace(hp, radius=0.9), theta._replace(params=jax.tree.map(lambda leaf: 1.1 * leaf, params)), bases)
+    assert len(traces) == 1
+    assert np.isfinite(value).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
+    assert np.any(grad.params["first"][0] != 0)
+    assert value[2] == 0
+    np.testing.assert_array_equal(grad.params["first"][1:3], 0)
+
+
+@pytest.mark.slow
+def test_an_elicitor_without_questions_has_an_exact_derivative():
+    case = Case("random", 4, 2, "ideal")
+    params, x, hidden, base = problem()
+    theta = Theta(params, x, hidden["ideal"], 1.3, 0.05)
+    terms = jit(jax.jacfwd(lambda x: drawn(case, bound(case), theta._replace(x=x), base).terms))(x)
+    assert np.all(terms == terms[:1])
+    assert np.any(terms[0] != 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_draws": 1}, "num_draws: must be at least 2"),
+        ({"kind": "nobody"}, "person: must be one of"),
+        ({"x": np.zeros(2)}, "x: must have shape"),
+        ({"lapse": 0.7}, "lapse: must be from 0 to 0.5"),
+    ],
+)
+def test_wrong_arguments_are_errors(wrong, message):
+    params, x, hidden, base = problem()
+    case = Case("multi", 4, 2, wrong.get("kind", "ideal"))
+    theta = Theta(params, wrong.get("x", x), hidden["ideal"], 1.0, wrong.get("lapse", 0.0))
+    elicitor = bound(case)
+    with pytest.raises(ValueError, match=message):
+        expected.over_answers(elicitor, *arguments(case, theta), base, space(), num_draws=wrong.get("num_draws", 2))
+
+
+def test_wrong_answers_are_errors():
+    params, x, hidden, base = problem()
+    case = Case("multi", 4, 2, "ideal")
+    theta = Theta(params, x, hidden["ideal"], 1.0, 0.0)
+    with pytest.raises(ValueError, match="answers: must have shape"):
+        expected.of_answers(bound(case), *arguments(case, theta), base, space(), np.zeros((2, 3), int))
