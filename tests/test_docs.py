@@ -35,3 +35,12 @@ def test_a_method_an_elicitor_and_a_person_are_added_by_a_file_and_a_line(tables
     assert scope["base"].valid.any()
     assert jnp.all(scope["done"].questions <= 10)
     assert scope["after"].mean() < scope["before"].mean()
+
+
+@pytest.mark.slow
+def test_the_expected_result_of_a_session_has_a_derivative():
+    scope = {}
+    exec("\n".join(blocks("gradients.md")), scope)
+    assert jnp.all(scope["slope"] > 0)  # the boundary comes nearer to the factual, and the ideal lies beyond it
+    assert 0 < scope["error"] < 0.1
+    assert jnp.abs(scope["change"].mean()) < 2

@@ -6,6 +6,7 @@ loop. The state is a pytree of arrays, so it can be saved between two answers.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -95,11 +96,16 @@ class Elicitor:
     recommend: Recommend
     questions_per_proposal: int
     num_proposals: int = 1  # per session
+    differentiable: bool = False  # in its hyperparameters; otherwise what it shows is constant in them
 
     def __repr__(self) -> str:
         module = getattr(getattr(self.start, "func", self.start), "__module__", "")
         name, num = module.rpartition(".")[2], self.num_proposals
         return f"Elicitor({name}, {num} proposals of {self.questions_per_proposal} questions)"
+
+
+Respond = Callable[[Any, Question], Array]  # what is given for a question, and the question -> answer () int
+Read = Callable[[Question, Array, Recourse], Any]  # question, answer, recommendation after it -> what to keep
 
 
 class Entry(NamedTuple):
@@ -131,21 +137,44 @@ def session(
     check_row(x, space, recourse_x=recourse.x)
     num_proposals = elicitor.num_proposals if num_proposals is None else num_proposals
     keys = session_keys(key, num_proposals, elicitor.questions_per_proposal)
-
-    def question(state: Any, key: Array) -> tuple[Any, Trace]:
-        shown = elicitor.ask(state)
-        answer = jnp.where(prefers(key, x, shown.a, shown.b), PREFERS_A, PREFERS_B)
-        state = elicitor.tell(state, answer)
-        best = elicitor.recommend(state)
-        return state, Trace(best.x, best.valid, shown.asked)
-
-    def proposal(state: Any, keys: tuple[Array, Array]) -> tuple[Any, Trace]:
-        key_propose, key_answers = keys
-        return jax.lax.scan(question, elicitor.propose(state, key_propose), key_answers)
-
     state = elicitor.start(keys.start, as_partial(logit_fn), x, recourse, space)
-    state, trace = jax.lax.scan(proposal, state, (keys.propose, keys.answer))
+    respond = partial(simulated_answer, prefers, x)
+    state, trace = proposals(elicitor, respond, _trace, state, keys.propose, keys.answer)
     return state, Trace(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in trace))
+
+
+def proposals(elicitor: Elicitor, respond: Respond, read: Read, state: Any, keys: Array, given: Any) -> tuple[Any, Any]:
+    """The `questions` of each of the `keys` (P,) of proposals: the last state, and the results (P, Q, ...)."""
+
+    def proposal(state: Any, row: tuple[Array, Any]) -> tuple[Any, Any]:
+        return questions(elicitor, respond, read, elicitor.propose(state, row[0]), row[1])
+
+    return jax.lax.scan(proposal, state, (keys, given))
+
+
+def questions(elicitor: Elicitor, respond: Respond, read: Read, state: Any, given: Any) -> tuple[Any, Any]:
+    """Ask Q questions of one proposal: the last state, and the results (Q, ...).
+
+    For each row of `given` (Q, ...), `respond(given, shown)` returns the answer to a question, and
+    `read(shown, answer, best)` the result to keep.
+    """
+
+    def question(state: Any, given: Any) -> tuple[Any, Any]:
+        shown = elicitor.ask(state)
+        answer = respond(given, shown)
+        state = elicitor.tell(state, answer)
+        return state, read(shown, answer, elicitor.recommend(state))
+
+    return jax.lax.scan(question, state, given)
+
+
+def simulated_answer(prefers: Prefers, x: Array, key: Array, shown: Question) -> Array:
+    """The answer () of a simulated user with factual `x` (d,): `PREFERS_A` or `PREFERS_B`."""
+    return jnp.where(prefers(key, x, shown.a, shown.b), PREFERS_A, PREFERS_B)
+
+
+def _trace(shown: Question, answer: Array, best: Recourse) -> Trace:
+    return Trace(best.x, best.valid, shown.asked)
 
 
 def run(

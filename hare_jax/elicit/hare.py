@@ -59,6 +59,7 @@ def elicitor(hp: Hare | None = None) -> Elicitor:
         tell=Partial(_tell),
         recommend=Partial(_recommend, hp),
         questions_per_proposal=hp.sampling.num_directions,
+        differentiable=True,
     )
 
 

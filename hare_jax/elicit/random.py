@@ -23,6 +23,7 @@ def elicitor(hp: Hare | None = None) -> Elicitor:
         tell=control.tell,
         recommend=control.recommend,
         questions_per_proposal=0,
+        differentiable=control.differentiable,
     )
 
 

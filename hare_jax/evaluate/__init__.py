@@ -1,6 +1,8 @@
 """Metrics, summaries, and simulated populations."""
 
+from hare_jax.evaluate import expected as expected
 from hare_jax.evaluate import metrics as metrics
+from hare_jax.evaluate import outcomes as outcomes
 from hare_jax.evaluate import sharding as sharding
 from hare_jax.evaluate import simulate as simulate
 from hare_jax.evaluate import summary as summary

@@ -1,4 +1,6 @@
-"""Kinds of persons, one file each: hidden parameters, utility, prior and simulated population; noise; fit; choice.
+"""Kinds of persons, one file each: hidden parameters, utility, prior and simulated population.
+
+Also: noise and probabilities of answers, fitted preferences, and the distribution over outcomes.
 
 To add a kind, write its file and add its line to `PERSONS`.
 """
@@ -16,6 +18,7 @@ from hare_jax.people import fit as fit
 from hare_jax.people import ideal as ideal
 from hare_jax.people import noise as noise
 from hare_jax.people import objective as objective
+from hare_jax.people import response as response
 from hare_jax.people import weights as weights
 from hare_jax.people.base import DISTANCES as DISTANCES
 from hare_jax.people.base import Person as Person
@@ -28,6 +31,8 @@ from hare_jax.people.noise import Noise as Noise
 from hare_jax.people.noise import flipped as flipped
 from hare_jax.people.noise import logistic_flipped as logistic_flipped
 from hare_jax.people.noise import noisy as noisy
+from hare_jax.people.response import Response as Response
+from hare_jax.people.response import answering as answering
 from hare_jax.people.weights import WeightsPrior as WeightsPrior
 from hare_jax.people.weights import cost_weights as cost_weights
 from hare_jax.people.weights import prefers_cheaper as prefers_cheaper

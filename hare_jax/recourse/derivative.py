@@ -67,12 +67,17 @@ def _move_with(x: Array, space: ActionSpace, x_cf: Array) -> Array:
 
 def hold(generate: Callable[..., R], fitted: Any, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> R:
     """The result of `generate`, constant in all of its arguments and in all arrays that `logit_fn` closes over."""
+    fixed_fitted, fixed_x, fixed_space = jax.lax.stop_gradient((fitted, x, space))
+    return jax.lax.stop_gradient(generate(fixed_fitted, key, held_classifier(logit_fn, x), fixed_x, fixed_space))
+
+
+def held_classifier(logit_fn: LogitFn, x: Array) -> Partial:
+    """`logit_fn`, constant in its own arrays and in all arrays that it closes over; for rows like `x` (d,)."""
     logit_fn = as_partial(logit_fn)
     call, constants = jax.closure_convert(lambda logit_fn, x: logit_fn(x), logit_fn, x)
     if constants:
         logit_fn = Partial(partial(_call_converted, call), logit_fn, tuple(constants))
-    fixed_fitted, fixed_fn, fixed_x, fixed_space = jax.lax.stop_gradient((fitted, logit_fn, x, space))
-    return jax.lax.stop_gradient(generate(fixed_fitted, key, fixed_fn, fixed_x, fixed_space))
+    return jax.lax.stop_gradient(logit_fn)
 
 
 def _call_converted(call: Callable[..., Array], logit_fn: LogitFn, constants: tuple[Array, ...], x: Array) -> Array:
