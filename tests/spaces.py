@@ -18,7 +18,7 @@ GROUP = np.array([-1, -1, -1, -1, -1, -1, 3, 3, 3, -1, 0, 0])
 STEP = np.array([0, 0, 0, 0.25, 1 / 15, 1, 1, 1, 1, 0, 1, 1])
 CHANGEABLE = np.arange(12) < 9
 WIDTH, HIDDEN = len(GROUP), (8,)
-MOST = 512  # random classifiers and keys are drawn all at once and sliced
+MOST = 1024  # random classifiers and keys are drawn all at once and sliced
 
 # Compilation is most of the time of these tests. Where a program runs for long, or where rounding is what is tested,
 # it is `jit_fast` or JAX's own jit.
@@ -122,6 +122,14 @@ def one_unit(weight: np.ndarray, bias: float, slope: float, offset: float) -> mo
     first, biases, last = np.zeros((HIDDEN[0], WIDTH)), np.zeros(HIDDEN[0]), np.zeros((1, HIDDEN[0]))
     first[0], biases[0], last[0, 0] = weight, bias, slope
     return models.from_layers([(array(first), array(biases)), (array(last), array([offset]))])
+
+
+def tanh_logit(params: models.Params, x: jax.Array) -> jax.Array:
+    """The logit () of `x` (d,) by a smooth classifier, with tanh in place of the rectifier."""
+    *hidden, last = models.to_layers(params)
+    for layer in hidden:
+        x = jax.numpy.tanh(layer.weight @ x + layer.bias)
+    return (last.weight @ x + last.bias)[0]
 
 
 def column(index: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from spaces import WIDTH, array, jit, random_rows, random_spaces, row
 
 from hare_jax.evaluate import metrics
-from hare_jax.space import action_space, allows, along, bounds, project, relax, snap
+from hare_jax.space import action_space, allows, along, bounds, is_category, is_held, project, relax, snap
 
 NUM, NUM_WISHES = 300, 8
 FRACTIONS = np.linspace(0, 1, 21)
@@ -123,6 +123,60 @@ def test_along_never_turns_back(answers, rows):
     np.testing.assert_allclose(
         wished["path"][:, :, half, :3], (rows[:, None, :3] + wished["point"][:, :, :3]) / 2, rtol=1e-6, atol=1e-6
     )
+
+
+def test_the_derivative_of_along_in_the_fraction_is_the_change_of_the_continuous_columns(spaces, rows, wishes):
+    """At 1 too, where the value is the recourse itself; ordered columns and categories have none."""
+
+    def one(space, x, wish):
+        x_cf = project(space, x, wish)
+        slope = jax.jacfwd(partial(along, space, x, x_cf))
+        ends = jax.jacrev(lambda x, x_cf: along(space, x, x_cf, jnp.ones((), x.dtype)), argnums=(0, 1))(x, x_cf)
+        at_one = along(space, x, x_cf, jnp.ones((), x.dtype))
+        return x_cf, at_one, jax.vmap(slope)(jnp.array([0.3, 1.0], x.dtype)), ends
+
+    x_cf, at_one, slopes, (by_x, by_x_cf) = jax.device_get(jit(jax.vmap(one))(spaces, rows, wishes[:, 0]))
+    assert at_one.tobytes() == x_cf.tobytes()
+    expected = np.where(spaces.step == 0, x_cf - rows, 0)
+    np.testing.assert_allclose(slopes, np.stack([expected] * 2, axis=1), rtol=1e-5, atol=1e-6)
+    assert not by_x.any()
+    np.testing.assert_array_equal(by_x_cf, np.broadcast_to(np.eye(WIDTH), by_x_cf.shape))
+
+
+def test_is_held_where_a_category_changes_or_a_column_reaches_its_bound():
+    cases = [  # lower, upper, direction, step, x, x_cf, whether it is held
+        (0, 1, 0, 0, 0.2, 0.7, False),
+        (0, 1, 0, 0, 0.2, 1, True),
+        (0, 1, 0, 0, 0.2, np.nextafter(np.float32(1), np.float32(0)), True),  # rounding
+        (0, 1, 0, 0, 0.2, 0.999, False),
+        (0, 1, 0, 0, 0.2, 0, True),
+        (0, 1, 0, 0, 1, 1, False),  # at the bound, but unchanged
+        (0, 1, 0, 0, 1.5, 1.2, False),  # a factual outside of the bounds
+        (0, 1, -1, 0, 1.5, 0, True),
+        (0, np.inf, 1, 0, 0.5, 9, False),
+        (0, 1, 0, 0.25, 0.25, 0.5, False),
+        (0, 1, 0, 0.25, 0.25, 1, True),
+        (0, 1, 0, 1, 0, 1, True),
+        (0, 1, 0, 1, 1, 1, False),
+    ]
+    lower, upper, direction, step, x, x_cf, expected = (list(values) for values in zip(*cases, strict=True))
+    space = action_space([True] * len(cases), lower, upper, direction, step=step)
+    assert jit(is_held)(space, array(x), array(x_cf)).tolist() == expected
+
+
+def test_is_held_for_the_levels_that_change():
+    space = action_space([True] * 4, [0] * 4, [1] * 4, group=[0, 0, 0, -1])
+    held = jit(is_held)(space, array([1.0, 0, 0, 0.5]), array([0.0, 0, 1, 0.5]))
+    assert held.tolist() == [True, False, True, False]
+
+
+def test_is_held_only_in_columns_that_change(spaces, rows, answers):
+    points = answers[0]["point"]
+    held = jit(jax.vmap(jax.vmap(is_held, in_axes=(None, None, 0))))(spaces, rows, points)
+    changed, category = points != rows[:, None], jax.device_get(jax.vmap(is_category)(spaces))[:, None]
+    assert not np.any(held & ~changed)
+    assert np.all(held | ~(changed & category))
+    assert 0.1 < np.mean(np.asarray(held)[changed & ~category]) < 0.9
 
 
 def test_project_is_the_nearest_of_a_grid():

@@ -46,23 +46,25 @@ def constant(generate: Callable[..., R]) -> Callable[..., R]:
     """Decorate the `generate` of a method whose recourse does not lie on the boundary, such as a training row.
 
     It is constant in the classifier: the derivative is 0. Columns that did not change, and ordered columns, move with
-    `x`; continuous columns and categories that changed are constant. `generate` may return several points (n, d).
+    `x`; continuous columns and categories that changed are constant. A point that is not valid moves with `x` as a
+    whole. `generate` may return several points (n, d).
     """
 
     @wraps(generate)
     def differentiable(fitted: Any, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Any:
         found: Any = hold(generate, fitted, key, logit_fn, x, space)
         move = partial(_move_with, x, space)
-        return found._replace(x=move(found.x) if found.x.ndim == 1 else jax.vmap(move)(found.x))
+        valid = jnp.broadcast_to(found.valid, found.x.shape[:-1])
+        return found._replace(x=(move if found.x.ndim == 1 else jax.vmap(move))(found.x, valid))
 
     return differentiable
 
 
-def _move_with(x: Array, space: ActionSpace, x_cf: Array) -> Array:
-    """`x_cf` (d,), of which the unchanged and the ordered columns move with `x` (d,)."""
+def _move_with(x: Array, space: ActionSpace, x_cf: Array, valid: Array) -> Array:
+    """`x_cf` (d,), of which the unchanged and the ordered columns, and all if not `valid` (), move with `x` (d,)."""
     fixed_x = jax.lax.stop_gradient(x)
     held = ((x_cf != fixed_x) & (space.step == 0)) | is_held(space, fixed_x, x_cf)
-    return with_value(jnp.where(held, x_cf, x + (x_cf - fixed_x)), x_cf)
+    return with_value(jnp.where(held & valid, x_cf, x + (x_cf - fixed_x)), x_cf)
 
 
 def hold(generate: Callable[..., R], fitted: Any, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> R:

@@ -151,7 +151,7 @@ def _entries(fitted: Graph, x: Array, space: ActionSpace) -> tuple[Array, Array]
     distance = _distances(hp, fitted.rows.astype(x.dtype), x, space)
     has_path = jnp.any(jnp.isfinite(fitted.cost.reshape(hp.num_tiers, num_rows)), axis=0)
     _, nearest = jax.lax.top_k(-jnp.where(has_path, distance, jnp.inf), min(hp.num_entries, num_rows))
-    nodes = (num_rows * jnp.arange(hp.num_tiers)[:, None] + nearest[None, :]).ravel()
+    nodes = (num_rows * jnp.arange(hp.num_tiers, dtype=jnp.int32)[:, None] + nearest[None, :]).ravel()
     return nodes, jnp.tile(distance[nearest], hp.num_tiers)
 
 

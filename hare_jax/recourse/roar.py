@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, choose, pytree_dataclass
+from hare_jax.base import LogitFn, Recourse, as_partial, choose, pytree_dataclass
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import Descent, penalised_loss, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
@@ -47,7 +47,7 @@ class _Found(NamedTuple):
 def _robust_score(hp: Roar, logit_fn: LogitFn, x_cf: Array) -> Partial:
     """The worst logit in the ball if `x_cf` (d,) is robust, otherwise the logit."""
     robust = worst_logit(logit_fn, x_cf, radius=hp.radius, norm=hp.norm) >= hp.margin - _ROUNDING
-    return Partial(partial(worst_logit, norm=hp.norm), logit_fn, radius=jnp.where(robust, hp.radius, 0))
+    return Partial(partial(worst_logit, norm=hp.norm), as_partial(logit_fn), radius=jnp.where(robust, hp.radius, 0))
 
 
 @partial(on_boundary, score=_robust_score)

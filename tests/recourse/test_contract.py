@@ -1,12 +1,13 @@
 """What every recourse method promises, checked for each row of `METHODS`."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pytest
+from methods import fit, fit_all, generate, marked, quick
 from spaces import (
     CHANGEABLE,
     WIDTH,
@@ -49,12 +50,6 @@ class Case(NamedTuple):
         return row((self.problems, self.recourse), self.kinds[kind])
 
 
-def quick(name):
-    """Hyperparameters, other than the defaults, of a method that would train an autoencoder for long."""
-    autoencoder = getattr(METHODS[name].hyperparams(), "autoencoder", None)
-    return {} if autoencoder is None else {"autoencoder": replace(autoencoder, num_epochs=4)}
-
-
 def scaled_floats(name):
     """Those hyperparameters, other than `quick`'s, that are floats or hold any, with each float times 0.9."""
 
@@ -69,25 +64,6 @@ def scaled_floats(name):
 
 def holds_float(value):
     return any(isinstance(leaf, float) for leaf in jax.tree.leaves(value))
-
-
-def fit(name, key, problem, rows):
-    method = METHODS[name]
-    return method.fit(method.hyperparams(**quick(name)), key, models.classifier(problem.params), rows, problem.space)
-
-
-def fit_all(name, keys, problems, rows):
-    """What the method prepares for each of the problems, stacked."""
-
-    def stacked(*leaves):
-        return np.stack([np.asarray(leaf, rows.dtype) if isinstance(leaf, float) else leaf for leaf in leaves])
-
-    one_by_one = (fit(name, key, row(problems, index), rows) for index, key in enumerate(keys))
-    return jax.tree.map(stacked, *map(jax.device_get, one_by_one))
-
-
-def generate(name, fitted, key, problem):
-    return METHODS[name].generate(fitted, key, models.classifier(problem.params), problem.x, problem.space)
 
 
 @partial(jit_fast, static_argnums=0)
@@ -144,13 +120,6 @@ def problems():
     ends = np.cumsum([len(kind.x) for kind in kinds.values()])
     slices = [slice(end - len(kind.x), end) for end, kind in zip(ends, kinds.values(), strict=True)]
     return concatenate(list(kinds.values())), dict(zip(kinds, slices, strict=True))
-
-
-QUICK = ("growing_spheres", "nnce", "wachter")  # little to compile; the others' own tests are among the fast ones
-
-
-def marked(name):
-    return name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module", params=map(marked, METHODS))

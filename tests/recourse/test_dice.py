@@ -104,7 +104,7 @@ def test_a_larger_diversity_weight_gives_a_more_diverse_set(solve, solved):
 def test_generate_gives_the_member_whose_boundary_is_nearest(monkeypatch):
     members = jnp.array([[0.2, 0.2], [0.7, 0], [0, 0.9]])  # refused, nearest itself, nearest at the boundary
     found = Recourse(members, jnp.array([False, True, True]))
-    monkeypatch.setattr(dice, "generate_set", lambda *_: found)
+    monkeypatch.setattr(dice, "_find_set", lambda *_: found)
     space = action_space([True, True], [0, 0], [1, 1])
     logit_fn, x = Partial(lambda z: 2 * z[0] + 3 * z[1] - 1.2), jnp.zeros(2)
     for num_steps, expected in (0, members[1]), (20, [0, 0.4]):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from spaces import WIDTH, array, jit, random_problems, row, widen
+from spaces import WIDTH, array, jit, random_problems, row, tanh_logit, widen
 
 from hare_jax import models
 from hare_jax.evaluate import metrics
@@ -17,13 +17,6 @@ NUM, NUM_WISHES = 400, 25
 
 def linear(weights, x):
     return jnp.sum(weights[:-1] * x) + weights[-1]
-
-
-def tanh_logit(params, x):
-    *hidden, last = models.to_layers(params)
-    for layer in hidden:
-        x = jnp.tanh(layer.weight @ x + layer.bias)
-    return (last.weight @ x + last.bias)[0]
 
 
 def search_row(space, x, params, wish):

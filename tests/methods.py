@@ -1,0 +1,42 @@
+"""How the tests fit the rows of `METHODS`, and which of them are in the fast lane."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from spaces import row
+
+from hare_jax import models
+from hare_jax.recourse import METHODS
+
+QUICK = ("growing_spheres", "nnce", "wachter")  # little to compile; the others' own tests are among the fast ones
+
+
+def marked(name):
+    return name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+
+
+def quick(name):
+    """Hyperparameters, other than the defaults, of a method that would train an autoencoder for long."""
+    autoencoder = getattr(METHODS[name].hyperparams(), "autoencoder", None)
+    return {} if autoencoder is None else {"autoencoder": replace(autoencoder, num_epochs=4)}
+
+
+def fit(name, key, problem, rows):
+    method = METHODS[name]
+    return method.fit(method.hyperparams(**quick(name)), key, models.classifier(problem.params), rows, problem.space)
+
+
+def fit_all(name, keys, problems, rows):
+    """What the method prepares for each of the problems, stacked."""
+
+    def stacked(*leaves):
+        return np.stack([np.asarray(leaf, rows.dtype) if isinstance(leaf, float) else leaf for leaf in leaves])
+
+    one_by_one = (fit(name, key, row(problems, index), rows) for index, key in enumerate(keys))
+    return jax.tree.map(stacked, *map(jax.device_get, one_by_one))
+
+
+def generate(name, fitted, key, problem):
+    return METHODS[name].generate(fitted, key, models.classifier(problem.params), problem.x, problem.space)
