@@ -143,3 +143,17 @@ def check_row(x: Array, space: ActionSpace, **others: Array) -> None:
     width = jnp.shape(space.mutable)
     check_shapes(x=(x, width), **{name: (other, width) for name, other in others.items()})
     require(jnp.issubdtype(jnp.result_type(x), jnp.floating), "x", "must hold floats", jnp.result_type(x).name)
+
+
+def check_leaves(**trees: tuple[Any, int]) -> None:
+    """Raise a `ValueError` unless each leaf of each named pytree has the given length, one entry for each row of `x`.
+
+    >>> check_leaves(hidden=({"weights": np.ones((4, 2))}, 5))
+    Traceback (most recent call last):
+    ...
+    ValueError: hidden: must have leaves of shape (5, ...), as x has rows; got [(4, 2)]
+    """
+    for argument, (tree, num) in trees.items():
+        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
+        fits = all(shape[:1] == (num,) for shape in shapes)
+        require(fits, argument, f"must have leaves of shape ({num}, ...), as x has rows", shapes)

@@ -36,10 +36,8 @@ def search(x, recourse_x):
     return local_search.local_search(local_search.LocalSearch(), KEY, jnp.sum, logit_fn, *args)
 
 
-def mean_cost(x, weights):
-    return cost.recourse_cost(
-        None, lambda _, x: jnp.sum(x), lambda key, fn, x, space: recourse(x), KEY, x, SPACE, weights
-    )
+def mean_cost(x):
+    return cost.recourse_cost(lambda key, fn, x, space: recourse(x), KEY, logit_fn, x, SPACE)
 
 
 def measure(x, recourse_x, ideal, weights):
@@ -51,8 +49,7 @@ FUNCTIONS = {
     "boundary": (lambda x, x_cf: boundary.boundary(logit_fn, x, x_cf, SPACE), {"x": ROW, "x_cf": ROW}),
     "argmin": (partial(argmin.argmin, jnp.sum), {"start": ROW, "lower": ROW, "upper": ROW}),
     "local_search": (search, {"x": ROW, "recourse_x": ROW}),
-    "on_boundary": (lambda x, x_cf: cost.on_boundary(logit_fn, x, x_cf, SPACE), {"x": ROW, "x_cf": ROW}),
-    "recourse_cost": (mean_cost, {"x": ROWS, "weights": ROWS}),
+    "recourse_cost": (mean_cost, {"x": ROWS}),
     "cheapest_move": (lambda x, weights: cost.cheapest_move(logit_fn, x, SPACE, weights), {"x": ROW, "weights": ROW}),
     "linear_cost": (
         lambda x, weights: cost.linear_cost(jax.tree_util.Partial(logit_fn), x, SPACE, weights),

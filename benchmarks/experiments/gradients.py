@@ -33,7 +33,7 @@ def gradients(
     dataset: str = "adult",
     training: tuple[str, ...] = ("adult", "mortgage"),
     seeds: Seeds = SEEDS,
-    recourse_weights: tuple[float, ...] = (0.2,),
+    recourse_weights: tuple[float, ...] = (0.3,),
     users: int = 1_000,
     candidates: int = 10,
     out: Out = OUT,

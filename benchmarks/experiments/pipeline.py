@@ -18,14 +18,15 @@ from benchmarks.cohort import training_for
 from benchmarks.specs import MODELS, GradientSpec
 from benchmarks.timing import timed
 from hare_jax import data, models, people
+from hare_jax.base import Recourse
 from hare_jax.elicit.candidates import Sampling, directions
 from hare_jax.evaluate.sharding import map_users
 from hare_jax.people.choice import beats_matrix, expected_choice
 from hare_jax.people.objective import Objective, column_costs
 from hare_jax.recourse import wachter
-from hare_jax.recourse.cost import on_boundary, smoothed
+from hare_jax.recourse.cost import smoothed
 from hare_jax.recourse.descent import Descent
-from hare_jax.solvers.boundary import boundary
+from hare_jax.solvers.boundary import boundary, scale_back
 from hare_jax.space import ActionSpace, project
 
 _SHARPNESS = 10.0
@@ -128,7 +129,7 @@ def _choice_cost(
 
 def _user_cost(logit_fn: Any, weights: Array, plan: Plan, x: Array, space: ActionSpace, steps: Steps) -> Array:
     """Cost of one user's expected choice among the base recourse and the candidates: (), 0 without a recourse."""
-    base = on_boundary(logit_fn, x, plan.x_cf, space, num_steps=steps.bisections)
+    base = scale_back(logit_fn, x, Recourse(plan.x_cf, plan.valid), space, num_steps=steps.bisections).x
     ends = jax.vmap(lambda unit: project(space, x, base + unit))(plan.unit)
     found = jax.vmap(lambda end: boundary(logit_fn, x, end, space, num_steps=steps.bisections))(ends)
     offered = jnp.concatenate([base[None, :], found.x])

@@ -22,6 +22,15 @@ _SPEED = (
     "share_of_peak",
     "peak_mib",
 )
+_TRAINING = {  # column -> format
+    "accuracy": ".4f",
+    "change": "+.4f",
+    "balanced_accuracy": ".4f",
+    "cost": ".4f",
+    "cut": ".0%",
+    "refused": ".0f",
+    "cost_n": ".0f",
+}
 
 
 def show_preferences(out: Path, users: int, arms: tuple[str, ...]) -> None:
@@ -47,7 +56,7 @@ def show_speed(out: Path, wanted: list[Row]) -> None:
 
 
 def show_gradients(out: Path, wanted: list[Row]) -> None:
-    """Print the results of the gradient end to end, and means over seeds of those of training."""
+    """Print the results of the gradient end to end, and those of training for each seed."""
     console = Console(width=_WIDTH)
     rows = _among(out, "gradients", wanted)
     whole = next(row for row in rows if row["experiment"] == "end to end")
@@ -62,15 +71,22 @@ def show_gradients(out: Path, wanted: list[Row]) -> None:
 
 
 def _training(dataset: str, rows: pd.DataFrame) -> Table:
-    names = ("recourse weight", "accuracy", "balanced accuracy", "cost", "cut", "refused")
-    shown = Table(*names, title=f"Training, {dataset}, mean over seeds")
-    columns = ["accuracy", "balanced_accuracy", "cost", "refused"]
-    means: Any = rows.groupby("recourse_weight")[columns].mean()
-    for weight, mean in means.iterrows():
-        accuracies = f"{mean['accuracy']:.4f}", f"{mean['balanced_accuracy']:.4f}"
-        cut = 1 - mean["cost"] / means.loc[0.0, "cost"]
-        shown.add_row(str(weight), *accuracies, f"{mean['cost']:.4f}", f"{cut:.0%}", f"{mean['refused']:.0f}")
+    """A line for each seed and weight, compared with the classifier of the same seed without a penalty, and means."""
+    plain = rows[rows["recourse_weight"] == 0].set_index("seed")
+    compared = rows.assign(
+        change=rows["accuracy"] - rows["seed"].map(plain["accuracy"]),
+        cut=1 - rows["cost"] / rows["seed"].map(plain["cost"]),
+    )
+    shown = Table("recourse weight", "seed", *_TRAINING, title=f"Training, {dataset}")
+    for weight, group in compared.groupby("recourse_weight"):
+        for _, row in group.iterrows():
+            shown.add_row(str(weight), str(row["seed"]), *_training_figures(row))
+        shown.add_row(str(weight), "mean", *_training_figures(group[list(_TRAINING)].mean()), end_section=True)
     return shown
+
+
+def _training_figures(row: Any) -> list[str]:
+    return [f"{row[name]:{form}}" for name, form in _TRAINING.items()]
 
 
 def _among(out: Path, table: str, wanted: list[Row]) -> list[Row]:

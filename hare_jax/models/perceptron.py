@@ -6,7 +6,7 @@ perceptron without hidden layers. The network itself is `network.Perceptron`.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,11 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import DTypeLike
 
-from hare_jax.base import Bound, check_shapes, is_known, pytree_dataclass, require
+from hare_jax.base import Bound, check_leaves, check_shapes, holds, is_known, pytree_dataclass, require
 from hare_jax.models.network import Params, Perceptron, apply, draw_uniform, parameter_shapes, to_layers
 from hare_jax.models.training import State, descend
 
-Penalty = Callable[[Partial, Array], Array]  # logit_fn, x (d,) -> ()
+Penalty = Callable[[Any, Array, Partial, Array], Array]  # given (a row of `fit`'s), key, logit_fn, x (d,) -> ()
 
 _LEAST_STEPS = 600  # 20 epochs of a small data set leave a classifier half trained
 _DECAY, _EPSILON = 0.99, 1e-8  # of RMSprop, as in PyTorch
@@ -35,6 +35,7 @@ class Training:
     positive_weight: float = 1.0  # weight of a row of class 1 in the loss; below 1 it raises balanced accuracy
     batch_size: int = 256
     num_epochs: int = 20
+    warmup: float = 1 / 3  # share of the epochs, at the start, without the penalty
 
 
 @jax.tree_util.register_pytree_node_class
@@ -79,38 +80,39 @@ def classifier(params: Params) -> Classifier:
     return Classifier(logit, params)
 
 
-def fit(hp: Training, key: Array, x: Array, y: Array, penalty: Penalty | None = None) -> Params:
+def fit(hp: Training, key: Array, x: Array, y: Array, penalty: Penalty | None = None, given: Any = None) -> Params:
     """Train on rows `x` (n, d) with labels `y` (n,) in {0, 1}, as one scan; `vmap` over `key` trains several at once.
 
     Binary cross-entropy, RMSprop, a new shuffle each epoch, the rows that don't fill a last batch left out of that
     epoch. The defaults are those of HARE's experiments (TMLR 2025).
 
-    `penalty: (logit_fn, x (d,)) -> ()` is added to each row's loss, as `recourse.cost.penalty` makes one of the cost of
-    recourse. None leaves the term out.
+    `penalty: (given, key, logit_fn, x (d,)) -> ()` is added to each row's loss, as `recourse.cost.penalty` makes one of
+    the cost of recourse; None leaves the term out. `given` is a pytree with leaves (n, ...), whose row i is passed with
+    row i of `x`, such as the hidden parameters of a person; `key` is another one for each row and step. The penalty is
+    0 in the warm-up: added from the start, it ends in poor local minima.
 
     Raises:
-        ValueError: those of `check_rows`.
+        ValueError: those of `check_rows`, a leaf of `given` has not one entry per row, or `warmup` is not in [0, 1].
     """
     check_rows(x, y)
-    rows = _Rows(jnp.asarray(x), jnp.asarray(y))
-    num_rows, num_columns = rows.x.shape
-    batch_size = min(hp.batch_size, num_rows)
-    num_batches = num_rows // batch_size
-    key_init, key_shuffle = jax.random.split(key)
-    params = init(key_init, num_columns, hp.hidden, _float_dtype(rows.x))
+    check_leaves(given=(given, len(x)))
+    in_unit_interval = holds(lambda warmup: (warmup >= 0) & (warmup <= 1), hp.warmup)
+    require(in_unit_interval, "warmup", "must be between 0 and 1", hp.warmup)
+    rows = _Rows(jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, given))
+    batch_size = min(hp.batch_size, len(x))
+    key_init, key_shuffle, key_penalty = jax.random.split(key, 3)
     optimiser = optax.rmsprop(hp.learning_rate, decay=_DECAY, eps=_EPSILON, eps_in_sqrt=False)
     slope = jax.grad(_mean_loss)
 
-    def step(state: State, chosen: Array) -> tuple[State, None]:
-        batch = _Rows(rows.x[chosen], rows.y[chosen])
-        return descend(optimiser, state, slope(state.weights, batch, hp.positive_weight, penalty)), None
+    def step(state: State, batch: _Batch) -> tuple[State, None]:
+        return descend(optimiser, state, slope(state.weights, hp, rows, batch, penalty)), None
 
-    def epoch(state: State, key: Array) -> tuple[State, None]:
-        chosen = jax.random.permutation(key, num_rows)[: num_batches * batch_size]
-        return jax.lax.scan(step, state, chosen.reshape(num_batches, batch_size))
+    def epoch(state: State, epoch: _Epoch) -> tuple[State, None]:
+        return jax.lax.scan(step, state, _shuffle(epoch, len(x), batch_size))
 
-    keys = jax.random.split(key_shuffle, hp.num_epochs)
-    return jax.lax.scan(epoch, State(params, optimiser.init(params)), keys)[0].weights
+    params = init(key_init, rows.x.shape[1], hp.hidden, _float_dtype(rows.x))
+    start = State(params, optimiser.init(params))
+    return jax.lax.scan(epoch, start, _epochs(hp, key_shuffle, key_penalty))[0].weights
 
 
 class _Rows(NamedTuple):
@@ -118,21 +120,55 @@ class _Rows(NamedTuple):
 
     x: Array  # (n, d)
     y: Array  # (n,) 0 or 1
+    given: Any  # leaves (n, ...), for the penalty
+
+
+class _Epoch(NamedTuple):
+    """What differs between the epochs; with an axis in front, all of them."""
+
+    key_shuffle: Array  # ()
+    key_penalty: Array  # ()
+    penalised: Array  # () bool: not in the warm-up
+
+
+class _Batch(NamedTuple):
+    """The rows of one step, and the key of their penalties; with an axis in front, the steps of an epoch."""
+
+    chosen: Array  # (batch_size,) int
+    key: Array  # ()
+    penalised: Array  # () bool
+
+
+def _epochs(hp: Training, key_shuffle: Array, key_penalty: Array) -> _Epoch:
+    """All epochs."""
+    keys, keys_penalty = jax.random.split(key_shuffle, hp.num_epochs), jax.random.split(key_penalty, hp.num_epochs)
+    return _Epoch(keys, keys_penalty, jnp.arange(hp.num_epochs) >= hp.warmup * hp.num_epochs)
+
+
+def _shuffle(epoch: _Epoch, num_rows: int, batch_size: int) -> _Batch:
+    """The batches of an epoch."""
+    num_batches = num_rows // batch_size
+    chosen = jax.random.permutation(epoch.key_shuffle, num_rows)[: num_batches * batch_size]
+    keys = jax.random.split(epoch.key_penalty, num_batches)
+    return _Batch(chosen.reshape(num_batches, batch_size), keys, jnp.full(num_batches, epoch.penalised))
 
 
 def _float_dtype(x: Array) -> DTypeLike:
     return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float
 
 
-def _mean_loss(params: Params, batch: _Rows, positive_weight: float | Array, penalty: Penalty | None) -> Array:
+def _mean_loss(params: Params, hp: Training, rows: _Rows, batch: _Batch, penalty: Penalty | None) -> Array:
     """Mean () over `batch` of the weighted cross-entropy, plus that of the penalty."""
-    logits = jax.vmap(logit, in_axes=(None, 0))(params, batch.x)
-    wanted = batch.y.astype(logits.dtype)
-    weight = jnp.where(wanted > 0, positive_weight, 1.0)
+    x, y, given = jax.tree.map(lambda leaf: leaf[batch.chosen], rows)
+    logits = jax.vmap(logit, in_axes=(None, 0))(params, x)
+    wanted = y.astype(logits.dtype)
+    weight = jnp.where(wanted > 0, hp.positive_weight, 1.0)
     loss = jnp.mean(weight * optax.sigmoid_binary_cross_entropy(logits, wanted))
     if penalty is None:
         return loss
-    return loss + jnp.mean(jax.vmap(penalty, in_axes=(None, 0))(classifier(params), batch.x))
+    keys = jax.random.split(batch.key, x.shape[0])
+    penalties = jax.vmap(penalty, in_axes=(0, 0, None, 0))(given, keys, classifier(params), x)
+    return loss + batch.penalised * jnp.mean(penalties)
 
 
 def balanced(y: Array, hidden: tuple[int, ...] = (10, 5, 10)) -> Training:

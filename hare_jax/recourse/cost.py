@@ -1,8 +1,9 @@
 """The cost of recourse for the rows that a classifier refuses, as a differentiable function of the classifier.
 
-The direction of a recourse is held constant, and its length is differentiated: at a recourse of least cost the
-derivative of the direction drops out (the envelope theorem), and elsewhere the derivative is that of a fixed plan.
-`recourse_cost` measures the cost with any method; `linear_cost` is the cheap estimate for training.
+`recourse_cost` is its mean for any method and any kind of person. `linear_cost` is an estimate without a search, and
+`penalty` makes either a term of the training loss. A method holds its direction constant and differentiates its length:
+at a recourse of least cost the derivative of the direction drops out (envelope theorem), and elsewhere the derivative
+is that of a fixed plan.
 """
 
 from collections.abc import Callable
@@ -13,12 +14,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import Generate, LogitFn, check_row, check_shapes
+from hare_jax.base import Generate, LogitFn, as_partial, check_leaves, check_row, check_shapes, holds, require
 from hare_jax.recourse.knapsack import ranks_before
-from hare_jax.solvers.boundary import MARGIN, boundary
+from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, bounds, is_coarse, weighted_l1
 
-_OVERSHOOT = 1.1  # largest fraction of the way to a recourse, so that the segment crosses the boundary
+LossFn = Callable[[Any, Array, Array], Array]  # hidden, x (d,), x_cf (d,) -> ()
+
 _MAX_PRICE = 1.0  # cost of a logit: where the classifier is flat, the price has no limit
 _FURTHEST = 1e3  # encoded units, where there is no bound
 
@@ -26,7 +28,7 @@ _FURTHEST = 1e3  # encoded units, where there is no bound
 class Costs(NamedTuple):
     """The costs that the mean is taken of, for n rows."""
 
-    cost: Array  # (n,) sum_j weights_j |x'_j - x_j|; 0 where not valid
+    cost: Array  # (n,) the loss of the recourse; 0 where not valid
     refused: Array  # (n,) bool
     valid: Array  # (n,) bool: refused, and there is a recourse
 
@@ -44,68 +46,59 @@ def smoothed(space: ActionSpace) -> ActionSpace:
     return space._replace(step=jnp.where(is_coarse(space), space.step, 0))
 
 
-class _Extension(NamedTuple):
-    """The segment on which a recourse is moved, as columns held constant and a fraction of its change."""
-
-    held: Array  # (d,) bool
-    fraction: Array  # () at most _OVERSHOOT; the others reach no bound before it
-
-
-def on_boundary(
-    logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace, *, margin: float = MARGIN, num_steps: int = 30
-) -> Array:
-    """An accepted recourse `x_cf` (d,) for `x` (d,), moved with the classifier's boundary: (d,).
-
-    Categories and columns at a bound keep their value in `x_cf`. The other columns count as continuous (`smoothed`) and
-    are bisected on the segment from `x` through `x_cf`, with the derivatives of `boundary`. If the end of the segment
-    is refused, the answer is `x_cf`, a constant.
-    """
-    check_row(x, space, x_cf=x_cf)
-    space, change = smoothed(space), x_cf - x
-    held, fraction = jax.lax.stop_gradient(_extension(x, change, space))
-    start, end = jnp.where(held, x_cf, x), jnp.where(held, x_cf, x + fraction * change)
-    found = boundary(logit_fn, start, end, space, margin=margin, num_steps=num_steps)
-    return jnp.where(found.valid, found.x, x_cf)
-
-
-def _extension(x: Array, change: Array, space: ActionSpace) -> _Extension:
-    """How far `x` (d,) can go in the direction of `change` (d,)."""
-    lower, upper = bounds(space, x)
-    room = jnp.where(change > 0, upper - x, x - lower)
-    held = (space.step > 0) | (room <= jnp.abs(change))
-    fraction = jnp.where(held | (change == 0), _OVERSHOOT, room / jnp.where(change == 0, 1, jnp.abs(change)))
-    return _Extension(held, jnp.minimum(jnp.min(fraction), _OVERSHOOT))
-
-
 def recourse_cost(
-    params: Any,
-    logit: Callable[[Any, Array], Array],
     generate: Generate,
     key: Array,
+    logit_fn: LogitFn,
     x: Array,
     space: ActionSpace,
-    weights: Array,
+    hidden: Any = None,
     *,
-    margin: float = MARGIN,
+    loss_fn: LossFn | None = None,
 ) -> tuple[Array, Costs]:
-    """Mean cost () of recourse for those rows of `x` (n, d) that `logit(params, .)` refuses, and each row's `Costs`.
+    """Mean cost () of the recourses of `generate` for the rows of `x` (n, d) that `logit_fn` refuses, and the `Costs`.
 
-    `weights` (n, d) are each row's cost of a unit of change. `generate` is any method; its recourse is held constant
-    and then moved with the boundary (`on_boundary`), so the mean is differentiable in `params`, `x` and `weights`:
-    `jax.grad(recourse_cost, has_aux=True)`. It is 0 if no refused row has a recourse.
+    The cost of row i is `loss_fn(hidden_i, x_i, x_cf_i)`, where `hidden` is a pytree with leaves (n, ...) and `loss_fn`
+    that of a kind of person, `people.PERSONS[kind].loss`. By default it is `sum_j hidden_ij |x_cf_ij - x_ij|`, and
+    `hidden` (n, d) is 1 where left out. The mean is over the refused rows with a valid recourse, 0 if there are none.
+
+    `generate` is any method bound by `recourse.bind`. As a method is differentiable, so is the mean, in the arrays of
+    `logit_fn`, in `x` and in `hidden`. With ordered columns it is piecewise constant in the classifier: see `smoothed`.
+
+    Raises:
+        ValueError: `x` is no batch of rows of the space, or a leaf of `hidden` has not one entry per row.
+
+    >>> from hare_jax.solvers.boundary import boundary
+    >>> from hare_jax.space import action_space
+    >>> space, x = action_space([True], [0.0], [1.0]), jnp.array([[0.1], [0.3], [0.9]])
+    >>> generate = lambda key, logit_fn, x, space: boundary(logit_fn, x, jnp.ones(1), space)
+    >>> cost = lambda cutoff: recourse_cost(generate, jax.random.key(0), lambda x: x[0] - cutoff, x, space)[0]
+    >>> [round(float(value), 2) for value in jax.jit(jax.value_and_grad(cost))(0.5)]
+    [0.3, 1.0]
     """
-    check_shapes(x=(x, (None, len(space.mutable))), weights=(weights, x.shape))
-    logit_fn, fixed_fn = Partial(logit, params), Partial(logit, jax.lax.stop_gradient(params))
+    check_shapes(x=(x, (None, len(space.mutable))))
+    check_leaves(hidden=(hidden, len(x)))
 
-    def one(key: Array, x: Array, weights: Array) -> Costs:
-        plan = jax.lax.stop_gradient(generate(key, fixed_fn, jax.lax.stop_gradient(x), space))
-        refused = fixed_fn(x) < 0
-        valid = refused & plan.valid
-        cost = weighted_l1(weights, x, on_boundary(logit_fn, x, plan.x, space, margin=margin))
-        return Costs(jnp.where(valid, cost, 0), refused, valid)
+    def one(hidden: Any, key: Array, x: Array) -> Costs:
+        return _cost(generate, loss_fn or _weighted_l1, space, hidden, key, logit_fn, x)
 
-    costs = jax.vmap(one)(jax.random.split(key, x.shape[0]), x, weights)
+    costs = jax.vmap(one)(hidden, jax.random.split(key, x.shape[0]), x)
     return jnp.sum(costs.cost) / jnp.maximum(jnp.sum(costs.valid), 1).astype(x.dtype), costs
+
+
+def _cost(
+    generate: Generate, loss_fn: LossFn, space: ActionSpace, hidden: Any, key: Array, logit_fn: LogitFn, x: Array
+) -> Costs:
+    """The cost of one row: `Costs` with fields ()."""
+    found = generate(key, logit_fn, x, space)
+    refused = logit_fn(x) < 0
+    valid = refused & found.valid
+    return Costs(jnp.where(valid, loss_fn(hidden, x, found.x), 0), refused, valid)
+
+
+def _weighted_l1(weights: Array | None, x: Array, x_cf: Array) -> Array:
+    """`space.weighted_l1`, with weights of 1 where left out."""
+    return weighted_l1(jnp.ones_like(x) if weights is None else weights, x, x_cf)
 
 
 def cheapest_move(
@@ -146,10 +139,64 @@ def linear_cost(logit_fn: Partial, x: Array, space: ActionSpace, weights: Array,
     return jnp.where(logit < 0, cost + price * (end_logit - logit_fn(end)), 0)
 
 
-def penalty(strength: float | Array, space: ActionSpace, weights: Array | None = None) -> Partial:
-    """A `penalty` for `models.fit`: `strength` times `linear_cost` under the cost `weights` (d,), 1 where left out."""
-    return Partial(_penalty, strength, space, weights)
+def penalty(
+    strength: float | Array, space: ActionSpace, generate: Generate | None = None, *, loss_fn: LossFn | None = None
+) -> Partial:
+    """A `penalty` for `models.fit`: `strength` times the cost of recourse of each refused row.
+
+    `fit(..., given=hidden)` passes the `hidden` parameters (n, ...) of a person for each training row; they and
+    `loss_fn` are those of `recourse_cost`. Without `generate` the cost is the estimate `linear_cost`, which needs no
+    search, and the person has cost weights. With it, the recourse of each row is computed anew in each step, with new
+    random draws: choose hyperparameters of a small search. A method that is fitted to a classifier and training rows
+    stays fitted to those. Rows without a valid recourse have no penalty.
+
+    The derivative is that of the recourse, `-price * (derivative of the logit)`, in which the price of a logit is at
+    most 1 unit of cost: where the classifier is flat, it has no limit. NNCE, FACE and DiCE's sets, whose recourses are
+    training rows, are constant in the classifier: they do not change the training.
+
+    Raises:
+        ValueError: `strength` is negative, or there is a `loss_fn` without a `generate`.
+
+    >>> from hare_jax.space import action_space
+    >>> space = action_space([True], [0.0], [1.0])
+    >>> logit_fn = Partial(lambda x: x[0] - 0.5)
+    >>> round(float(penalty(0.1, space)(None, jax.random.key(0), logit_fn, jnp.array([0.2]))), 3)
+    0.03
+    """
+    require(holds(lambda strength: strength >= 0, strength), "strength", "must be at least 0", strength)
+    if generate is None:
+        require(loss_fn is None, "generate", "must be given with a loss_fn, as linear_cost has its own", generate)
+        return Partial(_linear_penalty, strength, space)
+    return Partial(_penalty, strength, smoothed(space), as_partial(generate), as_partial(loss_fn or _weighted_l1))
 
 
-def _penalty(strength: float | Array, space: ActionSpace, weights: Array | None, logit_fn: Partial, x: Array) -> Array:
+def _linear_penalty(
+    strength: float | Array, space: ActionSpace, weights: Array | None, key: Array, logit_fn: Partial, x: Array
+) -> Array:
     return strength * linear_cost(logit_fn, x, space, jnp.ones_like(x) if weights is None else weights)
+
+
+def _penalty(
+    strength: float | Array,
+    space: ActionSpace,
+    generate: Generate,
+    loss_fn: LossFn,
+    hidden: Any,
+    key: Array,
+    logit_fn: Partial,
+    x: Array,
+) -> Array:
+    """The loss of the recourse, with its derivative scaled down where a logit costs more than `_MAX_PRICE`."""
+
+    def cost(shift: Array) -> Array:
+        return _cost(generate, loss_fn, space, hidden, key, Partial(_shifted, logit_fn, shift), x).cost
+
+    value, by_shift = jax.jvp(cost, (jnp.zeros((), x.dtype),), (jnp.ones((), x.dtype),))
+    price = jnp.abs(jax.lax.stop_gradient(by_shift))
+    scale = _MAX_PRICE / jnp.maximum(price, _MAX_PRICE)
+    fixed = jax.lax.stop_gradient(value)
+    return strength * (fixed + scale * (value - fixed))
+
+
+def _shifted(logit_fn: LogitFn, shift: Array, x: Array) -> Array:
+    return logit_fn(x) + shift

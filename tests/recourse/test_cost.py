@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -10,12 +11,12 @@ from spaces import WIDTH, array, jit, random_classifiers, random_problems, row, 
 
 from hare_jax import models
 from hare_jax.base import Recourse
-from hare_jax.evaluate import metrics
 from hare_jax.models import Training
-from hare_jax.recourse import bind
-from hare_jax.recourse.cost import cheapest_move, linear_cost, on_boundary, penalty, recourse_cost, smoothed
+from hare_jax.people import PERSONS
+from hare_jax.recourse import METHODS, bind
+from hare_jax.recourse.cost import cheapest_move, linear_cost, penalty, recourse_cost, smoothed
 from hare_jax.recourse.descent import Descent
-from hare_jax.solvers.boundary import MARGIN
+from hare_jax.solvers.boundary import MARGIN, scale_back
 from hare_jax.space import action_space, project
 
 NUM = 200
@@ -35,31 +36,10 @@ def x64():
         yield
 
 
-@jit
-def follow(problems, x_cf):
-    def one(space, x, params, x_cf):
-        found = on_boundary(models.classifier(params), x, x_cf, space)
-        allowed = metrics.feasible(x, found, smoothed(space)).all
-        return found, models.logit(params, x_cf), models.logit(params, found), allowed
-
-    return jax.vmap(one)(*problems, x_cf)
-
-
-def test_the_point_on_the_boundary_is_allowed_and_keeps_categories():
-    problems = random_problems(0, NUM)
-    wishes = array(np.random.default_rng(1).uniform(-0.3, 1.3, (NUM, WIDTH)))
-    x_cf = jit(jax.vmap(project))(problems.space, problems.x, wishes)
-    found, before, after, allowed = jax.device_get(follow(problems, x_cf))
-    categories, accepted = problems.space.step == 1, before >= MARGIN
-    assert np.all(allowed)
-    assert np.all(after >= 0, where=accepted)
-    assert np.mean(np.abs(after - MARGIN)[accepted] < 1e-4) > 0.02
-    np.testing.assert_array_equal(found[categories], np.asarray(x_cf)[categories])
-    np.testing.assert_array_equal(found[~accepted & (after < 0)], np.asarray(x_cf)[~accepted & (after < 0)])
-
-
 def shifted(change, key, logit_fn, x, space):
-    return Recourse(project(space, x, x + change), logit_fn(x + change) >= MARGIN)
+    """A method that goes in the direction of `change` (d,), up to the boundary."""
+    found = Recourse(project(space, x, x + change), logit_fn(x + change) >= MARGIN)
+    return scale_back(logit_fn, x, found, space, num_steps=40)
 
 
 def test_the_mean_cost_on_a_plane_is_the_closed_form_and_so_is_its_derivative(x64):
@@ -75,7 +55,7 @@ def test_the_mean_cost_on_a_plane_is_the_closed_form_and_so_is_its_derivative(x6
         return jnp.sum(jnp.where(logits < 0, distance * weights.sum(axis=1), 0)) / jnp.sum(logits < 0)
 
     def ours(params, weights):
-        return recourse_cost(params, plane, generate, jax.random.key(0), x, box(3), weights)
+        return recourse_cost(generate, jax.random.key(0), Partial(plane, params), x, box(3), weights)
 
     value, slope = jit(jax.value_and_grad(closed, argnums=(0, 1)))(params, weights)
     (found, costs), slopes = jit(jax.value_and_grad(ours, argnums=(0, 1), has_aux=True))(params, weights)
@@ -86,19 +66,25 @@ def test_the_mean_cost_on_a_plane_is_the_closed_form_and_so_is_its_derivative(x6
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)
 
 
+def smooth(params, x):
+    first, last = models.to_layers(params)
+    return (last.weight @ jnp.tanh(first.weight @ x + first.bias) + last.bias)[0]
+
+
+def smooth_problem():
+    space, x, params = widen(random_problems(3, NUM))
+    space, params = jax.tree.map(jnp.asarray, row((space, params), 0))
+    return smoothed(space), jnp.asarray(x[:20]), params
+
+
 @pytest.mark.slow
 def test_the_mean_cost_has_two_derivatives(x64):
-    (space, x, params) = widen(random_problems(3, NUM))
-    space, params = jax.tree.map(jnp.asarray, row((space, params), 0))
-    x, weights = jnp.asarray(x[:20]), jnp.ones((20, WIDTH))
+    space, x, params = smooth_problem()
+    weights = jnp.ones((20, WIDTH))
     generate = Partial(shifted, jnp.where(space.step < 1, 0.7, 0.0))
 
-    def smooth(params, x):
-        first, last = models.to_layers(params)
-        return (last.weight @ jnp.tanh(first.weight @ x + first.bias) + last.bias)[0]
-
     def cost(params, weights):
-        return recourse_cost(params, smooth, generate, jax.random.key(0), x, space, weights)[0]
+        return recourse_cost(generate, jax.random.key(0), Partial(smooth, params), x, space, weights)[0]
 
     assert cost(params, weights) > 0
     check_grads(jax.jit(cost), (params, weights), order=2, modes=["fwd", "rev"], eps=1e-6)
@@ -107,14 +93,11 @@ def test_the_mean_cost_has_two_derivatives(x64):
 def test_gradients_are_finite_with_a_method_of_the_package():
     params = random_classifiers(4, 8)
     rows = array(np.random.default_rng(5).uniform(size=(8, WIDTH)))
-    weights = jnp.ones_like(rows)
 
     def slope(params):
-        generate = bind(
-            "wachter", jax.random.key(0), models.classifier(params), rows, box(WIDTH), descent=Descent(num_steps=100)
-        )
-        args = (models.logit, generate, jax.random.key(1), rows, box(WIDTH), weights)
-        return jax.grad(recourse_cost, has_aux=True)(params, *args)
+        logit_fn, descent = models.classifier(params), Descent(num_steps=100)
+        generate = bind("wachter", jax.random.key(0), logit_fn, rows, box(WIDTH), descent=descent)
+        return jax.grad(lambda params: mean_cost(generate, params, rows), has_aux=True)(params)
 
     grads, costs = jax.device_get(jit(jax.vmap(slope))(params))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
@@ -122,6 +105,10 @@ def test_gradients_are_finite_with_a_method_of_the_package():
     assert np.all(costs.refused[costs.valid])
     moving = np.any(models.to_layers(grads)[0].weight != 0, axis=(1, 2))
     np.testing.assert_array_equal(moving, costs.valid.any(axis=1))
+
+
+def mean_cost(generate, params, rows):
+    return recourse_cost(generate, jax.random.key(1), models.classifier(params), rows, box(WIDTH))
 
 
 def test_the_cheapest_move_on_a_plane():
@@ -157,18 +144,133 @@ def rows_and_labels():
     return array(x), array((x[:, 0] + x[:, 1] + 0.2 * rng.normal(size=2048) > 0.6).astype(int))
 
 
-def test_training_with_the_cost_of_recourse_makes_it_cheaper():
+SIDEWAYS = action_space([True, False], [0.0] * 2, [1.0] * 2)
+TRAINING = Training(hidden=(8,), learning_rate=0.01, num_epochs=40)
+ONE_WAY = Partial(shifted, array([0.9, 0.0]))
+
+
+@jit
+def trained(term, given=None):
+    return models.fit(TRAINING, jax.random.key(8), *rows_and_labels(), term, given)
+
+
+def figures(params, hidden=None, loss_fn=None):
+    """Mean cost of recourse of the first rows, and accuracy."""
+    (x, y), logit_fn = rows_and_labels(), models.classifier(params)
+    generate = bind("growing_spheres", jax.random.key(9), logit_fn, x, SIDEWAYS)
+    cost = jit(partial(recourse_cost, loss_fn=loss_fn))
+    mean, _ = cost(generate, jax.random.key(10), logit_fn, x[:100], SIDEWAYS, hidden)
+    return float(mean), float(models.accuracy(logit_fn, x, y))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return trained(None)
+
+
+def spheres():
+    hyperparameters = {"num_samples": 8, "num_spheres": 8, "num_shrinks": 2, "num_attempts": 1}
+    key, x = jax.random.key(9), rows_and_labels()[0]
+    return bind("growing_spheres", key, lambda x: x[0], x, SIDEWAYS, **hyperparameters, num_boundary_steps=8)
+
+
+@pytest.mark.parametrize("method", ["estimate", "growing_spheres"])
+def test_training_with_the_cost_of_recourse_makes_it_cheaper(plain, method):
+    term = penalty(0.3, SIDEWAYS, None if method == "estimate" else spheres())
+    cost, accuracy = figures(plain)
+    cheaper, kept = figures(trained(term))
+    assert cheaper < 0.7 * cost
+    assert kept > accuracy - 0.05
+
+
+def test_training_with_no_strength_changes_nothing(plain):
+    np.testing.assert_allclose(figures(trained(penalty(0.0, SIDEWAYS))), figures(plain), rtol=1e-3)
+
+
+def test_training_brings_recourses_nearer_to_the_ideal_of_each_person(plain):
+    """The ideal changes the first column by 0.1; the nearer the boundary is to it, the less a person loses."""
+    x, _ = rows_and_labels()
+    ideals = array(np.clip(x + np.array([0.1, 0.0]), 0, 1))
+    term = penalty(0.3, SIDEWAYS, ONE_WAY, loss_fn=PERSONS["ideal"].loss)
+    before, accuracy = figures(plain, ideals[:100], PERSONS["ideal"].loss)
+    after, kept = figures(trained(term, ideals), ideals[:100], PERSONS["ideal"].loss)
+    assert after < 0.7 * before
+    assert kept > accuracy - 0.05
+
+
+@pytest.mark.parametrize("kind", PERSONS)
+def test_the_gradient_of_the_penalty_is_that_of_central_differences(x64, kind):
+    """The direction does not depend on the classifier, so it is the same in both. Steep: a logit costs less than 1."""
+    space, x, params = smooth_problem()
+    params, hidden = (
+        jax.tree.map(lambda leaf: 4 * leaf, params),
+        jnp.asarray(np.random.default_rng(11).uniform(size=x.shape)),
+    )
+    term = penalty(0.5, space, Partial(shifted, jnp.where(space.step < 1, 0.7, 0.0)), loss_fn=PERSONS[kind].loss)
+
+    @jax.jit
+    def total(params):
+        one = jax.vmap(term, in_axes=(0, None, None, 0))
+        return jnp.sum(one(hidden, jax.random.key(0), Partial(smooth, params), x))
+
+    assert total(params) > 0
+    check_grads(total, (params,), order=1, modes=["rev"], eps=1e-6, rtol=1e-5)
+
+
+def priced(term, params):
+    return term(None, jax.random.key(0), Partial(plane, params), array([0.2]))
+
+
+def test_the_price_of_a_logit_is_at_most_one():
+    def slope(steepness):
+        term = penalty(1.0, box(1), Partial(shifted, array([0.7])))
+        return jit(jax.value_and_grad(partial(priced, term)))(array([steepness, -0.5 * steepness]))
+
+    for steepness, price in ((4.0, 0.25), (0.1, 1.0)):
+        value, by_params = slope(steepness)
+        np.testing.assert_allclose(value, 0.3 + MARGIN / steepness, atol=1e-5)
+        np.testing.assert_allclose(by_params, [-price * (0.2 + value), -price], rtol=1e-3)
+
+
+def halving(params, rows):
+    """`params` with another last bias, so that half of the rows are refused."""
+    *others, last = models.to_layers(params)
+    median = np.median(jax.vmap(models.classifier(params))(rows))
+    return models.from_layers([*others, last._replace(bias=last.bias - median)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_the_penalty_takes_every_method_and_every_kind_of_person(name):
+    """Only a method whose recourse is a training row is constant in the classifier."""
+    rows = array(np.random.default_rng(12).uniform(size=(32, WIDTH)))
+    params = halving(jax.tree.map(lambda leaf: 3 * leaf[0], random_classifiers(4, 1)), rows)
+    autoencoder = getattr(METHODS[name].hyperparams(), "autoencoder", None)
+    quick = {} if autoencoder is None else {"autoencoder": replace(autoencoder, num_epochs=4)}
+    generate = bind(name, jax.random.key(0), models.classifier(params), rows, box(WIDTH), **quick)
+
+    def total(params, kind):
+        term = penalty(0.5, box(WIDTH), generate, loss_fn=PERSONS[kind].loss)
+        one = jax.vmap(term, in_axes=(0, None, None, 0))
+        return jnp.sum(one(rows[::-1], jax.random.key(1), models.classifier(params), rows))
+
+    slopes = jit(lambda params: [jax.value_and_grad(total)(params, kind) for kind in PERSONS])(params)
+    for value, slope in slopes:
+        leaves = jax.tree.leaves(slope)
+        assert value > 0
+        assert all(np.isfinite(leaf).all() for leaf in leaves)
+        assert any(np.any(leaf != 0) for leaf in leaves) == (name not in ("face", "nnce"))
+
+
+def test_wrong_arguments_are_named():
     x, y = rows_and_labels()
-    space = action_space([True, False], [0.0] * 2, [1.0] * 2)
-    fit = jit(models.fit)
-    costs, accuracies = [], []
-    hp = Training(hidden=(8,), learning_rate=0.01, num_epochs=40)
-    for term in (None, penalty(0.0, space), penalty(0.3, space)):
-        params = fit(hp, jax.random.key(8), x, y, term)
-        generate = bind("growing_spheres", jax.random.key(9), models.classifier(params), x, space)
-        args = (models.logit, generate, jax.random.key(10), x[:100], space, jnp.ones((100, 2)))
-        costs.append(float(jit(recourse_cost, static_argnums=1)(params, *args)[0]))
-        accuracies.append(float(models.accuracy(models.classifier(params), x, y)))
-    np.testing.assert_allclose(costs[1], costs[0], rtol=1e-3)
-    assert costs[2] < 0.7 * costs[0]
-    assert accuracies[2] > accuracies[0] - 0.05
+    with pytest.raises(ValueError, match="strength: must be at least 0; got -1"):
+        penalty(-1.0, SIDEWAYS)
+    with pytest.raises(ValueError, match="generate: must be given with a loss_fn"):
+        penalty(0.1, SIDEWAYS, loss_fn=PERSONS["ideal"].loss)
+    with pytest.raises(ValueError, match=r"given: must have leaves of shape \(2048, ...\), .*\(3, 2\)"):
+        models.fit(TRAINING, jax.random.key(0), x, y, penalty(0.1, SIDEWAYS), jnp.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"hidden: must have leaves of shape \(2048, ...\), .*\(3, 2\)"):
+        recourse_cost(ONE_WAY, jax.random.key(0), lambda x: x[0], x, SIDEWAYS, jnp.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"warmup: must be between 0 and 1; got 1\.5"):
+        models.fit(Training(warmup=1.5), jax.random.key(0), x, y)
