@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.specs import spec_fields
+from benchmarks.specs import spec_fields, spec_values
 
 Row = dict[str, Any]
 _TEXT = ("device", "digest", "jax", "version")  # columns of text besides those of the specs
@@ -25,7 +25,7 @@ _LEFT_OUT = {f"{name}_sd" for name in _NO_SD}
 def write(path: Path, table: str, rows: list[Row]) -> None:
     """Write the rows of one table, sorted by spec; the columns are those of the spec, then the others by name."""
     names = [field.name for field in spec_fields(table)]
-    rows = sorted(rows, key=lambda row: [row[name] for name in names])
+    rows = sorted(rows, key=spec_values)
     known = {column for row in rows for column, value in row.items() if not _missing(value)}
     columns = [*names, *sorted(known - {*names, *_LEFT_OUT})]
     values = {column: tuple(_text(row.get(column)) for row in rows) for column in columns}

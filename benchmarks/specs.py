@@ -53,14 +53,17 @@ class SpeedSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GradientSpec:
-    """A gradient through the pipeline, or a classifier trained with one; timed on one device."""
+    """A gradient through a method or the pipeline, or a classifier trained with one; timed on one device."""
 
     table: str = "gradients"
-    experiment: str  # "end to end" or "training"
+    experiment: str  # "method", "repeated search", "end to end" or "training"
     dataset: str
     seed: int
     users: int
     candidates: int = 0  # end to end: number that each user compares
+    method: str = ""  # method, repeated search: a row of `METHODS`
+    model: str = "mlp"
+    classifiers: int = 1  # end to end: number with `users` each, in one program
     recourse_weight: float = 0.0  # training: weight of the cost of recourse in the loss
     device: str
 
@@ -71,6 +74,11 @@ _SPECS: dict[str, type] = {"speed": SpeedSpec, "gradients": GradientSpec}  # by 
 def spec_fields(table: str) -> tuple[dataclasses.Field, ...]:
     """The fields of the specs of `table`."""
     return dataclasses.fields(_SPECS.get(table, Spec))
+
+
+def spec_values(row: dict[str, Any]) -> list[Any]:
+    """The values of the fields of a row's spec; a field that the row lacks has its default."""
+    return [row.get(field.name, field.default) for field in spec_fields(row["table"])]
 
 
 def arms() -> tuple[str, ...]:

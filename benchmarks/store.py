@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from benchmarks import compact, digest
-from benchmarks.specs import spec_fields
+from benchmarks.specs import spec_values
 
 Row = dict[str, Any]
 WORKING = "working.jsonl"
@@ -20,7 +20,7 @@ WORKING = "working.jsonl"
 
 def spec_key(row: Row) -> str:
     """The spec of a row."""
-    return json.dumps([row.get(field.name) for field in spec_fields(row["table"])])
+    return json.dumps(spec_values(row))
 
 
 def row_key(row: Row) -> str:

@@ -4,7 +4,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,14 @@ class Timed(NamedTuple):
     value: Any
     compile_s: float
     run_s: float
+
+
+class Program(NamedTuple):
+    """A compiled program, its compile time in seconds and the size of its working memory in MiB."""
+
+    run: Callable
+    compile_s: float
+    memory_mib: float  # 0 if the platform does not report it
 
 
 _compilations: list[str] = []  # compilation events reported by JAX
@@ -56,6 +64,29 @@ def best_of(fn: Callable, *args: Any, runs: int = 3) -> Timed:
         jax.block_until_ready(fn(*args))
         seconds.append(time.perf_counter() - start)
     return first._replace(run_s=min(seconds))
+
+
+def compiled(fn: Callable, *args: Any) -> Program:
+    """Compile `fn` for `args`, without running it."""
+    start = time.perf_counter()
+    run = jax.jit(fn).lower(*args).compile()
+    compile_s = time.perf_counter() - start
+    return Program(run, compile_s, getattr(run.memory_analysis(), "temp_size_in_bytes", 0) / 1024**2)
+
+
+def best_of_each(programs: Sequence[Callable], *args: Any, runs: int = 3) -> list[float]:
+    """Seconds of the fastest warm run of each of the compiled programs, which are run in turn."""
+    rounds = [_one_run_each(programs, args) for _ in range(runs + 1)]  # the first one is cold
+    return [min(seconds) for seconds in zip(*rounds, strict=True)]
+
+
+def _one_run_each(programs: Sequence[Callable], args: tuple) -> list[float]:
+    seconds = []
+    for run in programs:
+        start = time.perf_counter()
+        jax.block_until_ready(run(*args))
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def matmul_gflops(size: int = 2048, dtype: Any = jnp.float32) -> float:

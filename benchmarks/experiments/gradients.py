@@ -1,12 +1,14 @@
 """Accuracy, run time and use of gradients through the pipeline: `python -m benchmarks gradients`.
 
+Each method (`methods_gradient`): time, memory and errors of the gradient of the mean cost.
+Repeated search, in float64 (`resolved`): the derivative of the least cost, against searches at both ends of a step.
 End to end, in float64 (`pipeline`): the gradient of the cost of the expected choice, against central differences.
 Training: accuracy and mean cost of recourse of classifiers trained with and without that cost in the loss, measured
 with growing spheres.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import jax
@@ -16,10 +18,10 @@ from jax import Array
 from jax.tree_util import Partial
 
 from benchmarks.cohort import training_for
-from benchmarks.experiments import cells, pipeline
-from benchmarks.options import OUT, SEEDS, Out, Seeds
+from benchmarks.experiments import cells, methods_gradient, pipeline, resolved
+from benchmarks.options import OUT, SEEDS, Methods, Out, Seeds
 from benchmarks.pages import terminal
-from benchmarks.specs import MODELS, GradientSpec, not_empty
+from benchmarks.specs import MODELS, GradientSpec, named_methods, not_empty
 from benchmarks.store import Row, Store
 from benchmarks.timing import machine, timed
 from hare_jax import data, models
@@ -28,33 +30,49 @@ from hare_jax.data import SOURCES
 from hare_jax.recourse import growing_spheres
 from hare_jax.recourse.cost import penalty as cost_penalty
 
+_REPEATED_USERS = 200  # at most, of the repeated search
+_USERS_EACH = 100  # at most, of each of many classifiers
+
 
 def gradients(
     dataset: str = "adult",
+    methods: Methods = ("all",),
+    repeated: tuple[str, ...] = ("heloc", "adult"),
     training: tuple[str, ...] = ("adult", "mortgage"),
     seeds: Seeds = SEEDS,
     recourse_weights: tuple[float, ...] = (0.3,),
     users: int = 1_000,
     candidates: int = 10,
+    classifiers: int = 32,
     out: Out = OUT,
 ) -> int:
     """Check and time the gradient end to end, and train with the cost of recourse.
 
     Args:
-        dataset: Data set of the gradient end to end.
+        dataset: Data set of the gradients of the methods and end to end.
+        methods: Base methods, or all.
+        repeated: Data sets of the derivative of the least cost, against the repeated search.
         training: Data sets to train on.
-        seeds: Seeds of training; the first is also that of the gradient end to end.
+        seeds: Seeds of training; the first is also that of the other gradients.
         recourse_weights: Weights of the cost of recourse in the training loss.
         users: Refused rows.
         candidates: Candidates that each user compares.
+        classifiers: Classifiers of the second gradient end to end, with at most 100 users each.
         out: Folder of the results.
     """
+    methods = named_methods(methods)
     not_empty(seeds=seeds)
-    for name in (dataset, *training):
+    for name in (dataset, *repeated, *training):
         choose("datasets", name, SOURCES)
-    require(min(users, candidates) > 0, "users, candidates", "must be at least 1", (users, candidates))
+    numbers = users, candidates, classifiers
+    require(min(numbers) > 0, "users, candidates, classifiers", "must be at least 1", numbers)
     shared: dict[str, Any] = {"users": users, "device": machine()["device"]}
-    whole = GradientSpec(experiment="end to end", dataset=dataset, seed=seeds[0], candidates=candidates, **shared)
+    single: dict[str, Any] = {"dataset": dataset, "seed": seeds[0], **shared}
+    through = [
+        *_through_methods(methods, single),
+        *_repeated_searches(repeated, single),
+        *_end_to_end(candidates, classifiers, single),
+    ]
     wanted = [
         GradientSpec(experiment="training", dataset=name, seed=seed, recourse_weight=weight, **shared)
         for name in training
@@ -63,14 +81,41 @@ def gradients(
     ]
     store = Store(out)
     missing = [spec for spec in wanted if asdict(spec) not in store]
-    if asdict(whole) not in store:
-        with jax.enable_x64(True):
-            store.append(asdict(whole) | pipeline.figures(whole) | machine())
+    for spec in (spec for spec in through if asdict(spec) not in store):
+        store.append(asdict(spec) | _figures(spec) | machine())
     for row in _training_rows(missing):
         store.append(row)
     store.merge({"gradients"})
-    terminal.show_gradients(out, [asdict(spec) for spec in (whole, *wanted)])
+    terminal.show_gradients(out, [asdict(spec) for spec in (*through, *wanted)])
     return 0
+
+
+def _through_methods(methods: tuple[str, ...], shared: dict[str, Any]) -> list[GradientSpec]:
+    return [GradientSpec(experiment="method", method=name, **shared) for name in methods]
+
+
+def _repeated_searches(datasets: tuple[str, ...], shared: dict[str, Any]) -> list[GradientSpec]:
+    """The specs of the methods of least cost: `ar` is exact for linear classifiers alone."""
+    settings = ("ar", "linear"), ("least_cost", "linear"), ("least_cost", "mlp")
+    shared = shared | {"users": min(shared["users"], _REPEATED_USERS)}
+    return [
+        GradientSpec(experiment="repeated search", method=method, model=model, **shared | {"dataset": name})
+        for name in datasets
+        for method, model in settings
+    ]
+
+
+def _end_to_end(candidates: int, classifiers: int, shared: dict[str, Any]) -> list[GradientSpec]:
+    """The specs of one classifier with all users, and of several with fewer users each."""
+    one = GradientSpec(experiment="end to end", candidates=candidates, **shared)
+    return [one, replace(one, classifiers=classifiers, users=min(one.users, _USERS_EACH))]
+
+
+def _figures(spec: GradientSpec) -> Row:
+    if spec.experiment == "method":
+        return methods_gradient.figures(spec)
+    with jax.enable_x64(True):
+        return resolved.figures(spec) if spec.experiment == "repeated search" else pipeline.figures(spec)
 
 
 def _training_rows(missing: list[GradientSpec]) -> Iterator[Row]:

@@ -18,7 +18,6 @@ from hare_jax.evaluate.sharding import map_users
 from hare_jax.recourse.cost import smoothed
 from hare_jax.space import ActionSpace, weighted_l1
 
-METHODS = ("ar", "least_cost")
 _STEP = 1e-4  # of the differences
 _TOLERANCE = 0.01  # largest relative difference of two slopes that count as equal
 _SMALLEST = 1e-3  # slope from which on differences are relative

@@ -31,6 +31,7 @@ _TRAINING = {  # column -> format
     "refused": ".0f",
     "cost_n": ".0f",
 }
+_METHOD = ("method", "value, us", "and gradient", "ratio", "compile_s", "memory, MiB", "finite", "errors: params, x")
 
 
 def show_preferences(out: Path, users: int, arms: tuple[str, ...]) -> None:
@@ -56,18 +57,53 @@ def show_speed(out: Path, wanted: list[Row]) -> None:
 
 
 def show_gradients(out: Path, wanted: list[Row]) -> None:
-    """Print the results of the gradient end to end, and those of training for each seed."""
+    """Print the results of the gradients of the methods and end to end, and those of training for each seed."""
     console = Console(width=_WIDTH)
     rows = _among(out, "gradients", wanted)
-    whole = next(row for row in rows if row["experiment"] == "end to end")
-    about = f"Gradient end to end, {whole['dataset']}, {whole['users']} users, float64"
-    shown = Table("figure", "value", title=about)
-    for name, value in whole.items():
-        shown.add_row(name, str(value))
-    console.print(shown)
+    if methods := [row for row in rows if row["experiment"] == "method"]:
+        console.print(_methods(methods))
+    if repeated := [row for row in rows if row["experiment"] == "repeated search"]:
+        console.print(_repeated(repeated))
+    for row in (row for row in rows if row["experiment"] == "end to end"):
+        console.print(_whole(row))
     trained = [row for row in rows if row["experiment"] == "training"]
     for dataset in dict.fromkeys(row["dataset"] for row in trained):
         console.print(_training(dataset, pd.DataFrame([row for row in trained if row["dataset"] == dataset])))
+
+
+def _methods(rows: list[Row]) -> Table:
+    """The gradient of each method; memory is that of value and gradient, with the ratio to a quarter of the steps."""
+    shown = Table(*_METHOD, title=f"Gradient of the mean cost, {rows[0]['dataset']}, {rows[0]['users']} users")
+    for row in rows:
+        flat = row["memory_mib"] / row["memory_mib_quarter_steps"] if row["memory_mib_quarter_steps"] else 1
+        times = f"{row['value_us']:.1f}", f"{row['gradient_us']:.1f}", f"{row['ratio']:.2f}"
+        compiling = f"{row['value_compile_s']:.1f}, {row['gradient_compile_s']:.1f}"
+        memory = f"{row['memory_mib']:.1f} ({flat:.2f})"
+        errors = f"{row['error_classifier']:.0e}, {row['error_x']:.0e}"
+        shown.add_row(row["method"], *times, compiling, memory, f"{row['finite_share']:.1%}", errors)
+    return shown
+
+
+def _repeated(rows: list[Row]) -> Table:
+    """The derivative of the least cost: the share of the rows that agree, and the reasons of the others."""
+    names = ("data set", "method", "model", "in", "rows", "within 1 %", "kink", "other minimum", "unexplained")
+    shown = Table(*names, title="Derivative of the least cost, against differences of the repeated search")
+    for row in rows:
+        for name in ("classifier", "weights"):
+            if f"{name}_within" in row:
+                others = [str(row[f"{name}_{reason}"]) for reason in ("kinks", "basins", "unexplained")]
+                about = row["dataset"], row["method"], row["model"], name, str(row["rows"])
+                shown.add_row(*about, f"{row[f'{name}_within']:.1%}", *others)
+    return shown
+
+
+def _whole(row: Row) -> Table:
+    """All figures of a gradient end to end."""
+    about = f"{row['dataset']}, {row.get('classifiers', 1)} x {row['users']} users, float64"
+    shown = Table("figure", "value", title=f"Gradient end to end, {about}")
+    for name, value in row.items():
+        shown.add_row(name, str(value))
+    return shown
 
 
 def _training(dataset: str, rows: pd.DataFrame) -> Table:

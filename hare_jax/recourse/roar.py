@@ -44,13 +44,13 @@ class _Found(NamedTuple):
     accepted: Array  # () bool: its worst logit reaches the margin
 
 
-def _robust_score(hp: Roar, logit_fn: LogitFn, x_cf: Array) -> Partial:
+def robust_score(hp: Roar, logit_fn: LogitFn, x_cf: Array) -> Partial:
     """The worst logit in the ball if `x_cf` (d,) is robust, otherwise the logit."""
     robust = worst_logit(logit_fn, x_cf, radius=hp.radius, norm=hp.norm) >= hp.margin - _ROUNDING
     return Partial(partial(worst_logit, norm=hp.norm), as_partial(logit_fn), radius=jnp.where(robust, hp.radius, 0))
 
 
-@partial(on_boundary, score=_robust_score)
+@partial(on_boundary, score=robust_score)
 def generate(hp: Roar, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Upadhyay, Joshi and Lakkaraju (2021), https://arxiv.org/abs/2102.13620.
 

@@ -88,6 +88,12 @@ def test_every_experiment_has_a_key_of_its_own(tmp_path, spec):
     assert row | {"x": 1.5} in store.read_latest(tmp_path, spec.table)
 
 
+def test_a_row_from_before_a_field_of_its_spec_has_the_default():
+    row = asdict(GradientSpec(experiment="training", dataset="adult", seed=1, users=9, device="cpu"))
+    old = {name: value for name, value in row.items() if name not in ("method", "classifiers")}
+    assert store.row_key(old) == store.row_key(row) != store.row_key(row | {"classifiers": 2})
+
+
 def test_the_committed_rows_are_read_and_small():
     folder = Path(benchmarks.__file__).parent / "results"
     assert sum(path.stat().st_size for path in folder.glob("*.csv")) < 3e6
