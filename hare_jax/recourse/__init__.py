@@ -25,18 +25,18 @@ from hare_jax.recourse import (
     roar,
     wachter,
 )
+from hare_jax.recourse.derivative import FittedGenerate
 from hare_jax.space import ActionSpace
 
 H = TypeVar("H")
 Fit = Callable[[Any, Array, LogitFn, Array, ActionSpace], Any]  # hp, key, logit_fn, rows (n, d), space -> fitted
-FittedGenerate = Callable[[Any, Array, LogitFn, Array, ActionSpace], Recourse]  # fitted, key, logit_fn, x (d,), space
 FittedPath = Callable[[Any, Array, LogitFn, Array, ActionSpace], face.Path]  # likewise
 
 
 class Method(NamedTuple):
     """A recourse method: its hyperparameters, what it learns from the training rows, and its recourse for one row.
 
-    `path` and `many` take the arguments of `generate`.
+    `path` and `many` take the arguments of `generate`. The decorators of `recourse.derivative` make them differentiable.
     """
 
     hyperparams: type  # a class made by `base.pytree_dataclass`, with a default for each field
