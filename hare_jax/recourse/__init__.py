@@ -36,7 +36,8 @@ FittedPath = Callable[[Any, Array, LogitFn, Array, ActionSpace], face.Path]  # l
 class Method(NamedTuple):
     """A recourse method: its hyperparameters, what it learns from the training rows, and its recourse for one row.
 
-    `path` and `many` take the arguments of `generate`. The decorators of `recourse.derivative` make them differentiable.
+    `path` and `many` take the arguments of `generate`; the decorators of `recourse.derivative` make all three
+    differentiable.
     """
 
     hyperparams: type  # a class made by `base.pytree_dataclass`, with a default for each field
