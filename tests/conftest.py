@@ -17,7 +17,7 @@ if version("jaxlib").startswith("0.10."):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", ""))).strip()
 
-LONGEST = {"test_contract.py", "test_notebooks.py", "test_benchmarks.py", "test_bayes.py"}
+LONGEST = {"test_contract.py", "test_derivatives.py", "test_notebooks.py", "test_benchmarks.py", "test_bayes.py"}
 GC_THRESHOLDS = 50_000, 20, 100  # tracing allocates many objects, few of which are garbage
 
 
