@@ -347,6 +347,7 @@ def gradient(hp, theta, base):
     )(theta)
 
 
+@pytest.mark.slow
 def test_people_are_batched_and_failures_have_finite_gradients():
     """The base recourse is valid, not valid, or the ideal itself; or the factual is accepted."""
     params, x, hidden, base = problem()
