@@ -31,6 +31,7 @@ from hare_jax.space import ActionSpace, project
 
 _SHARPNESS = 10.0
 _STEP = 1e-7  # of the central differences: so small that almost no user crosses a kink
+_OVERSHOOT = 1.1  # fraction of the way to the base recourse, so that the segment crosses the boundary
 _NUM_DIRECTIONS = 4  # of the central differences
 _WEIGHTS = (0, 1)  # differentiated arguments of the cost: the classifier's weights, the users'
 _RUNS = 3  # of which the fastest is reported
@@ -108,7 +109,8 @@ def _plans(problem: Problem, num_candidates: int, steps: Steps) -> Plan:
         key_base, key_candidates = jax.random.split(row[0])
         base = wachter.generate(method, key_base, logit_fn, row[1], space)
         noise = jax.random.normal(key_candidates, (num_candidates, row[1].shape[0]), row[1].dtype)
-        return Plan(base.x, base.valid, directions(sampling, noise, logit_fn, row[1], base.x, space))
+        beyond = project(space, row[1], row[1] + _OVERSHOOT * (base.x - row[1]))
+        return Plan(beyond, base.valid, directions(sampling, noise, logit_fn, row[1], base.x, space))
 
     return jax.lax.stop_gradient(map_users(one, (problem.keys, problem.x)))
 
