@@ -40,7 +40,7 @@ def gradients(
     repeated: tuple[str, ...] = ("heloc", "adult"),
     training: tuple[str, ...] = ("adult", "mortgage"),
     seeds: Seeds = SEEDS,
-    recourse_weights: tuple[float, ...] = (0.3,),
+    recourse_weights: tuple[float, ...] = (0.2, 0.3),
     users: int = 1_000,
     candidates: int = 10,
     classifiers: int = 32,
