@@ -69,6 +69,7 @@ def figures(spec: GradientSpec) -> Row:
         "ratio": round(seconds[1] / seconds[0], 2),
         "value_compile_s": round(programs[0].compile_s, 2),
         "gradient_compile_s": round(programs[1].compile_s, 2),
+        "value_memory_mib": round(programs[0].memory_mib, 1),
         "memory_mib": round(programs[1].memory_mib, 1),
         "memory_mib_quarter_steps": round(compiled(both, *shorter).memory_mib, 1),
         "finite_share": _finite_share(slope_params, slope_x),

@@ -22,7 +22,7 @@ _SPEED = (
     "share_of_peak",
     "peak_mib",
 )
-_METHOD = ("method", "value, us", "and gradient", "ratio", "compile_s", "memory, MiB", "finite", "errors: params, x")
+_METHOD = ("method", "value, us", "both", "ratio", "compile_s", "MiB", "finite", "errors: params, x")
 
 
 def show_preferences(out: Path, users: int, arms: tuple[str, ...]) -> None:
@@ -61,13 +61,13 @@ def show_gradients(out: Path, wanted: list[Row]) -> None:
 
 
 def _methods(rows: list[Row]) -> Table:
-    """The gradient of each method; memory is that of value and gradient, with the ratio to a quarter of the steps."""
+    """The gradient of each method; memory of the value, of both, and the latter relative to a quarter of the steps."""
     shown = Table(*_METHOD, title=f"Gradient of the mean cost, {rows[0]['dataset']}, {rows[0]['users']} users")
     for row in rows:
         flat = row["memory_mib"] / row["memory_mib_quarter_steps"] if row["memory_mib_quarter_steps"] else 1
         times = f"{row['value_us']:.1f}", f"{row['gradient_us']:.1f}", f"{row['ratio']:.2f}"
         compiling = f"{row['value_compile_s']:.1f}, {row['gradient_compile_s']:.1f}"
-        memory = f"{row['memory_mib']:.1f} ({flat:.2f})"
+        memory = f"{row['value_memory_mib']:.1f}, {row['memory_mib']:.1f} ({flat:.2f})"
         errors = f"{row['error_classifier']:.0e}, {row['error_x']:.0e}"
         shown.add_row(row["method"], *times, compiling, memory, f"{row['finite_share']:.1%}", errors)
     return shown
