@@ -9,8 +9,17 @@ from spaces import row
 
 from hare_jax import models
 from hare_jax.recourse import METHODS
+from hare_jax.solvers.local_search import LocalSearch
 
 QUICK = ("growing_spheres", "nnce", "wachter")  # little to compile; the others' own tests are among the fast ones
+
+BUDGETS = {  # of those methods that have the hyperparameter
+    "num_samples": 32,
+    "num_spheres": 8,
+    "num_attempts": 2,
+    "num_nodes": 200,
+    "search": LocalSearch(num_first=8, num_starts=2, num_rounds=4, num_rays=4),
+}
 
 
 def marked(name):
@@ -23,18 +32,27 @@ def quick(name):
     return {} if autoencoder is None else {"autoencoder": replace(autoencoder, num_epochs=4)}
 
 
-def fit(name, key, problem, rows):
+def small(name):
+    """Those of `quick`, and a small budget of each search, for tests that do not depend on how good a recourse is."""
+    hp = METHODS[name].hyperparams()
+    descent = {"descent": replace(hp.descent, num_attempts=2)} if hasattr(hp, "descent") else {}
+    return quick(name) | descent | {key: value for key, value in BUDGETS.items() if hasattr(hp, key)}
+
+
+def fit(name, key, problem, rows, hyperparameters=quick):
     method = METHODS[name]
-    return method.fit(method.hyperparams(**quick(name)), key, models.classifier(problem.params), rows, problem.space)
+    return method.fit(
+        method.hyperparams(**hyperparameters(name)), key, models.classifier(problem.params), rows, problem.space
+    )
 
 
-def fit_all(name, keys, problems, rows):
+def fit_all(name, keys, problems, rows, hyperparameters=quick):
     """What the method prepares for each of the problems, stacked."""
 
     def stacked(*leaves):
         return np.stack([np.asarray(leaf, rows.dtype) if isinstance(leaf, float) else leaf for leaf in leaves])
 
-    one_by_one = (fit(name, key, row(problems, index), rows) for index, key in enumerate(keys))
+    one_by_one = (fit(name, key, row(problems, index), rows, hyperparameters) for index, key in enumerate(keys))
     return jax.tree.map(stacked, *map(jax.device_get, one_by_one))
 
 

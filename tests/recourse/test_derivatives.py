@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from methods import QUICK, fit_all, generate, quick
+from methods import QUICK, fit_all, generate, small
 from reference import ON_ROWS, hold_direction, move
 from spaces import (
     WIDTH,
@@ -26,7 +26,7 @@ from hare_jax.base import Recourse
 from hare_jax.recourse import METHODS, bind
 from hare_jax.space import bounds, is_category
 
-NUM, NUM_FEW, NUM_FORWARD, NUM_FITTED = 1000, 60, 200, 4
+NUM, NUM_FEW, NUM_AGAIN, NUM_FITTED = 1000, 60, 200, 4
 COST, LOGIT, POINT = 0, 1, slice(2, None)  # what is differentiated: `sum |x_cf - x|`, the logit at `x_cf`, and `x_cf`
 NUM_OUTPUTS = 2 + WIDTH
 STEP = 1e-6  # of the central differences
@@ -79,12 +79,13 @@ def reverse(name, fitted, keys, problems):
 
 @partial(jit, static_argnums=0)
 def forward(name, fitted, keys, problems, directions):
-    """Derivatives (n, 2, NUM_OUTPUTS) in the direction of the classifier and in that of the factual."""
+    """The recourses (n, d), and derivatives (n, 2, NUM_OUTPUTS) in the directions of the classifier and the factual."""
 
     def one(fitted, key, space, x, params, direction):
         call = partial(pipeline, name, fitted, key, space)
         push = partial(jax.jvp, call, (params, x), has_aux=True)
-        return jax.vmap(lambda part: push(only(direction, part))[1])(jnp.arange(2))
+        values, slopes, _ = jax.vmap(lambda part: push(only(direction, part)))(jnp.arange(2))
+        return values[0, POINT], slopes
 
     return jax.vmap(one)(fitted, keys, *problems, directions)
 
@@ -122,7 +123,7 @@ def difference(name, problems, recourse, directions):
 def prepare(name, problems, rows):
     """The method fitted for a few of the problems, and the keys of all."""
     some, num = slice(NUM_FITTED, 2 * NUM_FITTED), len(problems.x)
-    fitted = fit_all(name, split(14, NUM_FITTED), row(problems, some), rows)
+    fitted = fit_all(name, split(14, NUM_FITTED), row(problems, some), rows, small)
     return row(fitted, np.arange(num) % NUM_FITTED), split(15, num), problems
 
 
@@ -184,7 +185,7 @@ def test_derivatives_are_finite_in_every_row(case):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_derivatives_are_finite_in_every_row_of_float32(name):
-    recourse, jacobian = jax.device_get(reverse(name, *prepare(name, make_problems(NUM), random_rows(9, 64))))
+    recourse, jacobian = jax.device_get(reverse(name, *prepare(name, make_problems(NUM_AGAIN), random_rows(9, 64))))
     assert recourse.x.dtype == jacobian[1].dtype == "float32"
     assert all_finite(jacobian)
 
@@ -200,10 +201,13 @@ def test_derivatives_are_those_of_the_pipeline_with_its_direction_held(case, slo
 
 
 def test_forward_mode_is_reverse_mode(case, slopes):
-    some = slice(None, None, max(len(slopes) // NUM_FORWARD, 1))  # as the search runs once more
+    """The search runs once more, and may end elsewhere by rounding."""
+    some = slice(None, None, max(len(slopes) // NUM_AGAIN, 1))
     with jax.enable_x64(True):
-        tangents = forward(case.name, *row((case.fitted, case.keys, case.problems, case.directions), some))
-    np.testing.assert_allclose(tangents, slopes[some], rtol=1e-9, atol=1e-9)
+        points, tangents = forward(case.name, *row((case.fitted, case.keys, case.problems, case.directions), some))
+    same = np.all(np.abs(points - case.recourse.x[some]) < 1e-12, axis=1)
+    assert np.mean(same) > 0.95
+    np.testing.assert_allclose(tangents[same], slopes[some][same], rtol=1e-7, atol=1e-9)
 
 
 def test_the_cost_of_a_failed_row_is_constant(case):
@@ -251,7 +255,7 @@ def test_a_bound_method_and_a_classifier_that_is_a_closure(case):
             number = index % NUM_FITTED
             other = row(case.problems, NUM_FITTED + number)
             logit_fn = models.classifier(other.params)
-            bound = bind(case.name, keys[number], logit_fn, rows, other.space, **quick(case.name))
+            bound = bind(case.name, keys[number], logit_fn, rows, other.space, **small(case.name))
             found = closure_slopes(bound, case.keys[index], *row(case.problems, index))
             for one, all_of_them in zip(*map(jax.tree.leaves, (found, case.jacobian)), strict=True):
                 np.testing.assert_allclose(one, all_of_them[index, COST], rtol=1e-6, atol=1e-9)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 from jax.tree_util import Partial
-from methods import quick
+from methods import small
 from reference import ON_ROWS, Held, hold_direction
 from spaces import WIDTH, full_space, jit, random_classifiers, random_rows, row, split, tanh_logit, widen
 
@@ -51,7 +51,7 @@ def solve_smooth(name, space):
     """Rows are left out whose continuous columns could not go further in the same direction."""
     method, exact = METHODS[name], {} if name in ON_ROWS else {"num_boundary_steps": NUM_BISECTIONS}
     params, rows, x = widen((row(random_classifiers(50, 2), 1), random_rows(9, 64), random_rows(51, 100, margin=-0.05)))
-    hp = method.hyperparams(**quick(name), **exact)
+    hp = method.hyperparams(**small(name), **exact)
     fitted = method.fit(hp, jax.random.key(0), Partial(tanh_logit, params), rows, space)
     keys = split(15, len(x))
     found = jit(partial(answers, name))(fitted, keys, space, params, x, MARGIN)
