@@ -124,13 +124,13 @@ def is_coarse(space: ActionSpace, x: Array | None = None) -> Array:
 def is_held(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """Which columns (d,) of an allowed `x_cf` (d,) keep their value when `x` (d,) moves a little.
 
-    They are the categories that change and the columns that change to a bound.
+    They are the categories that change and the columns that change to a bound, by more than rounding.
     """
     check_row(x, space, x_cf=x_cf)
     lower, upper = bounds(space, x)
     rounding = _BOUND_ULPS * jnp.finfo(x.dtype).eps * (1 + jnp.abs(x_cf))
     at_bound = (x_cf <= lower + rounding) | (x_cf >= upper - rounding)
-    return (x_cf != x) & (is_category(space) | at_bound)
+    return (jnp.abs(x_cf - x) > rounding) & (is_category(space) | at_bound)
 
 
 def same_feature(space: ActionSpace) -> Array:

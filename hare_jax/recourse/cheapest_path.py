@@ -121,7 +121,8 @@ def _bisect(problem: _Problem, path: _Path) -> Recourse:
     whole = jnp.sum(path.gain)
     last = _along(path, whole)
     *_, end = jax.lax.fori_loop(0, _NUM_BISECTIONS, halve, (jnp.zeros_like(whole), whole, last))
-    return Recourse(end, problem.logit_fn(last) >= problem.margin)
+    enough = problem.logit_fn(path.base) >= problem.margin
+    return Recourse(jnp.where(enough, path.base, end), enough | (problem.logit_fn(last) >= problem.margin))
 
 
 def _along(path: _Path, gain: Array) -> Array:
