@@ -39,7 +39,7 @@ def hold(hp: Any, score_fn: LogitFn, x: Array, found: Recourse, space: ActionSpa
     if hasattr(hp, "num_boundary_steps"):
         constant = found.valid & is_held(space, x, found.x)
     else:
-        constant = continuous | is_held(space, x, found.x)
+        constant = found.valid & (continuous | is_held(space, x, found.x))
     scaled = continuous & ~constant
     shorter = x + jnp.where(scaled, 1 - _WIDTH, 1) * change
     on_boundary = found.valid & (score_fn(shorter) < hp.margin)

