@@ -70,7 +70,7 @@ def descend(
     lower, upper = bounds(space, x)
     free = space.mutable & (space.step == 0)
     bound = jnp.maximum(lower, x - _FURTHEST), jnp.minimum(upper, x + _FURTHEST)
-    problem = _Problem(logit_fn, x, weights, *bound, free, margin)
+    problem = _Problem(logit_fn, x, weights.astype(x.dtype), *bound, free, margin)
     radius = 2 * jnp.max(jnp.where(free, jnp.abs(recourse.x - x), 0))
     start = _Incumbent(recourse.x, weighted_l1(weights, x, recourse.x), radius)
     end = jax.lax.fori_loop(0, num_rounds, lambda _, now: _one_round(problem, now), start)
@@ -92,7 +92,8 @@ def _one_round(problem: _Problem, now: _Incumbent) -> _Incumbent:
 
 def _slope(problem: _Problem, z: Array) -> Array:
     """Forward difference (d,) of the logit by each free column at `z` (d,), away from the nearer bound."""
-    step = jnp.finfo(z.dtype).eps ** (1 / 3) * jnp.where(z + z < problem.lower + problem.upper, 1, -1)
+    size = jnp.asarray(jnp.finfo(z.dtype).eps ** (1 / 3), z.dtype)
+    step = jnp.where(z + z < problem.lower + problem.upper, size, -size)
     moved = z[None, :] + jnp.diag(step)
     slope = (jax.vmap(problem.logit_fn)(moved) - problem.logit_fn(z)) / step
     return jnp.where(problem.free, slope, 0)
@@ -103,7 +104,7 @@ def _path(problem: _Problem, now: _Incumbent, slope: Array) -> _Path:
     high = jnp.minimum(problem.upper, now.z + now.radius)
     base = jnp.where(problem.free, jnp.clip(problem.x, low, high), now.z)
     room = jnp.where(problem.free, jnp.where(slope > 0, high - base, low - base), 0)
-    gain = slope * room
+    gain = (slope * room).astype(now.z.dtype)  # a classifier may return another dtype
     first = ranks_before(jnp.abs(slope) / problem.weights)
     return _Path(base, room, gain, jnp.sum(jnp.where(first, gain[None, :], 0), axis=1))
 
