@@ -16,7 +16,14 @@ import pandas as pd
 from benchmarks.specs import spec_fields, spec_values
 
 Row = dict[str, Any]
-_TEXT = ("device", "digest", "jax", "version")  # columns of text besides those of the specs
+_TEXT = (
+    "classifier_others",
+    "device",
+    "digest",
+    "jax",
+    "version",
+    "weights_others",
+)  # columns of text besides those of the specs
 _DIGITS = 6  # precision of a float32
 _NO_SD = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "linf", "redundancy", "violations", "questions")
 _LEFT_OUT = {f"{name}_sd" for name in _NO_SD}

@@ -13,6 +13,7 @@ from hare_jax.recourse import METHODS
 MODELS = {"mlp": (10, 5, 10), "linear": ()}
 MODES = ("feasible", "paper")
 BOUNDARIES = ("all", "winner")
+REASONS = ("kink", "other_minimum", "unexplained")  # of a derivative that differs from the repeated search
 BASE = "base"  # the arm without an elicitor
 
 

@@ -2,6 +2,7 @@
 
 By the envelope theorem both are equal where the recourse is a local minimum. They differ at a kink, where the cost has
 two one-sided derivatives, and where the repeated search ends near another minimum. Ordered columns are continuous.
+`others` lists these rows: the reason, the row, the derivative, and the slopes of both one-sided differences.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from benchmarks.cohort import training_for
-from benchmarks.specs import MODELS, GradientSpec
+from benchmarks.specs import MODELS, REASONS, GradientSpec
 from hare_jax import data, models, people, recourse
 from hare_jax.evaluate.sharding import map_users
 from hare_jax.recourse.cost import smoothed
@@ -67,16 +68,16 @@ def figures(spec: GradientSpec) -> dict[str, Any]:
 
 
 def _reasons(slopes: _Slopes) -> dict[str, Any]:
-    """The share of rows with an equal slope, and the numbers of the others by reason."""
+    """The share of rows with an equal slope, the numbers of the others by reason, and each of them with its slopes."""
     equal = slopes.error <= _TOLERANCE
-    jumped = ~equal & (slopes.jump > _NEAR)
-    kink = ~equal & ~jumped & (_relative(slopes.below, slopes.above) > _TOLERANCE)
-    return {
-        "within": round(float(equal.mean()), 4),
-        "kinks": int(kink.sum()),
-        "basins": int(jumped.sum()),
-        "unexplained": int((~equal & ~jumped & ~kink).sum()),
-    }
+    kink = _relative(slopes.below, slopes.above) > _TOLERANCE
+    reason = np.select([equal, slopes.jump > _NEAR, kink], ["", "other_minimum", "kink"], "unexplained")
+    others = [
+        f"{reason[row]} {row}: {slopes.derivative[row]:.4g}, {slopes.below[row]:.4g} to {slopes.above[row]:.4g}"
+        for row in np.flatnonzero(~equal)
+    ]
+    counts = {name: int(np.sum(reason == name)) for name in REASONS}
+    return {"within": round(float(equal.mean()), 4), **counts, "others": "; ".join(others) or "none"}
 
 
 def _relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.pages import figures
+from benchmarks.specs import REASONS
 from benchmarks.store import Row, read_latest, spec_key
 
 _WIDTH = 110
@@ -86,12 +87,12 @@ def _methods(rows: list[Row]) -> Table:
 
 def _repeated(rows: list[Row]) -> Table:
     """The derivative of the least cost: the share of the rows that agree, and the reasons of the others."""
-    names = ("data set", "method", "model", "in", "rows", "within 1 %", "kink", "other minimum", "unexplained")
+    names = ("data set", "method", "model", "in", "rows", "within 1 %", *REASONS)
     shown = Table(*names, title="Derivative of the least cost, against differences of the repeated search")
     for row in rows:
         for name in ("classifier", "weights"):
             if f"{name}_within" in row:
-                others = [str(row[f"{name}_{reason}"]) for reason in ("kinks", "basins", "unexplained")]
+                others = [str(row[f"{name}_{reason}"]) for reason in REASONS]
                 about = row["dataset"], row["method"], row["model"], name, str(row["rows"])
                 shown.add_row(*about, f"{row[f'{name}_within']:.1%}", *others)
     return shown

@@ -43,10 +43,10 @@ class _Incumbent(NamedTuple):
     radius: Array  # ()
 
 
-class _Path(NamedTuple):
+class Path(NamedTuple):
     """Points in the order of their linear logit: column j moves while the gain is in [before_j, before_j + gain_j]."""
 
-    base: Array  # (d,) the first point: as near to the factual as the box permits
+    base: Array  # (d,) the first point
     room: Array  # (d,) signed length of each column's move
     gain: Array  # (d,) of the linear logit by the whole move
     before: Array  # (d,) gain of the columns that move earlier
@@ -79,8 +79,7 @@ def descend(
 
 def _one_round(problem: _Problem, now: _Incumbent) -> _Incumbent:
     """The end of the path through the trust region, if it is accepted and costs less than the incumbent."""
-    path = _path(problem, now, _slope(problem, now.z))
-    found = _bisect(problem, path)
+    found = _bisect(problem, _path_through_box(problem, now, _slope(problem, now.z)))
     cost = weighted_l1(problem.weights, problem.x, found.x)
     cheaper = found.valid & (cost < now.cost)
     return _Incumbent(
@@ -99,34 +98,40 @@ def _slope(problem: _Problem, z: Array) -> Array:
     return jnp.where(problem.free, slope, 0)
 
 
-def _path(problem: _Problem, now: _Incumbent, slope: Array) -> _Path:
+def path(base: Array, room: Array, slope: Array, weights: Array) -> Path:
+    """The path from `base` (d,) on which each column moves by `room` (d,), those of most `slope` per weight first."""
+    gain = (slope * room).astype(base.dtype)  # a classifier may return another dtype
+    first = ranks_before(jnp.abs(slope) / weights)  # comparing all pairs is faster than sorting
+    return Path(base, room, gain, jnp.sum(jnp.where(first, gain[None, :], 0), axis=1))
+
+
+def at_gain(path: Path, gain: Array) -> Array:
+    """The point (d,) of the path at a `gain` () of the linear logit."""
+    share = (gain - path.before) / jnp.maximum(path.gain, jnp.finfo(path.gain.dtype).tiny)
+    return path.base + jnp.clip(share, 0, 1) * path.room
+
+
+def _path_through_box(problem: _Problem, now: _Incumbent, slope: Array) -> Path:
+    """The path from the point of the trust region that is nearest to the factual."""
     low = jnp.maximum(problem.lower, now.z - now.radius)
     high = jnp.minimum(problem.upper, now.z + now.radius)
     base = jnp.where(problem.free, jnp.clip(problem.x, low, high), now.z)
     room = jnp.where(problem.free, jnp.where(slope > 0, high - base, low - base), 0)
-    gain = (slope * room).astype(now.z.dtype)  # a classifier may return another dtype
-    first = ranks_before(jnp.abs(slope) / problem.weights)
-    return _Path(base, room, gain, jnp.sum(jnp.where(first, gain[None, :], 0), axis=1))
+    return path(base, room, slope, problem.weights)
 
 
-def _bisect(problem: _Problem, path: _Path) -> Recourse:
+def _bisect(problem: _Problem, path: Path) -> Recourse:
     """The first accepted point (d,) on the path; not valid if its last point is refused."""
 
     def halve(_: int, bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         low, high, end = bracket
         middle = (low + high) / 2
-        point = _along(path, middle)
+        point = at_gain(path, middle)
         accepted = problem.logit_fn(point) >= problem.margin
         return jnp.where(accepted, low, middle), jnp.where(accepted, middle, high), jnp.where(accepted, point, end)
 
     whole = jnp.sum(path.gain)
-    last = _along(path, whole)
+    last = at_gain(path, whole)
     *_, end = jax.lax.fori_loop(0, _NUM_BISECTIONS, halve, (jnp.zeros_like(whole), whole, last))
     enough = problem.logit_fn(path.base) >= problem.margin
     return Recourse(jnp.where(enough, path.base, end), enough | (problem.logit_fn(last) >= problem.margin))
-
-
-def _along(path: _Path, gain: Array) -> Array:
-    """The point (d,) of the path at a `gain` ()."""
-    share = (gain - path.before) / jnp.maximum(path.gain, jnp.finfo(gain.dtype).tiny)
-    return path.base + jnp.clip(share, 0, 1) * path.room

@@ -15,7 +15,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import Generate, LogitFn, as_partial, check_leaves, check_row, check_shapes, holds, require
-from hare_jax.recourse.knapsack import ranks_before
+from hare_jax.recourse.cheapest_path import at_gain, path
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, bounds, is_coarse, weighted_l1
 
@@ -115,12 +115,8 @@ def cheapest_move(
 
     def step(z: Array, _: None) -> tuple[Array, None]:
         logit, slope = jax.value_and_grad(logit_fn)(z)
-        room = jnp.where(movable, jnp.minimum(jnp.where(slope > 0, upper - z, z - lower), _FURTHEST), 0)
-        gain = jnp.abs(slope) * room
-        before = ranks_before(jnp.abs(slope) / weights)  # comparing all pairs is faster than sorting
-        need = margin - logit - jnp.sum(jnp.where(before, gain[None, :], 0), axis=1)
-        fraction = jnp.clip(need / jnp.maximum(gain, jnp.finfo(x.dtype).tiny), 0, 1)
-        return z + jnp.sign(slope) * room * fraction, None
+        room = jnp.clip(jnp.where(slope > 0, upper - z, lower - z), -_FURTHEST, _FURTHEST)
+        return at_gain(path(z, jnp.where(movable, room, 0), slope, weights), margin - logit), None
 
     return jax.lax.scan(step, x, length=num_steps)[0]
 
