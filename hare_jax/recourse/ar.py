@@ -19,6 +19,7 @@ from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.knapsack import ROUNDING
 from hare_jax.recourse.linear_action import linear_action
+from hare_jax.solvers import linalg
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, bounds, is_category, project
 
@@ -138,14 +139,15 @@ def _fit(moves: Array, changes: Array) -> tuple[Array, Array]:
     change_scale = _positive(jnp.max(jnp.abs(changes)))
     design = moves / column_scale[None, :]
     gram = jnp.matmul(design.T, design, precision="highest") / num + _RIDGE * jnp.eye(width, dtype=moves.dtype)
-    factor = jax.scipy.linalg.cho_factor(gram)
+    whitening = linalg.whitening(gram, jnp.ones(width, bool))
 
     def residual(weight: Array) -> Array:
         return changes / change_scale - jnp.matmul(design, weight, precision="highest")
 
     def refit(_: int, weight: Array) -> Array:
         correlation = jnp.matmul(design.T, residual(weight), precision="highest") / num
-        return weight + jax.scipy.linalg.cho_solve(factor, correlation)
+        whitened = jnp.matmul(whitening, correlation, precision="highest")
+        return weight + jnp.matmul(whitening.T, whitened, precision="highest")
 
     weight = jax.lax.fori_loop(0, _NUM_REFITS, refit, jnp.zeros_like(moves[0]))
     return change_scale * weight / column_scale, jnp.max(jnp.abs(residual(weight)))

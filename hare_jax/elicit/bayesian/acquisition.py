@@ -15,8 +15,9 @@ from jax.scipy.special import xlogy
 from jax.scipy.stats import norm
 
 from hare_jax.base import Recourse
-from hare_jax.elicit.bayesian import linalg, posterior
+from hare_jax.elicit.bayesian import posterior
 from hare_jax.elicit.bayesian.posterior import Belief, Kinds
+from hare_jax.solvers import linalg
 
 _NUM_DRAWS = 256  # of theta, to evaluate a set
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # quadrature for a standard normal

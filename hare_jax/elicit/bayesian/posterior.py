@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import choose
-from hare_jax.elicit.bayesian import linalg
 from hare_jax.elicit.bayesian.propagation import Site, sweep, update_site
 from hare_jax.people import PERSONS
+from hare_jax.solvers import linalg
 
 
 @jax.tree_util.register_static

@@ -19,9 +19,9 @@ from jax import Array
 from jax.scipy.stats import norm
 
 from hare_jax.base import holds, pytree_dataclass, require
-from hare_jax.elicit.bayesian import linalg
 from hare_jax.elicit.bayesian.posterior import Belief, Gaussian
 from hare_jax.elicit.bayesian.propagation import TINY
+from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace, project
 
 _LEAST_VARIANCE = 1e-6  # of a column in which all draws agree

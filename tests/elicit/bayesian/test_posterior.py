@@ -7,9 +7,9 @@ import pytest
 from scipy.special import ndtr
 from spaces import array, jit
 
-from hare_jax.elicit.bayesian import linalg
 from hare_jax.elicit.bayesian import posterior as beliefs
 from hare_jax.elicit.bayesian.posterior import Gaussian, Kinds
+from hare_jax.solvers import linalg
 
 IDEAL, WEIGHTS = 0, 1
 KINDS = Kinds(("ideal", "weights"))

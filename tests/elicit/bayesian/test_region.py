@@ -5,9 +5,10 @@ import pytest
 from scipy.special import ndtr
 from spaces import array, jit, split
 
-from hare_jax.elicit.bayesian import linalg, region
 from hare_jax.elicit.bayesian import posterior as beliefs
+from hare_jax.elicit.bayesian import region
 from hare_jax.elicit.bayesian.posterior import Gaussian, Kinds
+from hare_jax.solvers import linalg
 from hare_jax.space import action_space, allows
 
 X = array([0.2, 0.7])
