@@ -1,5 +1,6 @@
 """`python -m benchmarks NAME`: run the missing experiments of one table or of all, and render the results."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -61,7 +62,8 @@ def _run_tables(names: tuple[str, ...], choice: Choice, out: Path) -> int:
 
 def main() -> int:
     """Run the command line. Exit status: 0 = success, 1 = an experiment failed, 2 = invalid option."""
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one per core; see hare_jax.evaluate.sharding
+    with contextlib.suppress(RuntimeError):  # the devices exist already: it is called from a running program
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # one per core; see hare_jax.evaluate.sharding
     commands = {name: _command((name,), f"{name}: {table.title}.") for name, table in TABLES.items()}
     commands |= {
         "all": _command(tuple(TABLES), "All tables."),
