@@ -5,6 +5,7 @@ any `logit_fn: (d,) -> ()`; class 1 is the wanted outcome and `logit_fn(x) >= 0`
 """
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, Protocol, TypeVar, dataclass_transform
@@ -90,6 +91,17 @@ class Bound(Partial):
 def as_partial(fn: Callable) -> Partial:
     """Wrap a callable in a `Partial`, so that it can be in a scan's carry or cross `jit`; a `Partial` is unchanged."""
     return fn if isinstance(fn, Partial) else Partial(fn)
+
+
+def exact_products(fn: Callable[..., T]) -> Callable[..., T]:
+    """Decorate a function whose matrix products must be exact float32 on a GPU, too, where TF32 is the default."""
+
+    @functools.wraps(fn)
+    def exact(*args: Any, **keywords: Any) -> T:
+        with jax.default_matmul_precision("highest"):
+            return fn(*args, **keywords)
+
+    return exact
 
 
 def require(ok: bool, argument: str, rule: str, value: Any) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax.base import LogitFn, check_row, check_shapes, pytree_dataclass
+from hare_jax.base import LogitFn, check_row, check_shapes, exact_products, pytree_dataclass
 from hare_jax.space import ActionSpace, bounds, project
 
 
@@ -82,6 +82,7 @@ def _inverse_norm(rows: Array) -> Array:
     return jax.lax.rsqrt(jnp.maximum(jnp.sum(rows * rows, axis=1, keepdims=True), jnp.finfo(rows.dtype).tiny))
 
 
+@exact_products
 def _spread_gradient(unit: Array) -> Array:
     """Gradient (N, d) of `mean_i max_{j != i} unit_i . unit_j`; a nearest pair contributes to both of its rows."""
     num = unit.shape[0]

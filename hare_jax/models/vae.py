@@ -16,7 +16,7 @@ import optax
 from flax import linen as nn
 from jax import Array
 
-from hare_jax.base import check_row, check_shapes, is_known, pytree_dataclass, require
+from hare_jax.base import check_row, check_shapes, exact_products, is_known, pytree_dataclass, require
 from hare_jax.models.network import Params, Perceptron, apply, draw_normal, parameter_shapes
 from hare_jax.models.training import Adam, train
 from hare_jax.space import ActionSpace, bounds, is_category, relax, same_feature
@@ -173,6 +173,7 @@ def _is_binary(space: ActionSpace) -> Array:
     return is_category(space) & (space.group < 0)
 
 
+@exact_products
 def _log_softmax(space: ActionSpace, raw: Array) -> Array:
     """Log-softmax (d,) of `raw` (d,) within each group; 0 outside of them all."""
     inside = space.group >= 0

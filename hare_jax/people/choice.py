@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import check_shapes
+from hare_jax.base import check_shapes, exact_products
 
 
 def beats_matrix(cost: Array, sharpness: Array, valid: Array | None = None) -> Array:
@@ -45,12 +45,14 @@ def expected_choice(beats: Array) -> Array:
     return jax.lax.scan(challenge, first, (jnp.arange(1, num), beats[1:]))[0]
 
 
+@exact_products
 def expected_recourse(chosen: Array, points: Array) -> Array:
     """Mean (d,) of the `points` (n, d) under the probabilities `chosen` (n,); it need not be a recourse itself."""
     check_shapes(chosen=(chosen, (None,)), points=(points, (len(chosen), None)))
     return chosen @ points
 
 
+@exact_products
 def expected_regret(chosen: Array, cost: Array, valid: Array | None = None) -> Array:
     """Expected cost of the chosen recourse minus that of the cheapest `valid` (n,) one: ()."""
     check_shapes(chosen=(chosen, (None,)), cost=(cost, chosen.shape))

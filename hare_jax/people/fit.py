@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import check_shapes, holds, pytree_dataclass, require
+from hare_jax.base import check_shapes, exact_products, holds, pytree_dataclass, require
 from hare_jax.people.objective import Objective, column_costs
 from hare_jax.solvers.argmin import argmin
 
@@ -108,6 +108,7 @@ def _check_answers(x: Array, compared: Comparisons, rated: Ratings) -> None:
     require(share, "chose_a", "must be from 0 to 1", compared.chose_a)
 
 
+@exact_products
 def negative_log_posterior(hp: Prior, said: Answers, log_weights: Array) -> Array:
     """Minus the log posterior density of the log-weights (d,), given the answers `said`, up to a constant: ()."""
     weights = jnp.where(said.vetoed, 0, jnp.exp(log_weights))  # a vetoed column does not enter the comparisons

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, require
+from hare_jax.base import LogitFn, Recourse, exact_products, require
 from hare_jax.people.base import Person, Population, User, reachable
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import ActionSpace, bounds, is_category, project
@@ -72,6 +72,7 @@ def check_prior(hp: None) -> None:
     require(hp is None, "ideal prior", "has no hyperparameters", hp)
 
 
+@exact_products
 def prior(hp: None, x: Array, pool: Recourse, space: ActionSpace, reach: Array | float) -> tuple[Array, Array]:
     """Mean (d,) and covariance (d, d) of an ideal for `x` (d,), from the `pool` (m, d) of recourses within `reach`.
 

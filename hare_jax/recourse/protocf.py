@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.base import LogitFn, Recourse, exact_products, pytree_dataclass
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import Descent, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
@@ -66,6 +66,7 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
     return to_boundary(logit_fn, x, point, space, margin=hp.margin, num_steps=hp.num_boundary_steps)
 
 
+@exact_products
 def prototype(fitted: Fitted, x: Array) -> Array:
     """Mean (k,) of the accepted codes nearest to that of `x` (d,); the code of `x` itself if no row was accepted."""
     code = _encode(fitted.hp, x)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hare_jax.base import check_shapes
+from hare_jax.base import check_shapes, exact_products
 
 Objective = Callable[[Array], Array]  # (d,) -> ()
 VectorFn = Callable[[Array], Array]  # (d,) -> (d,)
@@ -63,6 +63,7 @@ def _step(objective: Objective, gradient_fn: VectorFn, lower: Array, upper: Arra
     return jnp.where(values[least_damped] <= current + rounding, candidates[least_damped], z)
 
 
+@exact_products
 def _newton(hessian: Array, gradient: Array) -> Array:
     """`(|H| + damping I)^-1 gradient` for each damping: (k, d), with `|H|` of the absolute eigenvalues of H (d, d).
 
@@ -76,6 +77,7 @@ def _newton(hessian: Array, gradient: Array) -> Array:
     return coordinates @ eigenvectors.T
 
 
+@exact_products
 def _solve_tangent(tangent: VectorFn, value: Array) -> Array:
     """Solve the linear system `tangent(z) = value` for `z` (d,); a row of zeros gives 0.
 

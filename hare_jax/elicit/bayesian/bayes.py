@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse
+from hare_jax.base import LogitFn, Recourse, exact_products
 from hare_jax.elicit.base import Elicitor, Question
 from hare_jax.elicit.bayesian import acquisition, pool, posterior, region, search
 from hare_jax.elicit.bayesian import state as states
@@ -76,6 +76,7 @@ def expected_distance(state: State, key: Array) -> Array:
     return jnp.mean(jnp.linalg.norm(ideals(state, key) - state.best.x[None, :], axis=1))
 
 
+@exact_products
 def offer(state: State, key: Array, num: int) -> Recourse:
     """A set of `num` recourses (num, d) to choose the best from, in order of their gain; `tell` it as a `Choice`.
 
@@ -85,6 +86,7 @@ def offer(state: State, key: Array, num: int) -> Recourse:
     return acquisition.best_set(key, state.belief, state.prior.cov, state.x, pool.members(state.pool), num)
 
 
+@exact_products
 def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> State:
     key_pool, key_search, key_state = jax.random.split(key, 3)
     kinds = states.kinds_of(hp)
@@ -115,6 +117,7 @@ def _prior(hp: Bayes, kinds: Kinds, x: Array, members: Recourse, space: ActionSp
     return Gaussian(*(jnp.stack(leaves) for leaves in zip(*priors, strict=True)))
 
 
+@exact_products
 def _propose(hp: Bayes, state: State, key: Array) -> State:
     """Draw recourses from the posterior, and choose a question."""
     return _choose_question(hp, search.refresh(hp, state, key))
@@ -136,6 +139,7 @@ def _recommend(state: State) -> Recourse:
     return state.best
 
 
+@exact_products
 def _tell(hp: Bayes, state: State, answer: Answer) -> State:
     key_search, key = jax.random.split(jax.random.wrap_key_data(state.key))
     state = learn(hp, state._replace(key=jax.random.key_data(key)), answer)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import norm
 
-from hare_jax.base import holds, pytree_dataclass, require
+from hare_jax.base import exact_products, holds, pytree_dataclass, require
 from hare_jax.elicit.bayesian.posterior import Belief, Gaussian
 from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.solvers import linalg
@@ -73,6 +73,7 @@ class Bracket(NamedTuple):
     particles: Particles  # the accepted point, or the point before the move
 
 
+@exact_products
 def draw_ideals(hp: MonteCarlo, key: Array, belief: Belief, prior: Gaussian, x: Array, space: ActionSpace) -> Array:
     """Draws (n, d) of the ideal for the factual `x` (d,), from the posterior given all answers.
 
@@ -89,6 +90,7 @@ def draw_ideals(hp: MonteCarlo, key: Array, belief: Belief, prior: Gaussian, x: 
     return jax.vmap(partial(_ideal, target))(particles.latent)
 
 
+@exact_products
 def credible_region(draws: Array, mutable: Array, level: Array | float) -> Region:
     """The ellipsoid around the mean of the `draws` (n, d) that contains the share `level` of them.
 
@@ -105,6 +107,7 @@ def credible_region(draws: Array, mutable: Array, level: Array | float) -> Regio
     return Region(mean, whiten, jnp.quantile(jnp.sum((centred @ whiten.T) ** 2, axis=1), level, method="higher"))
 
 
+@exact_products
 def inside(region: Region, point: Array) -> Array:
     """Whether `point` (d,) is in the region: () bool."""
     return jnp.sum((region.whiten @ (point - region.mean)) ** 2) <= region.radius
