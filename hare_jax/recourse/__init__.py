@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
@@ -26,11 +27,19 @@ from hare_jax.recourse import (
     wachter,
 )
 from hare_jax.recourse.derivative import FittedGenerate
+from hare_jax.recourse.reason import Reason as Reason
+from hare_jax.recourse.reason import outcome
 from hare_jax.space import ActionSpace
 
 H = TypeVar("H")
 Fit = Callable[[Any, Array, LogitFn, Array, ActionSpace], Any]  # hp, key, logit_fn, rows (n, d), space -> fitted
+Failure = Callable[[Any, LogitFn, Array, ActionSpace], Array]  # fitted, logit_fn, x (d,), space -> code of a Reason ()
 FittedPath = Callable[[Any, Array, LogitFn, Array, ActionSpace], face.Path]  # likewise
+
+
+def search_ended(fitted: Any, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Array:
+    """The `failure` of a method that proves nothing: `Reason.SEARCH_ENDED` ()."""
+    return jnp.asarray(Reason.SEARCH_ENDED)
 
 
 class Method(NamedTuple):
@@ -46,6 +55,7 @@ class Method(NamedTuple):
     uses_gradients: bool  # of the classifier; if not, any `blackbox` can be used
     path: FittedPath | None = None  # the moves from the factual to the recourse
     many: FittedGenerate | None = None  # a set of recourses, with an axis in front
+    failure: Failure = search_ended  # why `generate` finds nothing for a row
 
 
 def nothing_to_fit(hp: H, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> H:
@@ -59,12 +69,12 @@ METHODS: dict[str, Method] = {
     "clue": Method(clue.Clue, latent.fit, clue.generate, uses_gradients=True),
     "cruds": Method(cruds.Cruds, cruds.fit, cruds.generate, uses_gradients=True),
     "dice": Method(dice.Dice, nothing_to_fit, dice.generate, uses_gradients=True, many=dice.generate_set),
-    "face": Method(face.Face, face.fit, face.generate, uses_gradients=False, path=face.path),
+    "face": Method(face.Face, face.fit, face.generate, uses_gradients=False, path=face.path, failure=face.failure),
     "growing_spheres": Method(
         growing_spheres.GrowingSpheres, nothing_to_fit, growing_spheres.generate, uses_gradients=False
     ),
     "least_cost": Method(least_cost.LeastCost, nothing_to_fit, least_cost.generate, uses_gradients=False),
-    "nnce": Method(nnce.Nnce, nnce.fit, nnce.generate, uses_gradients=False),
+    "nnce": Method(nnce.Nnce, nnce.fit, nnce.generate, uses_gradients=False, failure=nnce.failure),
     "protocf": Method(protocf.ProtoCF, protocf.fit, protocf.generate, uses_gradients=True),
     "revise": Method(revise.Revise, latent.fit, revise.generate, uses_gradients=True),
     "roar": Method(roar.Roar, nothing_to_fit, roar.generate, uses_gradients=True),
@@ -113,3 +123,22 @@ def bind(
 def _generate(generate: Partial, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     check_row(x, space)
     return generate(key, logit_fn, x, space)
+
+
+def why(generate: BoundMethod, logit_fn: LogitFn, x: Array, space: ActionSpace, recourse: Recourse) -> Array:
+    """Why `generate`, a method of `bind`, returned this `recourse` for `x` (d,): the code () of a `Reason`.
+
+    `Reason(int(code)).text` says it in words. It is no part of `generate`, so that benchmarks do not pay for it.
+
+    >>> from hare_jax.space import action_space
+    >>> space = action_space(mutable=[True], lower=[0.0], upper=[1.0])
+    >>> logit_fn, x = Partial(lambda x: x[0] - 2), jnp.array([0.0])
+    >>> generate = bind("nnce", jax.random.key(0), logit_fn, jnp.ones((1, 1)), space)
+    >>> code = why(generate, logit_fn, x, space, generate(jax.random.key(1), logit_fn, x, space))
+    >>> Reason(int(code)).text
+    'the classifier accepts no training row'
+    """
+    check_row(x, space)
+    fitted = generate.args[0]
+    failure = next(method.failure for method in METHODS.values() if method.generate is fitted.func)
+    return outcome(x, space, recourse, failure(fitted.args[0], as_partial(logit_fn), x, space))

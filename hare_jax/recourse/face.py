@@ -131,6 +131,11 @@ def path(fitted: Graph, key: Array, logit_fn: LogitFn, x: Array, space: ActionSp
     return Path(points, length, recourse.valid)
 
 
+def failure(fitted: Graph, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Array:
+    """The code () of the `Reason` why `generate` finds nothing for `x` (d,): that of `nnce`, its last resort."""
+    return nnce.failure(fitted.nearest, logit_fn, x, space)
+
+
 def _plan(fitted: Graph, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> _Plan:
     """Choose the node to enter by, and evaluate its target on `x` (d,)."""
     hp, nodes, distance = fitted.hp, *_entries(fitted, x, space)

@@ -12,6 +12,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.recourse.derivative import constant
+from hare_jax.recourse.reason import Reason
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, bounds, project
 
@@ -83,6 +84,13 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
     start = _Search(zero, zero, logit, Recourse(x, logit >= hp.margin))
     best = jax.lax.while_loop(lambda s: ~s.best.valid & (s.num_done < num_blocks), next_block, start).best
     return Recourse(best.x, best.valid & allows(space, x, best.x))
+
+
+def failure(fitted: Fitted, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Array:
+    """The code () of the `Reason` why `generate` finds nothing for `x` (d,)."""
+    num_accepted, num_seen = jnp.sum(fitted.accepted), fitted.hp.block_size * fitted.hp.num_blocks
+    none_fits = jnp.where(num_accepted > num_seen, Reason.SEARCH_ENDED, Reason.NO_ROW_FITS)
+    return jnp.where(num_accepted > 0, none_fits, Reason.NO_ACCEPTED_ROW)
 
 
 def values_on(rows: Array, x: Array, space: ActionSpace) -> Array:
