@@ -156,31 +156,34 @@ def _fit(setting: Setting, seed: int, method: str) -> Fit:
     return Fit(jax.block_until_ready(generate), time.perf_counter() - start)
 
 
-def _stages(setting: Setting, spec: Spec, fits: dict[str, Fit], arms: Sequence[str]) -> list[Stage]:
+def _stages(setting: Setting, spec: Spec, fits: dict[str, Fit], arms: Sequence[str]) -> Iterator[Stage]:
     """Each stage for the users of `spec`; all except the base methods start from the recourses of its method."""
     cohort, key = draw_cohort(setting, spec), jax.random.key(spec.seed)
     given = setting.classifier(spec.seed), cohort.x, setting.space
-    found = [
-        Stage(method, method, 0.0, fit.fit_s, best_of(cells.generate_all, fit.generate, key, *given))
-        for method, fit in fits.items()
-    ]
-    base = found[0].timing.value
-    found += _round_stages(setting, spec, cohort, base)
-    return found + [_session_stage(setting, replace(spec, arm=arm), cohort, base) for arm in arms]
+    bases: dict[str, Recourse] = {}
+    for method, fit in fits.items():
+        timing = best_of(cells.generate_all, fit.generate, key, *given)
+        bases[method] = timing.value
+        yield Stage(method, method, 0.0, fit.fit_s, timing)
+    base = bases[spec.method]
+    yield from _round_stages(setting, spec, cohort, base)
+    for arm in arms:
+        yield _session_stage(setting, replace(spec, arm=arm), cohort, base)
 
 
-def _round_stages(setting: Setting, spec: Spec, cohort: Cohort, base: Recourse) -> list[Stage]:
+def _round_stages(setting: Setting, spec: Spec, cohort: Cohort, base: Recourse) -> Iterator[Stage]:
     """The stages of HARE's single round."""
     logit_fn, space, num = setting.classifier(spec.seed), setting.space, spec.budget
     hp = Sampling(num_directions=num)
     work = stages.work(setting, hp)
     keys = jax.random.split(jax.random.key(spec.seed), spec.users)
+    sampling, to_boundary, questions = _STAGES
     drawn = best_of(stages.sample_all, hp, logit_fn, keys, cohort.x, base.x, space)
+    yield Stage(sampling, spec.method, stages.spreading(work, 1, num), 0.0, drawn)
     found = best_of(stages.boundary_all, logit_fn, cohort.x, drawn.value, space)
+    yield Stage(to_boundary, spec.method, stages.bisecting(work, num), 0.0, found)
     asked = best_of(stages.question_all, logit_fn, cohort.x, found.value, space, cohort.users["ideal"].hidden)
-    mflops = stages.spreading(work, 1, num), stages.bisecting(work, num), 0.0
-    timings = zip(_STAGES, mflops, (drawn, found, asked), strict=True)
-    return [Stage(name, spec.method, mflop, 0.0, timing) for name, mflop, timing in timings]
+    yield Stage(questions, spec.method, 0.0, 0.0, asked)
 
 
 def _session_stage(setting: Setting, spec: Spec, cohort: Cohort, base: Recourse) -> Stage:
