@@ -1,4 +1,7 @@
-"""The second derivatives of each row of `METHODS`, with a smooth classifier."""
+"""The second derivatives of recourses, with a smooth classifier, for one method of each kind of derivative.
+
+The methods share the two decorators of `recourse.derivative`; their first derivatives are tested one by one.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -22,6 +25,7 @@ from hare_jax.space import bounds
 
 NUM_SMOOTH = 6
 NUM_BISECTIONS = 45  # the points have to be exact
+KINDS = ("wachter", "roar", "nnce")  # on the boundary of the logit, on that of a score of their own, and constant
 FURTHER = 1.05  # times the change: beyond the boundary
 
 
@@ -76,7 +80,7 @@ def held_search(_, __, held, ___, x, ____):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", KINDS)
 def test_second_order(name, monkeypatch):
     """In the classifier's arrays, the factual and the margin; with the search, and against differences without it."""
     with jax.enable_x64(True):
