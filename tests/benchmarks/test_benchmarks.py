@@ -138,7 +138,7 @@ def test_pairs_of_categories():
         (("table1", "--nonsense"), ("Unrecognized options", "--nonsense")),
         (("table1", "--users"), ("Missing value", "--users")),
         (("table1", "--users", "many"), ("--users", "many")),
-        (("tble1",), ("tble1", "table1")),
+        (("tble1",), ("Unrecognized", "tble1")),
     ],
 )
 def test_what_is_wrong_is_one_line_and_status_2(monkeypatch, tmp_path, capsys, arguments, named):
