@@ -41,7 +41,7 @@ def write(path: Path, table: str, rows: list[Row]) -> None:
     for column in columns:
         if column not in constant:
             first.setdefault(values[column], column)
-    kept = list(first.values())
+    kept = list(first.values()) or columns[:1]  # of a single row, every column is constant
     same = {column: first[values[column]] for column in columns if column not in (*constant, *kept)}
     frame = pd.DataFrame({column: values[column] for column in kept}, index=range(len(rows)))
     content = frame.to_csv(index=False, lineterminator="\n")

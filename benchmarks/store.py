@@ -57,7 +57,12 @@ class Store:
     """The rows in a folder, unique by `row_key`."""
 
     def __init__(self, out: Path) -> None:
-        """Open the folder `out`; the first row creates it if it does not exist."""
+        """Open the folder `out`, which is created if it does not exist.
+
+        Raises:
+            OSError: it can't be created or written to.
+        """
+        _make_writable(out)
         self.out = out
         self.path = out / WORKING
         self._keys = {row_key(row) for path in out.glob("*.csv") for row in compact.read(path)}
@@ -73,21 +78,29 @@ class Store:
         """Write a row to disk, unless another run has written it; returns whether it was written.
 
         An incomplete last line of an interrupted run is removed first.
+
+        Raises:
+            OSError: the row can't be written, as the disk is full; those before it are kept.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            self._catch_up(file)
-            file.truncate(self._seen)
-            if row in self:
-                return False
-            line = (json.dumps(row) + "\n").encode()
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-            self._keys.add(row_key(row))
-            self._seen += len(line)
-            return True
+        try:
+            with self.path.open("ab+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                return self._append(file, row)
+        except OSError as error:
+            raise OSError(f"out: must have space for a row; got {str(self.path)!r}, {error.strerror}") from error
+
+    def _append(self, file: BinaryIO, row: Row) -> bool:
+        self._catch_up(file)
+        file.truncate(self._seen)
+        if row in self:
+            return False
+        line = (json.dumps(row) + "\n").encode()
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+        self._keys.add(row_key(row))
+        self._seen += len(line)
+        return True
 
     def merge(self, tables: Iterable[str]) -> None:
         """Write the latest rows of each of the `tables` to its committed file."""
@@ -105,6 +118,17 @@ class Store:
         for line in _whole_lines(file.read()):
             self._keys.add(row_key(json.loads(line)))
             self._seen += len(line)
+
+
+def _make_writable(out: Path) -> None:
+    """Create the folder `out` if it does not exist, and raise an `OSError` if it can't be written to."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(out, os.W_OK | os.X_OK) else "it is read-only"
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise OSError(f"out: must be a folder that can be written to; got {str(out)!r}, {reason}")
 
 
 def _whole_lines(content: bytes) -> list[bytes]:

@@ -19,6 +19,8 @@ from jax.tree_util import Partial
 
 T = TypeVar("T")
 
+_LONGEST = 200  # characters of a value in the message of an error
+
 
 class ActionSpace(NamedTuple):
     """What may change, in encoded units. Build it with `space.action_space`, which checks its arguments."""
@@ -64,7 +66,8 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
     """Make `cls` a frozen keyword-only dataclass that is a pytree.
 
     Fields annotated `int`, `bool`, `str` or `tuple` are static: they set a shape or a length, and a new value
-    recompiles. Every other field (a float, bound functions, further hyperparameters) is traced and does not.
+    recompiles. Every other field (a float, bound functions, further hyperparameters) is traced and does not. The types
+    of `hyperparams`, such as `Count`, add a rule for the values.
     """
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     hints = typing.get_type_hints(cls)
@@ -105,9 +108,10 @@ def exact_products(fn: Callable[..., T]) -> Callable[..., T]:
 
 
 def require(ok: bool, argument: str, rule: str, value: Any) -> None:
-    """Raise a `ValueError` that names the argument, the rule and the value, unless `ok`."""
+    """Raise a `ValueError` that names the argument, the rule and the value, in one line, unless `ok`."""
     if not ok:
-        raise ValueError(f"{argument}: {rule}; got {value!r}")
+        shown = " ".join(repr(value).split())
+        raise ValueError(f"{argument}: {rule}; got {shown if len(shown) <= _LONGEST else shown[:_LONGEST] + ' ...'}")
 
 
 def is_known(*values: Any) -> bool:
@@ -123,6 +127,54 @@ def holds(rule: Callable[[np.ndarray], Any], value: Any) -> bool:
 def choose(argument: str, name: str, options: Collection[str]) -> None:
     """Raise a `ValueError` unless `name` is one of `options`."""
     require(name in options, argument, f"must be one of {', '.join(options)}", name)
+
+
+def check_key(key: Any, *, argument: str = "key") -> None:
+    """Raise a `ValueError` unless `key` () is a key of `jax.random.key`: an int or a raw key of numbers is none."""
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    found = f"{type(key).__name__} of shape {np.shape(key)}" if typed or dtype is not None else key
+    require(typed and np.shape(key) == (), argument, "must be a single key of jax.random.key", found)
+
+
+def check_logit(logit_fn: Any, x: Array) -> None:
+    """Raise a `ValueError` unless `logit_fn` is a function of `x` (d,) to a float (). It is traced, and not run."""
+    require(callable(logit_fn), "logit_fn", "must be a function of one row", logit_fn)
+    given = jax.eval_shape(logit_fn, x)
+    leaves = jax.tree.leaves(given)
+    scalar = len(leaves) == 1 and leaves[0].shape == () and jnp.issubdtype(leaves[0].dtype, jnp.floating)
+    require(scalar, "logit_fn", "must give a float of shape (), the logit of one row", given)
+
+
+def check_problem(key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, base: Recourse | None = None) -> None:
+    """Check the arguments of a recourse method or, with a `base` recourse, of an elicitor's session.
+
+    Raises:
+        ValueError: `key` is no single key of `jax.random.key`, `logit_fn` does not give a float (), `x` is no row (d,)
+            of finite floats, `space` is no action space of its width, or `base` no recourse of one row.
+    """
+    check_key(key)
+    require(base is None or isinstance(base, Recourse), "recourse", "must be a Recourse", type(base).__name__)
+    check_row(x, space, **({} if base is None else {"recourse_x": base.x}))
+    require(holds(np.isfinite, x), "x", "must be finite", x)
+    check_logit(logit_fn, x)
+    if base is not None:
+        check_shapes(recourse_valid=(base.valid, ()))
+        dtype = jnp.result_type(base.valid)
+        require(jnp.issubdtype(dtype, bool), "recourse_valid", "must be a bool", dtype.name)
+        require(holds(np.isfinite, base.x), "recourse_x", "must be finite", base.x)
+
+
+def check_rows(rows: Array, space: ActionSpace, *, argument: str = "rows") -> None:
+    """Raise a `ValueError` unless `rows` is (n, d) with n > 0, of finite floats, and `space` of width d."""
+    require(isinstance(space, ActionSpace), "space", "must be an ActionSpace", type(space).__name__)
+    check_shapes(**{argument: (rows, (None, len(space.mutable)))})
+    require(len(rows) > 0, argument, "must hold at least one row", np.shape(rows))
+    dtype = jnp.result_type(rows)
+    require(jnp.issubdtype(dtype, jnp.floating), argument, "must hold floats", dtype.name)
+    if is_known(rows):
+        bad = int((~np.isfinite(np.asarray(rows))).sum())
+        require(bad == 0, argument, "must be finite", f"{bad} values that are not")
 
 
 def check_shapes(**arrays: tuple[Any, tuple[int | None, ...]]) -> None:
@@ -150,8 +202,9 @@ def check_row(x: Array, space: ActionSpace, **others: Array) -> None:
     """Raise a `ValueError` unless the factual `x` and the `others` have shape (d,), where d is the width of `space`.
 
     Raises:
-        ValueError: an array has another shape, or `x` is not of a floating-point dtype.
+        ValueError: `space` is no action space, an array has another shape, or `x` does not hold floats.
     """
+    require(isinstance(space, ActionSpace), "space", "must be an ActionSpace", type(space).__name__)
     width = jnp.shape(space.mutable)
     check_shapes(x=(x, width), **{name: (other, width) for name, other in others.items()})
     require(jnp.issubdtype(jnp.result_type(x), jnp.floating), "x", "must hold floats", jnp.result_type(x).name)

@@ -9,6 +9,7 @@ import hare_jax
 
 LAYERS = [
     {"base"},
+    {"hyperparams"},
     {"space"},
     {"solvers"},
     {"data", "models"},

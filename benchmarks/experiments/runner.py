@@ -22,6 +22,8 @@ from benchmarks.experiments.pool import side_by_side
 from benchmarks.specs import BASE, Spec
 from benchmarks.store import Store
 from benchmarks.timing import run_fields
+from hare_jax import data
+from hare_jax.app.options import one_line
 
 Outcome = tuple[Spec, dict[str, Any] | str]  # a spec with its results, or with an error message
 
@@ -34,7 +36,9 @@ def run(specs: Sequence[Spec], out: Path, processes: int | None = None) -> int:
     """
     store = Store(out)
     missing = [spec for spec in specs if asdict(spec) not in store]
-    start, rows, failed = time.perf_counter(), [], False
+    unavailable = fetch({spec.dataset for spec in missing})
+    missing = [spec for spec in missing if spec.dataset not in unavailable]
+    start, rows, failed = time.perf_counter(), [], bool(unavailable)
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(missing))
         for spec, row in outcomes(missing, processes):
@@ -48,6 +52,18 @@ def run(specs: Sequence[Spec], out: Path, processes: int | None = None) -> int:
     store.merge({spec.table for spec in specs})
     print(_summary(len(missing), rows, time.perf_counter() - start), file=sys.stderr)
     return int(failed)
+
+
+def fetch(names: Iterable[str]) -> set[str]:
+    """Download the data sets of these names, and return those that are unavailable, each with a line on stderr."""
+    unavailable = set()
+    for name in sorted(names):
+        try:
+            data.fetch(name)
+        except OSError as error:
+            unavailable.add(name)
+            print(f"failed: all experiments on {name}: {one_line(error)}", file=sys.stderr)
+    return unavailable
 
 
 def _summary(num: int, rows: list[dict[str, Any]], seconds: float) -> str:
@@ -93,4 +109,4 @@ def _row(group: cells.Group, spec: Spec) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {one_line(error)}"

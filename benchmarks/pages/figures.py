@@ -22,16 +22,17 @@ _LOSSES = {
     "ideal": "ideal_l2",
     "weights": "weighted_cost",
 }  # the metric of the original that is the loss of a kind of person
+_STATISTICS = ["mean", "sd_seeds", "sd_users", "users", "half"]
 _FOLDER = Path(__file__).parent.parent / "original"
 _Z = 1.96  # of a 95 % interval
 
 
 def load(out: Path, table: str | None = None) -> pd.DataFrame:
     """The latest row of each spec in `out`, of one table or all, sorted."""
-    found = read_latest(out, table)
-    if not found:
-        return pd.DataFrame(columns=[field.name for field in spec_fields(table or "")])
-    rows = pd.DataFrame(found)
+    rows = pd.DataFrame(read_latest(out, table))
+    rows = rows.reindex(columns=list(dict.fromkeys([*(field.name for field in spec_fields(table or "")), *rows])))
+    if rows.empty:
+        return rows
     if "l2" in rows:
         rows["l2_squared"] = rows["l2"] ** 2 + rows["l2_sd"] ** 2 * (rows["l2_n"] - 1) / rows["l2_n"].clip(lower=1)
     orders = {
@@ -90,6 +91,8 @@ def summarise(rows: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
             }
         )
 
+    if known.empty:
+        return pd.DataFrame(columns=_STATISTICS, index=pd.MultiIndex.from_frame(known[keys]), dtype=float)
     return known.groupby(keys, observed=True, sort=False).apply(one, include_groups=False)
 
 

@@ -14,9 +14,12 @@ _BASE_COLOUR, _CONTROL_COLOUR = "0.6", "0.8"  # of the base method, of arms with
 
 
 def draw(name: str, table: Table, rows: pd.DataFrame, path: Path) -> Path | None:
-    """Plot `rows` of one mode to `path`: a panel per data set, for the mlp if present; None without matplotlib."""
-    plt = pyplot()
-    if plt is None:
+    """Plot `rows` of one mode to `path`: a panel per data set, for the mlp if present.
+
+    Returns None without matplotlib, or where no row has a loss.
+    """
+    plt, rows = pyplot(), rows[rows["loss"].notna()]
+    if plt is None or rows.empty:
         return None
     rows = rows[rows["model"] == "mlp"] if (rows["model"] == "mlp").any() else rows
     datasets = rows["dataset"].unique()

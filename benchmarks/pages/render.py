@@ -89,7 +89,8 @@ def _cells(table: Table, rows: pd.DataFrame) -> list[str]:
     keys = [*_BASE_CELL, *([] if table.varies == "arm" else [table.varies]), "arm"]
     loss = [figures.person_label(table.person), *_BESIDE_LOSS]
     lines = _header([*keys, *loss, *(other.replace("_", " ") for other in _OTHERS)])
-    ours, gains = figures.summarise(rows, keys, "loss"), figures.summarise(rows, keys, "loss_gain")
+    ours = figures.summarise(rows, keys, "loss")
+    gains = figures.summarise(rows, keys, "loss_gain").reindex(ours.index)  # NaN where the base method found nothing
     means = rows.groupby(keys, observed=True, sort=False)[list(_OTHERS)].mean()
     for key, figure in ours.iterrows():
         assert isinstance(key, tuple)
@@ -106,7 +107,7 @@ def _loss(cell: dict[str, Any], ours: pd.Series, gains: pd.Series) -> list[str]:
         cell["per_round"] = min(cell["budget"], Spec.per_round)
     theirs = figures.find_original("loss", **cell)
     mean = f"{ours['mean']:.3f} +- {_number(ours['sd_seeds'])}"
-    gain = "" if cell["arm"] == BASE else f"{gains['mean']:.3f} +- {gains['half']:.3f}"
+    gain = "" if cell["arm"] == BASE or gains.isna().all() else f"{gains['mean']:.3f} +- {gains['half']:.3f}"
     beside = [_figure(theirs), _gap(ours["mean"], theirs)]
     return [mean, _number(ours["sd_users"]), *beside, gain, f"{ours['users']:.0f}"]
 

@@ -6,8 +6,6 @@ Invalid options and unavailable data are reported in one line on stderr, with ex
 import contextlib
 import dataclasses
 import importlib.util
-import io
-import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,12 +21,14 @@ from rich.table import Table
 from rich.text import Text
 
 from hare_jax import __version__, data
-from hare_jax.app import demo, show
+from hare_jax.app import demo, interrupts, options, show
 from hare_jax.base import choose, require
 from hare_jax.elicit import ELICITORS
+from hare_jax.hyperparams import typed_fields
 from hare_jax.people import PERSONS
 from hare_jax.recourse import METHODS, nothing_to_fit
 
+_PROG = "hare-jax"
 _WIDTH = 108  # characters: the width of the widest table; narrower terminals wrap its lines
 _FIT_WIDTH = 24  # characters: leaves enough width for the URLs of the sources
 
@@ -79,20 +79,20 @@ Command = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with the arguments `argv`, by default those of the process, and return the exit status.
 
-    0 = success, 2 = invalid option or unavailable data, 130 = interrupted.
+    0 = success, 1 = an error within a model, 2 = invalid option or unavailable data, 130 = interrupted.
     """
     try:
         status = _dispatch(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        return 130
+        return interrupts.STATUS
     except BrokenPipeError:  # the reader closed the pipe; keep the interpreter from flushing the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, ImportError) as error:
-        print(f"hare-jax: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        print(f"{_PROG}: {options.one_line(error)}", file=sys.stderr)
+        return 1 if isinstance(error, RuntimeError) else 2
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -127,40 +127,19 @@ class _Console(Console):
 
 
 def _parse(argv: list[str]) -> Any:
-    """The command in `argv`, or None after printing help; tyro's boxed errors become a `ValueError`."""
+    """The command in `argv`, or None after printing help."""
     about = "Personal, fast and differentiable algorithmic recourse in JAX. `hare-jax --version` prints the version."
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            command, unknown = tyro.cli(
-                Command,
-                prog="hare-jax",
-                description=about,
-                args=argv,
-                config=(tyro.conf.OmitSubcommandPrefixes,),
-                return_unknown_args=True,
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            return None
-        rule = _first_paragraph(errors.getvalue()).rstrip(".")
-        raise ValueError(f"{rule}; got {' '.join(argv)!r}; see hare-jax --help") from None
+    given = {"prog": _PROG, "description": about, "args": argv, "config": (tyro.conf.OmitSubcommandPrefixes,)}
+    parsed = options.parse(lambda: tyro.cli(Command, return_unknown_args=True, **given), _PROG, argv)  # type: ignore
+    if parsed is None:
+        return None
+    command, unknown = parsed
     require(not unknown, "options", "must be among those listed by --help", " ".join(unknown))
     return command
 
 
-def _first_paragraph(boxed: str) -> str:
-    """Text of a box below its title, up to the first rule or empty line, as one line without colours."""
-
-    def is_rule(line: str) -> bool:
-        return set(line) <= set("─-╰╯")
-
-    _, *lines = (line.strip("│ ") for line in Text.from_ansi(boxed).plain.splitlines() or [""])
-    return " ".join(itertools.takewhile(lambda line: not is_rule(line), itertools.dropwhile(is_rule, lines)))
-
-
-def _run_demo(console: Console, options: demo.Demo) -> None:
-    demo.check(options)  # before the progress bar is shown
+def _run_demo(console: Console, chosen: demo.Demo) -> None:
+    demo.check(chosen)  # before the progress bar is shown
     columns = SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(24)
     with Progress(*columns, TextColumn("{task.elapsed:.1f} s"), console=console) as progress:
 
@@ -171,8 +150,8 @@ def _run_demo(console: Console, options: demo.Demo) -> None:
             progress.update(task, total=1, completed=1)
             progress.stop_task(task)
 
-        report = demo.run(options, stage)
-    show.demonstration(console, options, report)
+        report = demo.run(chosen, stage)
+    show.demonstration(console, chosen, report)
 
 
 def _list_data() -> Table:
@@ -259,9 +238,9 @@ def _list_hyperparameters(names: Sequence[str]) -> Table:
 
 def _hyperparameters(hp: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Path, type and value of each field of `hp`, including the fields of nested hyperparameters."""
-    for field in dataclasses.fields(hp):
+    for field in typed_fields(hp.__class__):
         value, path = getattr(hp, field.name), prefix + field.name
-        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        kind = getattr(field.kind, "__name__", str(field.kind))
         nested = dataclasses.is_dataclass(value)
         yield path, kind, "" if nested else str(value)
         if nested:

@@ -33,6 +33,7 @@ from hare_jax.elicit.bayesian.bayes import offer as offer
 from hare_jax.elicit.bayesian.state import Bayes as Bayes
 from hare_jax.elicit.candidates import Sampling as Sampling
 from hare_jax.elicit.hare import Hare as Hare
+from hare_jax.hyperparams import Count, check_values
 
 _MOSTLY_IDEAL = {"ideal": 0.95, "weights": 0.05}  # prior probabilities of the kinds of persons
 _MOSTLY_WEIGHTS = {"ideal": 0.05, "weights": 0.95}
@@ -63,7 +64,8 @@ def bind(name: str, *, budget: int = 30, per_round: int = 5, **hyperparameters: 
     `per_round` is the number of candidates in each of HARE's many rounds; the other elicitors ignore it.
 
     Raises:
-        ValueError: an unknown elicitor or hyperparameter, a budget below 1, or `per_round` outside of [1, budget].
+        ValueError: an unknown elicitor or hyperparameter, one out of its range, a budget below 1 or above
+            `max_questions`, or `per_round` outside of [1, budget].
 
     >>> elicitor = bind("multi", budget=30, per_round=5)
     >>> elicitor.num_proposals, elicitor.questions_per_proposal
@@ -71,7 +73,7 @@ def bind(name: str, *, budget: int = 30, per_round: int = 5, **hyperparameters: 
     """
     choose("elicitor", name, ELICITORS)
     entry = ELICITORS[name]
-    require(budget >= 1, "budget", "must be at least 1", budget)
+    check_values(budget=(budget, Count), per_round=(per_round, Count))
     require(1 <= per_round <= budget, "per_round", f"must be at least 1 and at most the budget, {budget}", per_round)
     known = [field.name for field in fields(entry.hyperparams)]
     for argument in hyperparameters:

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from hare_jax.base import LogitFn, Prefers, Recourse, as_partial, check_row, pytree_dataclass
+from hare_jax.base import LogitFn, Prefers, Recourse, as_partial, check_problem, holds, pytree_dataclass, require
+from hare_jax.hyperparams import Count, Natural, check_values
 from hare_jax.space import ActionSpace
 
 PREFERS_A, PREFERS_B, CANNOT_TELL = 0, 1, 2  # answers to a comparison
@@ -48,6 +50,19 @@ def session_keys(key: Array, num_proposals: int, questions_per_proposal: int) ->
     keys = jax.random.split(key, 1 + num_proposals * (1 + questions_per_proposal))
     rounds = keys[1:].reshape(num_proposals, 1 + questions_per_proposal)
     return SessionKeys(keys[0], rounds[:, 0], rounds[:, 1:])
+
+
+def check_comparison(answer: Any, hint: str = "") -> None:
+    """Raise a `ValueError` unless `answer` is an integer (), `PREFERS_A`, `PREFERS_B` or `CANNOT_TELL`."""
+    known = is_index(answer) and holds(lambda value: np.isin(value, (PREFERS_A, PREFERS_B, CANNOT_TELL)), answer)
+    require(known, "answer", f"must be {PREFERS_A}, {PREFERS_B} or {CANNOT_TELL}{hint}", answer)
+
+
+def is_index(value: Any) -> bool:
+    """Whether `value` is an integer (), traced or not; a bool is none."""
+    if not hasattr(value, "dtype"):
+        return isinstance(value, int) and not isinstance(value, bool)
+    return np.shape(value) == () and jnp.issubdtype(value.dtype, jnp.integer)
 
 
 class Start(Protocol):
@@ -94,8 +109,8 @@ class Elicitor:
     ask: Ask
     tell: Tell
     recommend: Recommend
-    questions_per_proposal: int
-    num_proposals: int = 1  # per session
+    questions_per_proposal: Natural
+    num_proposals: Count = 1  # per session
     differentiable: bool = False  # in its hyperparameters; otherwise what it shows is constant in them
 
     def __repr__(self) -> str:
@@ -133,9 +148,13 @@ def session(
 
     A scan over proposals, by default `elicitor.num_proposals`, around a scan over questions; `vmap` it over keys,
     users, rows and recourses.
+
+    Raises:
+        ValueError: as `base.check_problem`, or fewer than one proposal.
     """
-    check_row(x, space, recourse_x=recourse.x)
+    check_problem(key, logit_fn, x, space, recourse)
     num_proposals = elicitor.num_proposals if num_proposals is None else num_proposals
+    check_values(num_proposals=(num_proposals, Count))
     keys = session_keys(key, num_proposals, elicitor.questions_per_proposal)
     state = elicitor.start(keys.start, as_partial(logit_fn), x, recourse, space)
     respond = partial(simulated_answer, prefers, x)

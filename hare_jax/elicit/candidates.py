@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hare_jax.base import LogitFn, check_row, check_shapes, exact_products, pytree_dataclass
+from hare_jax.base import LogitFn, check_key, check_logit, check_row, check_shapes, exact_products, pytree_dataclass
+from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, check_fields
 from hare_jax.space import ActionSpace, bounds, project
 
 
@@ -19,11 +20,11 @@ from hare_jax.space import ActionSpace, bounds, project
 class Sampling:
     """Hyperparameters of the candidates around a recourse; the defaults are the paper's."""
 
-    num_directions: int = 30  # candidates per round, N
-    num_steps: int = 100  # Adam steps
-    learning_rate: float = 0.1  # of Adam
-    spread_weight: float = 10.0  # weight of the largest cosine against the validity loss
-    radius: float = 1.0  # of the sphere, in encoded units
+    num_directions: Count = 30  # candidates per round, N
+    num_steps: Natural = 100  # Adam steps
+    learning_rate: Positive = 0.1  # of Adam
+    spread_weight: NonNegative = 10.0  # weight of the largest cosine against the validity loss
+    radius: Positive = 1.0  # of the sphere, in encoded units
     validity_gradient: bool = True  # False: the spread alone is optimised, and the classifier may be a black box
 
 
@@ -33,7 +34,10 @@ def sample(hp: Sampling, key: Array, logit_fn: LogitFn, x: Array, centre: Array,
     HARE (TMLR 2025), algorithm 1. Directions vary in the mutable columns alone and the points are projected onto the
     action space, where the original masks the result and does not project it.
     """
+    check_fields(hp, Sampling)
+    check_key(key)
     check_row(x, space, centre=centre)
+    check_logit(logit_fn, x)
     noise = jax.random.normal(key, (hp.num_directions, x.shape[0]), x.dtype)
     unit = directions(hp, noise, logit_fn, x, centre, space)
     return jax.vmap(lambda point: project(space, x, point))(centre[None, :] + hp.radius * unit)
@@ -45,6 +49,7 @@ def directions(hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: 
     Immutable columns stay 0. The gradient of the validity loss is taken at the nearest point within the bounds
     (straight-through). Differentiable, with the nearest pairs held constant.
     """
+    check_fields(hp, Sampling)
     check_row(x, space, centre=centre)
     check_shapes(noise=(noise, (None, len(x))))
     noise = jnp.where(space.mutable[None, :], noise, 0)

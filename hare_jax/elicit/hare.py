@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, pytree_dataclass, require
-from hare_jax.elicit.base import PREFERS_B, Elicitor, Question
+from hare_jax.base import LogitFn, Recourse, check_problem, pytree_dataclass
+from hare_jax.elicit.base import PREFERS_B, Elicitor, Question, check_comparison
 from hare_jax.elicit.candidates import Sampling, sample
+from hare_jax.hyperparams import check_fields
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace
 
@@ -50,8 +51,12 @@ def elicitor(hp: Hare | None = None) -> Elicitor:
 
     `Sampling(num_directions=30)` with one proposal is the paper's single round with K = 30; `num_directions=5` with six
     proposals is its many rounds.
+
+    Raises:
+        ValueError: a hyperparameter is out of its range.
     """
     hp = Hare() if hp is None else hp
+    check_fields(hp, Hare)
     return Elicitor(
         start=Partial(_start, hp),
         propose=Partial(_propose, hp),
@@ -75,11 +80,14 @@ def many_rounds(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor
 
 def with_directions(num: int, hyperparameters: dict[str, Any]) -> Hare:
     """Hyperparameters with `num` candidates per proposal."""
-    sampling = replace(hyperparameters.get("sampling", Sampling()), num_directions=num)
+    given = hyperparameters.get("sampling", Sampling())
+    check_fields(given, Sampling, "sampling")
+    sampling = replace(given, num_directions=num)
     return Hare(**{**hyperparameters, "sampling": sampling})
 
 
 def _start(hp: Hare, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> State:
+    check_problem(key, logit_fn, x, space, recourse)
     best = _at_boundary(hp, logit_fn, x, recourse, space)
     num = hp.sampling.num_directions
     challengers = jnp.broadcast_to(best.x[None, :], (num, x.shape[0]))
@@ -110,9 +118,7 @@ def _ask(state: State) -> Question:
 
 
 def _tell(state: State, answer: Array) -> State:
-    require(
-        not isinstance(answer, tuple), "answer", "must be 0, 1 or 2 (only the Bayesian elicitor accepts others)", answer
-    )
+    check_comparison(answer, "; only the Bayesian elicitor accepts others")
     shown = _ask(state)
     won = shown.asked & (answer == PREFERS_B)
     best = Recourse(jnp.where(won, shown.b, shown.a), state.best.valid)

@@ -26,9 +26,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, check_shapes, require
+from hare_jax.base import LogitFn, Recourse, check_key, check_shapes, require
 from hare_jax.elicit.base import Elicitor, Question, SessionKeys, session_keys, simulated_answer
 from hare_jax.evaluate.outcomes import Case, Figure, Outcomes, check, held, measure_plans, run_plans
+from hare_jax.hyperparams import Count, check_values
 from hare_jax.people import PERSONS, Response, answering
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
@@ -75,7 +76,9 @@ def over_answers(
         ValueError: an unknown person, parameters of `hp` out of their range, fewer than two draws, or an array of
             another shape.
     """
+    check_values(num_draws=(num_draws, Count), batch_size=(batch_size, Count))
     require(num_draws >= 2, "num_draws", "must be at least 2, for the leave-one-out baseline", num_draws)
+    check_key(key)
     case = Case(hp, logit_fn, x, hidden, base, space, margin)
     check(person, case)
     fixed, keys = held(case), _keys(elicitor, key)

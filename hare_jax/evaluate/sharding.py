@@ -12,6 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from hare_jax.base import require
+from hare_jax.hyperparams import Count, check_values
+
 
 def map_users(fn: Callable[[Any], Any], rows: Any, *, batch_size: int | None = None) -> Any:
     """Apply `fn` to each row of `rows`, a pytree with leaves (n, ...); the leaves of the results are (n, ...) too.
@@ -23,12 +26,21 @@ def map_users(fn: Callable[[Any], Any], rows: Any, *, batch_size: int | None = N
     wait for threads that the other devices hold, and may deadlock. The results are sharded over the devices, and so is
     any program that takes them as arguments: if it factorises matrices, move them to one device (`jax.device_put`).
 
+    Raises:
+        ValueError: the leaves differ in length, there are no rows, or `batch_size` is below 1.
+
     >>> map_users(lambda row: row[0] * row[1], (jnp.arange(3), jnp.arange(3))).tolist()
     [0, 1, 4]
     """
     if batch_size is None:
         batch_size = 100 if jax.default_backend() == "cpu" else 10_000
-    num = jax.tree.leaves(rows)[0].shape[0]
+    shapes = [jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(rows)]
+    same = len(set(shapes)) == 1 and shapes[0] not in ((), (0,))
+    require(
+        same, "rows", "must have leaves (n, ...) of one length n > 0", [jnp.shape(x) for x in jax.tree.leaves(rows)]
+    )
+    check_values(batch_size=(batch_size, Count))
+    (num,) = shapes[0]
     devices = np.array(jax.devices())
     share = -(-num // devices.size)
 

@@ -10,13 +10,25 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax import elicit, people
-from hare_jax.base import Generate, LogitFn, Recourse, check_shapes, choose
+from hare_jax.base import (
+    Generate,
+    LogitFn,
+    Recourse,
+    check_key,
+    check_leaves,
+    check_rows,
+    check_shapes,
+    choose,
+    require,
+)
 from hare_jax.evaluate import metrics
 from hare_jax.evaluate.sharding import map_users
+from hare_jax.hyperparams import check_fields
 from hare_jax.space import ActionSpace
 
 Users = dict[str, people.User]  # results of `people.draw`, by kind; leaves (n, ...)
@@ -43,7 +55,8 @@ def draw_all(
     kinds: Sequence[str] = ("ideal", "weights"),
 ) -> Users:
     """Draw a simulated person of each of the `kinds` for each row `x` (n, d): see `people.draw`."""
-    _check_rows(x, space)
+    check_fields(hp, people.Population)
+    _check_rows(key, x, space)
 
     def one(row: tuple[Array, Array]) -> Users:
         return people.draw(hp, row[0], logit_fn, row[1], space, kinds)
@@ -53,7 +66,8 @@ def draw_all(
 
 def generate_all(generate: Generate, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """The recourse of a bound method for each row `x` (n, d)."""
-    _check_rows(x, space)
+    _check_rows(key, x, space)
+    require(callable(generate), "generate", "must be a method bound by recourse.bind", generate)
     return map_users(lambda row: generate(row[0], logit_fn, row[1], space), (_keys(key, len(x)), x))
 
 
@@ -61,7 +75,8 @@ def generate_each(
     generate: Callable[..., Recourse], given: Any, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
 ) -> Recourse:
     """As `generate_all`, with parameters per row: `generate(given, key, logit_fn, x, space)`; `given` (n, ...)."""
-    _check_rows(x, space)
+    _check_rows(key, x, space)
+    check_leaves(given=(given, len(x)))
 
     def one(row: tuple[Any, Array, Array]) -> Recourse:
         return generate(row[0], row[1], logit_fn, row[2], space)
@@ -93,7 +108,11 @@ def elicit_all(
     session, by default `Sessions`.
     """
     choose("person", person, people.PERSONS)
-    _check_rows(x, space, base_x=base.x)
+    require(isinstance(elicitor, elicit.Elicitor), "elicitor", "must be an Elicitor", elicitor)
+    check_fields(noise, people.Noise, "noise")
+    _check_rows(key, x, space)
+    _check_recourses("base", base, x)
+    _check_users(users, (person,), x)
 
     def one(row: tuple[Array, Array, people.User, Recourse]) -> Any:
         key, x, user, base = row
@@ -109,7 +128,9 @@ def measure_all(
 ) -> metrics.Measures:
     """All metrics of the recourses (n, d) for the rows `x` (n, d); the loss is that of a `person` of `PERSONS`."""
     choose("person", person, people.PERSONS)
-    _check_rows(x, space, recourse_x=recourse.x)
+    _check_rows(None, x, space)
+    _check_recourses("recourse", recourse, x)
+    _check_users(users, kinds_for(person), x)
 
     def one(x: Array, recourse: Recourse, users: Users) -> metrics.Measures:
         loss_fn = Partial(people.PERSONS[person].loss, users[person].hidden)
@@ -123,6 +144,19 @@ def _keys(key: Array, num: int) -> Array:
     return jax.random.split(key, num) if key.ndim == 0 else key
 
 
-def _check_rows(x: Array, space: ActionSpace, **others: Array) -> None:
-    check_shapes(x=(x, (None, len(space.mutable))))
-    check_shapes(**{name: (other, x.shape) for name, other in others.items()})
+def _check_rows(key: Array | None, x: Array, space: ActionSpace) -> None:
+    """Check the rows `x` (n, d), and that `key` is one of `jax.random.key`, or n of them."""
+    check_rows(x, space, argument="x")
+    if key is not None:
+        check_key(key[0] if np.shape(key) == (len(x),) else key)
+
+
+def _check_recourses(argument: str, recourse: Recourse, x: Array) -> None:
+    require(isinstance(recourse, Recourse), argument, "must be a Recourse", type(recourse).__name__)
+    check_shapes(**{f"{argument}_x": (recourse.x, x.shape), f"{argument}_valid": (recourse.valid, x.shape[:1])})
+
+
+def _check_users(users: Users, kinds: Sequence[str], x: Array) -> None:
+    for kind in kinds:
+        require(kind in users, "users", f"must hold {', '.join(kinds)}, drawn by draw_all", list(users))
+        check_leaves(users=(users[kind], len(x)))

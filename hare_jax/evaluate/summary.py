@@ -12,8 +12,9 @@ from jax import Array
 from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 
-from hare_jax.base import check_shapes
+from hare_jax.base import check_shapes, holds, is_known, require
 from hare_jax.evaluate.metrics import Measures
+from hare_jax.hyperparams import Count, check_values
 
 _RESAMPLES_AT_ONCE = 50  # memory of the bootstrap: this many rows of n
 
@@ -54,6 +55,11 @@ def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> 
     >>> round(float(low), 4), round(float(high), 4)
     (0.7225, 1.0)
     """
+    _check_level(level)
+    fits = holds(lambda n: n >= 0, n) and (
+        not is_known(n, successes) or holds(lambda k: (k >= 0) & (k <= n), successes)
+    )
+    require(fits, "successes", "must be from 0 to n", (successes, n))
     k = jnp.asarray(successes) * 1.0  # integers become floats; floats keep their dtype
     n = jnp.asarray(n, k.dtype)
     z = ndtri((1 + jnp.asarray(level, k.dtype)) / 2)
@@ -70,6 +76,8 @@ def bootstrap_interval(
     (1 -+ level) / 2 of the means of the resamples.
     """
     check_shapes(values=(values, (None,)), mask=(mask, values.shape))
+    check_values(num_resamples=(num_resamples, Count))
+    _check_level(level)
     n = jnp.sum(mask)
     counting = values[jnp.argsort(~mask)]  # the rows of the mask first
     draws = jnp.arange(values.shape[0]) < n
@@ -91,6 +99,9 @@ def summarise(key: Array, measures: Measures, *, num_resamples: int = 1000, leve
     Rates (success, valid, feasible) have a Wilson interval, the others a bootstrap interval, with the same resamples
     for all of them. If no row succeeded, all but success and valid have n = 0 and NaN: check n before using a mean.
     """
+    require(isinstance(measures, Measures), "measures", "must be Measures", type(measures).__name__)
+    shape = jnp.shape(measures.success)[:1]
+    check_shapes(**{name: (values, shape) for name, values in measures._asdict().items()})
     success = measures.success > 0
     interval = partial(bootstrap_interval, key, mask=success, num_resamples=num_resamples, level=level)
     lows, highs = jax.vmap(interval)(jnp.stack(measures))
@@ -102,3 +113,8 @@ def summarise(key: Array, measures: Measures, *, num_resamples: int = 1000, leve
             low, high = wilson_interval(jnp.sum(jnp.where(mask, values, 0)), n, level)
         summaries[name] = Summary(mean, sd, n, low, high)
     return summaries
+
+
+def _check_level(level: float) -> None:
+    within = holds(lambda share: (share > 0) & (share < 1), level)
+    require(within, "level", "must be above 0 and below 1", level)

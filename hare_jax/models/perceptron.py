@@ -16,7 +16,8 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import DTypeLike
 
-from hare_jax.base import Bound, check_leaves, check_shapes, holds, is_known, pytree_dataclass, require
+from hare_jax.base import Bound, check_key, check_leaves, check_shapes, is_known, pytree_dataclass, require
+from hare_jax.hyperparams import Count, Counts, Positive, Share, check_fields
 from hare_jax.models.network import Params, Perceptron, apply, draw_uniform, parameter_shapes, to_layers
 from hare_jax.models.training import State, descend
 
@@ -30,12 +31,12 @@ _DECAY, _EPSILON = 0.99, 1e-8  # of RMSprop, as in PyTorch
 class Training:
     """How a classifier is trained; the defaults are the paper's."""
 
-    hidden: tuple[int, ...] = (10, 5, 10)  # width of each hidden layer; () is the linear model
-    learning_rate: float = 2e-3  # of RMSprop
-    positive_weight: float = 1.0  # weight of a row of class 1 in the loss; below 1 it raises balanced accuracy
-    batch_size: int = 256
-    num_epochs: int = 20
-    warmup: float = 1 / 3  # share of the epochs, at the start, without the penalty
+    hidden: Counts = (10, 5, 10)  # width of each hidden layer; () is the linear model
+    learning_rate: Positive = 2e-3  # of RMSprop
+    positive_weight: Positive = 1.0  # weight of a row of class 1 in the loss; below 1 it raises balanced accuracy
+    batch_size: Count = 256
+    num_epochs: Count = 20
+    warmup: Share = 1 / 3  # share of the epochs, at the start, without the penalty
 
 
 @jax.tree_util.register_pytree_node_class
@@ -92,12 +93,13 @@ def fit(hp: Training, key: Array, x: Array, y: Array, penalty: Penalty | None = 
     0 in the warm-up: added from the start, it ends in poor local minima.
 
     Raises:
-        ValueError: those of `check_rows`, a leaf of `given` has not one entry per row, or `warmup` is not in [0, 1].
+        ValueError: those of `check_rows`, a leaf of `given` has not one entry per row, or a hyperparameter is out of
+            its range.
     """
+    check_fields(hp, Training)
+    check_key(key)
     check_rows(x, y)
     check_leaves(given=(given, len(x)))
-    in_unit_interval = holds(lambda warmup: (warmup >= 0) & (warmup <= 1), hp.warmup)
-    require(in_unit_interval, "warmup", "must be between 0 and 1", hp.warmup)
     rows = _Rows(jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, given))
     batch_size = min(hp.batch_size, len(x))
     key_init, key_shuffle, key_penalty = jax.random.split(key, 3)

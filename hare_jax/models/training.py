@@ -9,6 +9,7 @@ import optax
 from jax import Array
 
 from hare_jax.base import pytree_dataclass
+from hare_jax.hyperparams import Count, Positive
 
 # weights, key, row, context -> loss () that is minimised, loss () that is measured on the held-out rows
 LossFn = Callable[[Any, Array, Any, Any], tuple[Array, Array]]
@@ -21,12 +22,12 @@ _ROWS_PER_STEP, _LEAST_STEPS = 8, 16  # an epoch of few rows has fewer steps
 class Adam:
     """How long and how fast Adam descends."""
 
-    learning_rate: float = 1e-2  # at the first step; falls linearly to 0 over all the epochs
-    batch_size: int = 128
-    num_steps: int = 100  # of an epoch, each with a batch of rows drawn at random; fewer for less than 800 rows
-    num_epochs: int = 20  # at most
-    patience: int = 4  # epochs without a lower held-out loss before training stops
-    largest_slope: float = 10.0  # gradients of a greater norm are scaled to it: outlying rows have enormous ones
+    learning_rate: Positive = 1e-2  # at the first step; falls linearly to 0 over all the epochs
+    batch_size: Count = 128
+    num_steps: Count = 100  # of an epoch, each with a batch of rows drawn at random; fewer for less than 800 rows
+    num_epochs: Count = 20  # at most
+    patience: Count = 4  # epochs without a lower held-out loss before training stops
+    largest_slope: Positive = 10.0  # gradients of a greater norm are scaled to it: outlying rows have enormous ones
 
 
 class State(NamedTuple):

@@ -16,7 +16,8 @@ import optax
 from flax import linen as nn
 from jax import Array
 
-from hare_jax.base import check_row, check_shapes, exact_products, is_known, pytree_dataclass, require
+from hare_jax.base import check_key, check_row, check_shapes, exact_products, is_known, pytree_dataclass, require
+from hare_jax.hyperparams import Count, Counts, NonNegative, Positive, check_fields
 from hare_jax.models.network import Params, Perceptron, apply, draw_normal, parameter_shapes
 from hare_jax.models.training import Adam, train
 from hare_jax.space import ActionSpace, bounds, is_category, relax, same_feature
@@ -30,10 +31,10 @@ _OTHER_GROUP = -1e30  # never the largest of a group
 class Vae(Adam):
     """The shape of an autoencoder, and how it is trained."""
 
-    hidden: tuple[int, ...] = (32,)  # width of each hidden layer of the encoder; the decoder's are the reverse
-    num_latents: int = 8
-    kl_weight: float = 0.1  # of the divergence from the prior; at 1 a code keeps little of the categories
-    least_noise: float = 0.02  # the narrowest learnt width, in standard deviations of the column
+    hidden: Counts = (32,)  # width of each hidden layer of the encoder; the decoder's are the reverse
+    num_latents: Count = 8
+    kl_weight: NonNegative = 0.1  # of the divergence from the prior; at 1 a code keeps little of the categories
+    least_noise: Positive = 0.02  # the narrowest learnt width, in standard deviations of the column
 
 
 class Weights(NamedTuple):
@@ -133,8 +134,10 @@ def fit(hp: Vae, key: Array, rows: Array, space: ActionSpace) -> Model:
     A second call with the same shapes and static hyperparameters does not recompile.
 
     Raises:
-        ValueError: those of `check_rows`.
+        ValueError: those of `check_rows`, or a hyperparameter is out of its range.
     """
+    check_fields(hp, Vae)
+    check_key(key)
     check_rows(rows)
     return _fit(hp, key, jnp.asarray(rows), space)
 

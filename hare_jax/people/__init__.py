@@ -12,7 +12,8 @@ import jax
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, check_row, choose
+from hare_jax.base import LogitFn, check_problem, choose
+from hare_jax.hyperparams import check_fields
 from hare_jax.people import choice as choice
 from hare_jax.people import fit as fit
 from hare_jax.people import ideal as ideal
@@ -55,9 +56,10 @@ def draw(
     """Draw a simulated person of each of the `kinds`, rows of `PERSONS`, for the factual `x` (d,).
 
     Raises:
-        ValueError: no such kind, or `x` is no row of the space.
+        ValueError: no such kind, `hp` is out of its range, or an argument as in `base.check_problem`.
     """
-    check_row(x, space)
+    check_fields(hp, Population)
+    check_problem(key, logit_fn, x, space)
     for kind in kinds:
         choose("kinds", kind, PERSONS)
     keys = dict(zip(PERSONS, jax.random.split(key, len(PERSONS)), strict=True))

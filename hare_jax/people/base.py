@@ -12,6 +12,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import pytree_dataclass
+from hare_jax.hyperparams import Count, NonNegative
 from hare_jax.recourse.growing_spheres import GrowingSpheres
 
 DISTANCES = {"near": 0.2, "intermediate": 0.8, "far": 1.5}
@@ -21,8 +22,8 @@ DISTANCES = {"near": 0.2, "intermediate": 0.8, "far": 1.5}
 class Population:
     """How simulated persons are drawn."""
 
-    distance: float = 1.5  # L2 norm of the perturbation that gives an ideal: near 0.2, intermediate 0.8, far 1.5
-    num_starts: int = 32  # perturbations drawn, of which the first refused one is used
+    distance: NonNegative = 1.5  # L2 norm of the perturbation that gives an ideal: near 0.2, intermediate 0.8, far 1.5
+    num_starts: Count = 32  # perturbations drawn, of which the first refused one is used
     spheres: GrowingSpheres = GrowingSpheres()
 
 

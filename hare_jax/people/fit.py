@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from hare_jax.base import check_shapes, exact_products, holds, pytree_dataclass, require
+from hare_jax.hyperparams import Count, Positive, check_fields
 from hare_jax.people.objective import Objective, column_costs
 from hare_jax.solvers.argmin import argmin
 
@@ -23,11 +25,11 @@ class Prior:
     """Prior of the weights, log-normal, and model of the answers."""
 
     centre: float = 0.7  # mean of a weight's logarithm
-    spread: float = 1.0  # its s.d.
+    spread: Positive = 1.0  # its s.d.
     sharpness: float = 10.0  # of the answers: 0 gives random answers, infinity noiseless ones
-    rating_sd: float = 0.1  # s.d. of the error of a rating, in units of cost
-    veto_weight: float = 1e3  # weight of a vetoed column
-    num_steps: int = 20  # Newton steps
+    rating_sd: Positive = 0.1  # s.d. of the error of a rating, in units of cost
+    veto_weight: Positive = 1e3  # weight of a vetoed column
+    num_steps: Count = 20  # Newton steps
 
 
 class Comparisons(NamedTuple):
@@ -104,6 +106,8 @@ def _check_answers(x: Array, compared: Comparisons, rated: Ratings) -> None:
         num = jnp.shape(points)[:1]
         shapes = {name: num + x.shape if name in ("a", "b", "x") else num for name in others}
         check_shapes(**{name: (other, shapes[name]) for name, other in others.items() if other is not None})
+    for name, given in {"a": compared.a, "b": compared.b, "rated": rated.x, "value": rated.value}.items():
+        require(holds(np.isfinite, given), name, "must be finite", given)
     share = holds(lambda share: (share >= 0) & (share <= 1), compared.chose_a)
     require(share, "chose_a", "must be from 0 to 1", compared.chose_a)
 
@@ -136,6 +140,7 @@ def fit_preferences(hp: Prior, said: Answers) -> Preferences:
     >>> bool(weights[0] < weights[1])
     True
     """
+    check_fields(hp, Prior)
     veto, centre, reach = jnp.log(hp.veto_weight), hp.centre, _REACH * hp.spread
     start = jnp.where(said.vetoed, veto, jnp.asarray(centre, said.compared.a.dtype))
     lower, upper = jnp.where(said.vetoed, veto, centre - reach), jnp.where(said.vetoed, veto, centre + reach)

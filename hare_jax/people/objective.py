@@ -6,9 +6,11 @@ differentiable to any order.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from hare_jax.base import LogitFn, check_shapes, choose, holds, pytree_dataclass, require
+from hare_jax.hyperparams import Count, NonNegative, Positive, check_fields, check_values
 from hare_jax.solvers.boundary import MARGIN
 
 KINDS = ("l1", "squared", "percentile")
@@ -19,8 +21,8 @@ class Objective:
     """Cost of a change, and penalty of a refusal."""
 
     kind: str = "l1"  # `l1`, `squared` or `percentile`
-    smoothing: float = 1e-2  # below it the cost is quadratic, above it linear; in encoded units or quantiles
-    bandwidth: float = 2e-2  # of the smoothed quantiles, in encoded units
+    smoothing: NonNegative = 1e-2  # below it the cost is quadratic, above it linear; in encoded units or quantiles
+    bandwidth: Positive = 2e-2  # of the smoothed quantiles, in encoded units
     margin: float = MARGIN  # logit from which on the penalty is 0
     knots: Array | None = None  # (m, d) of `quantile_knots`, for `percentile`
 
@@ -28,6 +30,8 @@ class Objective:
 def quantile_knots(rows: Array, num_knots: int = 64) -> Array:
     """Quantiles (m, d) of the columns of `rows` (n, d), at evenly spaced levels, for `percentile`."""
     check_shapes(rows=(rows, (None, None)))
+    check_values(num_knots=(num_knots, Count))
+    require(rows.size > 0 and holds(np.isfinite, rows), "rows", "must hold finite values alone", rows)
     levels = (jnp.arange(num_knots, dtype=rows.dtype) + 0.5) / num_knots
     return jnp.quantile(rows, levels, axis=0)
 
@@ -44,6 +48,7 @@ def column_costs(hp: Objective, x: Array, x_cf: Array) -> Array:
     >>> column_costs(Objective(smoothing=0.0, kind="squared"), jnp.zeros(2), jnp.array([0.5, 2.0])).tolist()
     [0.25, 4.0]
     """
+    check_fields(hp, Objective)
     choose("kind", hp.kind, KINDS)
     check_shapes(x=(x, (None,)), x_cf=(x_cf, x.shape))
     if hp.kind == "squared":

@@ -16,6 +16,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import choose, holds, pytree_dataclass, require
+from hare_jax.hyperparams import check_fields
 
 LINKS = {"logistic": jax.nn.log_sigmoid, "probit": jax.scipy.stats.norm.logcdf}  # the logarithms of F
 _MAX_LAPSE = 0.5  # above it, the worse recourse would be preferred
@@ -76,6 +77,7 @@ def check(hp: Response) -> None:
     Raises:
         ValueError: an unknown link, a negative sharpness, or a lapse rate outside of [0, 0.5].
     """
+    check_fields(hp, Response)
     choose("link", hp.link, LINKS)
     require(holds(lambda sharpness: sharpness >= 0, hp.sharpness), "sharpness", "must be at least 0", hp.sharpness)
     within = holds(lambda lapse: (lapse >= 0) & (lapse <= _MAX_LAPSE), hp.lapse)

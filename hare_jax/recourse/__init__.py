@@ -9,7 +9,20 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import Bound, LogitFn, Recourse, as_partial, check_row, check_shapes, choose, require
+from hare_jax.base import (
+    Bound,
+    LogitFn,
+    Recourse,
+    as_partial,
+    check_key,
+    check_logit,
+    check_problem,
+    check_row,
+    check_rows,
+    choose,
+    require,
+)
+from hare_jax.hyperparams import check_fields
 from hare_jax.recourse import (
     ar,
     cchvae,
@@ -99,8 +112,9 @@ def bind(
     object: `descent=Descent(num_steps=50)`. Call it outside of `jit`: some methods fit on the host.
 
     Raises:
-        ValueError: no such method, no such hyperparameter of it, or rows of another width than the space; the result
-            raises one for a factual of another width.
+        ValueError: no such method, a hyperparameter that it lacks or out of its range, an argument of another kind, or
+            rows that are no finite floats of the width of the space; the result checks its arguments as
+            `base.check_problem` does.
 
     >>> import jax.numpy as jnp
     >>> from hare_jax.space import action_space
@@ -115,13 +129,17 @@ def bind(
     known = [field.name for field in fields(method.hyperparams)]
     for argument in hyperparameters:
         require(argument in known, f"{name} hyperparameter", f"must be one of {', '.join(known)}", argument)
-    check_shapes(rows=(rows, (None, len(space.mutable))))
-    fitted = method.fit(method.hyperparams(**hyperparameters), key, as_partial(logit_fn), rows, space)
+    hp = method.hyperparams(**hyperparameters)
+    check_fields(hp, method.hyperparams)
+    check_key(key)
+    check_rows(rows, space)
+    check_logit(logit_fn, rows[0])
+    fitted = method.fit(hp, key, as_partial(logit_fn), rows, space)
     return BoundMethod(_generate, Partial(method.generate, fitted))
 
 
 def _generate(generate: Partial, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
-    check_row(x, space)
+    check_problem(key, logit_fn, x, space)
     return generate(key, logit_fn, x, space)
 
 

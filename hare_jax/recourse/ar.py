@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.hyperparams import Count, Natural, NonNegative, Positive
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.knapsack import ROUNDING
 from hare_jax.recourse.linear_action import linear_action
@@ -34,13 +35,13 @@ _EXTRA_PART = 10  # an action aims at a tenth of the margin beyond the margin
 class Ar:
     """How the linear classifier is fitted, and the compute budget of the knapsack."""
 
-    num_samples: int = 128  # points that a linear classifier is fitted to, or 4 d if that is more
-    num_rounds: int = 8  # fits, each around the last one's action; a linear classifier needs one
-    num_nodes: int = 2000  # of branch and bound, a round
-    gap: float = 1e-4  # L1 by which an action may cost more than the cheapest one
-    radius: float = 1.0  # of the first round's points, in encoded units: half the width of their box
-    shrink: float = 0.5  # of the radius, after an accepted action
-    num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the action as it is
+    num_samples: Count = 128  # points that a linear classifier is fitted to, or 4 d if that is more
+    num_rounds: Count = 8  # fits, each around the last one's action; a linear classifier needs one
+    num_nodes: Count = 2000  # of branch and bound, a round
+    gap: NonNegative = 1e-4  # L1 by which an action may cost more than the cheapest one
+    radius: Positive = 1.0  # of the first round's points, in encoded units: half the width of their box
+    shrink: Positive = 0.5  # of the radius, after an accepted action
+    num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the action as it is
     margin: float = MARGIN  # the least logit of a recourse
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.hyperparams import Count, Growth, Natural, Positive
 from hare_jax.models import vae
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.latent import Candidate, Fitted, decode_point, judge, sort_key, take
@@ -26,14 +27,14 @@ class Cchvae:
     """Autoencoder of C-CHVAE, and the number and size of its spheres."""
 
     autoencoder: vae.Vae = vae.Vae()
-    num_kept: int = 64  # accepted training rows, around whose codes the search starts again
-    num_samples: int = 64  # directions on each sphere
-    num_spheres: int = 13  # the largest has radius first_radius * growth^(num_spheres - 1)
-    num_finalists: int = 16  # accepted points that are moved to the boundary
-    num_attempts: int = 10  # the first searches around the factual's code, the others around those of kept rows
-    first_radius: float = 0.3  # Euclidean, in latent units: codes of training rows spread by about 1 in each direction
-    growth: float = 1.5
-    num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
+    num_kept: Count = 64  # accepted training rows, around whose codes the search starts again
+    num_samples: Count = 64  # directions on each sphere
+    num_spheres: Count = 13  # the largest has radius first_radius * growth^(num_spheres - 1)
+    num_finalists: Count = 16  # accepted points that are moved to the boundary
+    num_attempts: Count = 10  # the first searches around the factual's code, the others around those of kept rows
+    first_radius: Positive = 0.3  # Euclidean, in latent units: codes of training rows spread by about 1 in each
+    growth: Growth = 1.5
+    num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
     margin: float = MARGIN  # the least logit of a recourse
 
 

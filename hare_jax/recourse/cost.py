@@ -11,10 +11,22 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import Generate, LogitFn, as_partial, check_leaves, check_row, check_shapes, holds, require
+from hare_jax.base import (
+    Generate,
+    LogitFn,
+    as_partial,
+    check_key,
+    check_leaves,
+    check_row,
+    check_shapes,
+    holds,
+    require,
+)
+from hare_jax.hyperparams import NonNegative, check_values
 from hare_jax.recourse.cheapest_path import at_gain, path
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, bounds, is_coarse, weighted_l1
@@ -76,7 +88,8 @@ def recourse_cost(
     >>> [round(float(value), 2) for value in jax.jit(jax.value_and_grad(cost))(0.5)]
     [0.3, 1.0]
     """
-    check_shapes(x=(x, (None, len(space.mutable))))
+    _check_rows(key, x, space)
+    require(callable(generate), "generate", "must be a method bound by recourse.bind", generate)
     check_leaves(hidden=(hidden, len(x)))
 
     def one(hidden: Any, key: Array, x: Array) -> Costs:
@@ -84,6 +97,13 @@ def recourse_cost(
 
     costs = jax.vmap(one)(hidden, jax.random.split(key, x.shape[0]), x)
     return jnp.sum(costs.cost) / jnp.maximum(jnp.sum(costs.valid), 1).astype(x.dtype), costs
+
+
+def _check_rows(key: Array, x: Array, space: ActionSpace) -> None:
+    check_key(key)
+    require(isinstance(space, ActionSpace), "space", "must be an ActionSpace", type(space).__name__)
+    check_shapes(x=(x, (None, len(space.mutable))))
+    require(holds(np.isfinite, x), "x", "must be finite", x)
 
 
 def _cost(
@@ -151,7 +171,8 @@ def penalty(
     recourses of NNCE and FACE are training rows, constant in the classifier: they do not change the training.
 
     Raises:
-        ValueError: `strength` is negative, or there is a `loss_fn` without a `generate`.
+        ValueError: `strength` is no number of at least 0, `space` or `generate` is of another kind, or there is a
+            `loss_fn` without a `generate`.
 
     >>> from hare_jax.space import action_space
     >>> space = action_space([True], [0.0], [1.0])
@@ -159,7 +180,9 @@ def penalty(
     >>> round(float(penalty(0.1, space)(None, jax.random.key(0), logit_fn, jnp.array([0.2]))), 3)
     0.03
     """
-    require(holds(lambda strength: strength >= 0, strength), "strength", "must be at least 0", strength)
+    check_values(strength=(strength, NonNegative))
+    require(isinstance(space, ActionSpace), "space", "must be an ActionSpace", type(space).__name__)
+    require(generate is None or callable(generate), "generate", "must be a method bound by recourse.bind", generate)
     if generate is None:
         require(loss_fn is None, "generate", "must be given with a loss_fn, as linear_cost has its own", generate)
         return Partial(_linear_penalty, strength, space)

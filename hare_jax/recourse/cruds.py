@@ -15,6 +15,7 @@ import optax
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.hyperparams import Count, Natural, NonNegative
 from hare_jax.models import Params, vae
 from hare_jax.models.training import train
 from hare_jax.recourse.derivative import on_boundary
@@ -31,13 +32,13 @@ class Cruds:
     """Autoencoder and descent of CRUDS."""
 
     autoencoder: vae.Vae = vae.Vae(kl_weight=0.5)  # its latents are z and w together
-    num_labelled: int = 2  # latents of w
-    separation: float = 3.0  # between the means of w's prior for refused and for accepted rows, in each latent
-    entropy_weight: float = 5.0  # of the adversary's entropy, in nats of the likelihood
-    num_kept: int = 64  # accepted training rows, at whose codes the descent starts again
-    num_starts: int = 4  # descents of one attempt: from the row's own w, and from draws of accepted rows' prior
+    num_labelled: Count = 2  # latents of w
+    separation: NonNegative = 3.0  # between the means of w's prior for refused and for accepted rows, in each latent
+    entropy_weight: NonNegative = 5.0  # of the adversary's entropy, in nats of the likelihood
+    num_kept: Count = 64  # accepted training rows, at whose codes the descent starts again
+    num_starts: Count = 4  # descents of one attempt: from the row's own w, and from draws of accepted rows' prior
     descent: LatentDescent = LatentDescent(learning_rate=0.2)  # over w; from the second attempt on, over z as well
-    num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
+    num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
     margin: float = MARGIN  # the least logit of a recourse
 
 

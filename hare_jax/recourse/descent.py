@@ -16,6 +16,7 @@ import optax
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.hyperparams import Count, NonNegative, Positive
 from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, allows, project, relax
 
@@ -27,11 +28,11 @@ Score = Callable[[Array], Array]  # point (d,) -> ()
 class Descent:
     """Number, starts and steps of the attempts of a descent."""
 
-    num_steps: int = 200  # Adam steps of one attempt
-    num_attempts: int = 20  # the first starts at the factual, the others at random points at a growing distance
-    num_starts: int = 16  # random points drawn for one attempt, which starts at the one with the highest score
-    learning_rate: float = 0.03  # of Adam
-    restart_scale: float = 0.1  # s.d. of the second attempt's start around the factual; grows linearly with attempts
+    num_steps: Count = 200  # Adam steps of one attempt
+    num_attempts: Count = 20  # the first starts at the factual, the others at random points at a growing distance
+    num_starts: Count = 16  # random points drawn for one attempt, which starts at the one with the highest score
+    learning_rate: Positive = 0.03  # of Adam
+    restart_scale: NonNegative = 0.1  # s.d. of the second attempt's start around the factual; grows with attempts
 
 
 class _Problem(NamedTuple):

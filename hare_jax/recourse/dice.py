@@ -14,6 +14,7 @@ import optax
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.hyperparams import Count, Natural, NonNegative
 from hare_jax.recourse.derivative import constant, on_boundary
 from hare_jax.recourse.descent import Descent, search
 from hare_jax.solvers.boundary import MARGIN, boundary
@@ -26,12 +27,12 @@ _RIDGE = 1e-3  # on K's diagonal: the determinant of a set with equal members is
 class Dice:
     """Size, proximity and diversity of DiCE's set, and its descents."""
 
-    num_counterfactuals: int = 4  # members of the set
+    num_counterfactuals: Count = 4  # members of the set
     descent: Descent = Descent(num_steps=100, learning_rate=0.05)  # to a first accepted point, and then of the set
-    num_boundary_steps: int = 20  # bisections from a member back towards the factual, in `generate`; 0 for none
-    proximity_weight: float = 0.5  # of the mean L1 distance from the factual
-    diversity_weight: float = 0.2  # of the log-determinant
-    start_scale: float = 0.1  # s.d. of the members' starts around the first accepted point
+    num_boundary_steps: Natural = 20  # bisections from a member back towards the factual, in `generate`; 0 for none
+    proximity_weight: NonNegative = 0.5  # of the mean L1 distance from the factual
+    diversity_weight: NonNegative = 0.2  # of the log-determinant
+    start_scale: NonNegative = 0.1  # s.d. of the members' starts around the first accepted point
     margin: float = MARGIN  # the least logit of a recourse
 
 

@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
 from hare_jax.base import choose, pytree_dataclass, require
+from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, bounds, is_category
 
@@ -28,17 +29,17 @@ _DENSE = 0.1  # quantile of the edge lengths: shorter edges count as equally den
 class Face:
     """How FACE builds its graph, and how a factual enters it. Lengths are Euclidean, over all encoded columns."""
 
-    num_rows: int = 10_000  # training rows in the graph, drawn by the key where there are more
+    num_rows: Count = 10_000  # training rows in the graph, drawn by the key where there are more
     graph: str = "knn"  # neighbours: "knn" a row and its nearest, "epsilon" all rows within a radius
-    num_neighbours: int = 50  # nearest rows, in a knn graph
-    epsilon: float = 0.3  # radius of an epsilon graph, and the largest distance of a factual from its first row
-    num_switches: int = 8  # further neighbours: for each mutable category, the nearest rows that have another value
-    density_weight: float = 1.0  # of the density in the cost of an edge; with 0 the cost is the edge's length
-    density_quantile: float = 0.25  # share of the accepted rows of a kind that are too sparse for targets
-    immutable_tolerance: float = 0.2  # how far an immutable number may differ along an edge
-    num_tiers: int = 6  # sets of targets: tier t holds the 1/2^t with the highest logit on other rows' immutables
-    num_entries: int = 32  # nearest rows that a factual may enter by
-    max_path: int = 32  # moves of a path, at most
+    num_neighbours: Count = 50  # nearest rows, in a knn graph
+    epsilon: Positive = 0.3  # radius of an epsilon graph, and the largest distance of a factual from its first row
+    num_switches: Natural = 8  # further neighbours: for each mutable category, the nearest rows that have another value
+    density_weight: NonNegative = 1.0  # of the density in the cost of an edge; with 0 the cost is the edge's length
+    density_quantile: Share = 0.25  # share of the accepted rows of a kind that are too sparse for targets
+    immutable_tolerance: NonNegative = 0.2  # how far an immutable number may differ along an edge
+    num_tiers: Count = 6  # sets of targets: tier t holds the 1/2^t with the highest logit on other rows' immutables
+    num_entries: Count = 32  # nearest rows that a factual may enter by
+    max_path: Count = 32  # moves of a path, at most
     margin: float = MARGIN  # the least logit of a recourse
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.hyperparams import Count, Growth, Natural, Positive
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, is_coarse, project, settle
@@ -22,14 +23,14 @@ from hare_jax.space import ActionSpace, allows, is_coarse, project, settle
 class GrowingSpheres:
     """How densely and how far the spheres are sampled."""
 
-    num_samples: int = 128  # directions on each sphere
-    num_spheres: int = 16  # spheres tried while growing: the largest has radius first_radius * growth^(num_spheres - 1)
-    num_shrinks: int = 6  # bisections of the radius afterwards
-    first_radius: float = 0.2  # L1, encoded units
-    growth: float = 1.4
+    num_samples: Count = 128  # directions on each sphere
+    num_spheres: Count = 16  # tried while growing: the largest has radius first_radius * growth^(num_spheres - 1)
+    num_shrinks: Natural = 6  # bisections of the radius afterwards
+    first_radius: Positive = 0.2  # L1, encoded units
+    growth: Growth = 1.4
     sparse: bool = True  # make half of the directions sparse: nearer in L1, further in L2; the paper's are dense
-    num_attempts: int = 10  # sets of directions at most, until one of the spheres has an accepted point
-    num_boundary_steps: int = 20  # bisections back towards the factual, in `generate`; 0 leaves the sample
+    num_attempts: Count = 10  # sets of directions at most, until one of the spheres has an accepted point
+    num_boundary_steps: Natural = 20  # bisections back towards the factual, in `generate`; 0 leaves the sample
     margin: float = MARGIN  # the least logit of a recourse
 
 

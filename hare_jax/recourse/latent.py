@@ -15,6 +15,7 @@ import optax
 from jax import Array
 
 from hare_jax.base import LogitFn, pytree_dataclass
+from hare_jax.hyperparams import Count, NonNegative, Positive
 from hare_jax.models import vae
 from hare_jax.space import ActionSpace, project
 
@@ -46,13 +47,11 @@ class Fitted(NamedTuple, Generic[H]):
 class LatentDescent:
     """Number, steps and weight of the distance of the attempts of a descent over codes."""
 
-    num_steps: int = 100  # Adam steps of one attempt
-    num_attempts: int = 4  # the first starts at the factual's code, the others at those of kept rows
-    learning_rate: float = 0.1  # of Adam, in latent units
-    distance_weight: float = 0.3  # of the L1 distance at the first step, beside the loss on the classifier's output
-    distance_decay: float = (
-        0.9  # factor of that weight after a refused point; it is divided by it after an accepted one
-    )
+    num_steps: Count = 100  # Adam steps of one attempt
+    num_attempts: Count = 4  # the first starts at the factual's code, the others at those of kept rows
+    learning_rate: Positive = 0.1  # of Adam, in latent units
+    distance_weight: NonNegative = 0.3  # of the L1 distance at the first step; the loss on the logit has weight 1
+    distance_decay: Positive = 0.9  # factor of that weight after a refused point; its divisor after an accepted one
 
 
 class Candidate(NamedTuple):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, holds, pytree_dataclass, require
+from hare_jax.hyperparams import Natural
 from hare_jax.recourse import cheapest_path, growing_spheres
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.solvers.local_search import LocalSearch, local_search
@@ -20,8 +21,8 @@ class LeastCost:
     weights: Array | None = None  # (d,) cost of a unit of change of each column; None is 1 for all
     spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # finds the start of the search
     search: LocalSearch = LocalSearch(num_first=64, num_starts=8)
-    num_rounds: int = 16  # of sequential linear programming, at the end
-    num_boundary_steps: int = 20  # bisections back towards the factual, from the end of the search
+    num_rounds: Natural = 16  # of sequential linear programming, at the end
+    num_boundary_steps: Natural = 20  # bisections back towards the factual, from the end of the search
 
     @property
     def margin(self) -> float:

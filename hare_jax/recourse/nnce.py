@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.hyperparams import Count
 from hare_jax.recourse.derivative import constant
 from hare_jax.recourse.reason import Reason
 from hare_jax.solvers.boundary import MARGIN
@@ -21,8 +22,8 @@ from hare_jax.space import ActionSpace, allows, bounds, project
 class Nnce:
     """The compute budget of the search for the nearest neighbour."""
 
-    block_size: int = 128  # rows evaluated at once
-    num_blocks: int = 128  # at most: accepted rows beyond them are not evaluated
+    block_size: Count = 128  # rows evaluated at once
+    num_blocks: Count = 128  # at most: accepted rows beyond them are not evaluated
     margin: float = MARGIN  # the least logit of a recourse
 
 

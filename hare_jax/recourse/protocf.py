@@ -14,6 +14,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, exact_products, pytree_dataclass
+from hare_jax.hyperparams import Count, Natural, NonNegative, Positive
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import Descent, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
@@ -25,14 +26,14 @@ class ProtoCF:
     """Source of ProtoCF's prototype, its descent and the weights of the costs."""
 
     encoder: Partial | None = None  # row (d,) -> code (k,), in which rows are compared; None is the row itself
-    num_rows: int = 1_000  # accepted training rows that are kept, at most
-    num_neighbours: int = 10  # of the kept rows, whose mean is the prototype
+    num_rows: Count = 1_000  # accepted training rows that are kept, at most
+    num_neighbours: Count = 10  # of the kept rows, whose mean is the prototype
     descent: Descent = Descent()
-    num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the point where the descent stopped
-    l1_weight: float = 0.1  # of the L1 distance, at the first step
-    l2_weight: float = 0.1  # of the squared L2 distance, at the first step
-    prototype_weight: float = 3.0  # of the squared distance to the prototype, at the first step
-    cost_decay: float = 0.97  # factor of these three weights from one step to the next
+    num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the end of the descent
+    l1_weight: NonNegative = 0.1  # of the L1 distance, at the first step
+    l2_weight: NonNegative = 0.1  # of the squared L2 distance, at the first step
+    prototype_weight: NonNegative = 3.0  # of the squared distance to the prototype, at the first step
+    cost_decay: Positive = 0.97  # factor of these three weights from one step to the next
     margin: float = MARGIN  # the least logit of a recourse
 
 

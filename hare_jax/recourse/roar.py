@@ -6,7 +6,7 @@ replaces the logit in the descent, in the stopping rule and in the boundary sear
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, as_partial, choose, pytree_dataclass
+from hare_jax.hyperparams import Natural, NonNegative, Positive, one_of
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import Descent, penalised_loss, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
@@ -28,12 +29,12 @@ _ROUNDING = 1e-5  # logits
 class Roar:
     """Robustness of ROAR's recourse, its descent and the weight of the cost."""
 
-    radius: float = 0.1  # of the ball in which the linearised weights and bias move together
-    norm: str = "l2"  # of the ball: l1, l2 or linf
+    radius: NonNegative = 0.1  # of the ball in which the linearised weights and bias move together
+    norm: Annotated[str, one_of(*DUALS)] = "l2"  # of the ball: l1, l2 or linf
     descent: Descent = Descent()  # of the objective with the worst logit
-    num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the point where the descent stopped
-    cost_weight: float = 0.1  # of the L1 distance, at the first step
-    cost_decay: float = 0.97  # factor of the cost's weight from one step to the next
+    num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the end of the descent
+    cost_weight: NonNegative = 0.1  # of the L1 distance, at the first step
+    cost_decay: Positive = 0.97  # factor of the cost's weight from one step to the next
     margin: float = MARGIN  # the least logit of a recourse, in the worst case
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
+from hare_jax.hyperparams import Natural, NonNegative, Positive
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import Descent, penalised_loss, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
@@ -20,9 +21,9 @@ class Wachter:
     """Descent and weight of the cost in Wachter's method."""
 
     descent: Descent = Descent()
-    cost_weight: float = 0.1  # of the L1 distance, at the first step
-    cost_decay: float = 0.97  # factor of the cost's weight from one step to the next
-    num_boundary_steps: int = 20  # bisections back towards the factual; 0 leaves the point where the descent stopped
+    cost_weight: NonNegative = 0.1  # of the L1 distance, at the first step
+    cost_decay: Positive = 0.97  # factor of the cost's weight from one step to the next
+    num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the end of the descent
     margin: float = MARGIN  # the least logit of a recourse
 
 

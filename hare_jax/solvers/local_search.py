@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, check_row, pytree_dataclass
+from hare_jax.hyperparams import Count, Natural, check_fields
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.solvers.directions import (
     NUM_PERTURBED,
@@ -40,11 +41,11 @@ _OVERSHOOT = 1.5  # of a refused target's direction: the ray is extended this fa
 class LocalSearch:
     """The compute budget of a local search."""
 
-    num_first: int = 32  # rays of the first round, for each start
-    num_starts: int = 4  # searches side by side
-    num_rounds: int = 20  # after the first
-    num_rays: int = 16  # per round, for each start
-    num_steps: int = 10  # bisections of a ray
+    num_first: Count = 32  # rays of the first round, for each start
+    num_starts: Count = 4  # searches side by side
+    num_rounds: Natural = 20  # after the first
+    num_rays: Count = 16  # per round, for each start
+    num_steps: Natural = 10  # bisections of a ray
     margin: float = MARGIN  # the least logit of a recourse
 
 
@@ -84,6 +85,7 @@ def local_search(
     space: ActionSpace,
 ) -> Recourse:
     """The cheapest valid recourse for `x` (d,) by `cost_fn: (d,) -> ()`: `recourse`, or a cheaper one that is found."""
+    check_fields(hp, LocalSearch)
     check_row(x, space, recourse_x=recourse.x)
     problem, draws = _Problem(hp, cost_fn, logit_fn, x, space, region_around(x, space)), _draw(hp, key, x)
     start = _with_given(problem, _first_round(problem, draws), recourse)

@@ -1,6 +1,8 @@
 import dataclasses
 import os
 import re
+import runpy
+import signal
 import subprocess
 import sys
 
@@ -8,8 +10,9 @@ import jax
 import pooch
 import pytest
 
+import hare_jax
 from hare_jax import __version__, data
-from hare_jax.app import cli, demo
+from hare_jax.app import cli, demo, interrupts
 from hare_jax.recourse import METHODS
 
 
@@ -152,6 +155,9 @@ def test_methods_lists_all_with_a_source(capsys):
 def test_methods_shows_hyperparameters_of_those_named(capsys):
     status, out, _ = run(capsys, "methods", *METHODS)
     assert status == 0
+    assert "Annotated" not in out
+    assert re.search(r"^ +wachter +descent.num_steps +int +200 *$", out, re.MULTILINE)
+    assert re.search(r"^ +wachter +cost_weight +float +0.1 *$", out, re.MULTILINE)
     for name, method in METHODS.items():
         for field in dataclasses.fields(method.hyperparams):
             assert re.search(rf"^ +{name} +{field.name} ", out, re.MULTILINE)
@@ -165,6 +171,67 @@ def test_interrupted_is_status_130(capsys, monkeypatch):
     status, _, err = run(capsys, "demo")
     assert status == 130
     assert err == ""
+
+
+def test_an_exception_of_a_model_is_one_line_and_status_1(capsys, monkeypatch):
+    def failing(*args):
+        raise RuntimeError("INTERNAL: Traceback (most recent call last):\n  File 'model.py', line 3\nKeyError: 'age'")
+
+    monkeypatch.setattr(demo, "run", failing)
+    status, _, err = run(capsys, "demo")
+    assert status == 1
+    assert err == "hare-jax: KeyError: 'age'\n"
+
+
+def test_an_older_python_is_named(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13, "final", 0))
+    with pytest.raises(ImportError, match=r"^Python: must be 3\.11 or newer for hare_jax; got 3\.10$"):
+        runpy.run_path(hare_jax.__file__)
+
+
+def test_subpackages_are_imported_when_they_are_used():
+    program = "import sys, hare_jax; assert 'jax' not in sys.modules; print(hare_jax.people, hare_jax.Recourse)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "hare_jax/people" in done.stdout
+    assert "hare_jax.base.Recourse" in done.stdout
+    assert {"data", "models", "Recourse"} <= set(dir(hare_jax))
+    with pytest.raises(AttributeError, match="no attribute 'recurse'"):
+        hare_jax.recurse  # noqa: B018
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+from hare_jax.app import interrupts
+interrupts.install()
+print("begun")
+if sys.argv[1] == "held":
+    with interrupts.held():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        print("finished")
+    time.sleep(60)
+signal.raise_signal(signal.SIGINT)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("case", "printed"), [("at once", "begun\n"), ("held", "begun\nfinished\n")])
+def test_an_interrupt_ends_the_process_at_once_and_keeps_what_was_printed(case, printed):
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, case], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (interrupts.STATUS, printed, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5, 8.0])
+def test_an_interrupted_demo_is_status_130(seconds):
+    command = [sys.executable, "-m", "hare_jax.app", "demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as demo_run:
+        with pytest.raises(subprocess.TimeoutExpired):
+            demo_run.wait(seconds)
+        os.killpg(demo_run.pid, signal.SIGINT)
+        _, errors = demo_run.communicate(timeout=30)
+    assert demo_run.returncode == interrupts.STATUS
+    assert b"Traceback" not in errors
 
 
 def test_a_closed_pipe_is_no_error():

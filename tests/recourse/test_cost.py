@@ -272,5 +272,5 @@ def test_wrong_arguments_are_named():
         models.fit(TRAINING, jax.random.key(0), x, y, penalty(0.1, SIDEWAYS), jnp.ones((3, 2)))
     with pytest.raises(ValueError, match=r"hidden: must have leaves of shape \(2048, ...\), .*\(3, 2\)"):
         recourse_cost(ONE_WAY, jax.random.key(0), lambda x: x[0], x, SIDEWAYS, jnp.ones((3, 2)))
-    with pytest.raises(ValueError, match=r"warmup: must be between 0 and 1; got 1\.5"):
+    with pytest.raises(ValueError, match=r"warmup: must be from 0 to 1; got 1\.5"):
         models.fit(Training(warmup=1.5), jax.random.key(0), x, y)

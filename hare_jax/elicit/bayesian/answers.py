@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hare_jax.base import Recourse, holds, require
-from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, PREFERS_B
+from hare_jax.base import Recourse, holds, is_known, require
+from hare_jax.elicit.base import check_comparison, is_index
+from hare_jax.hyperparams import is_number
+from hare_jax.space import ActionSpace
 
 _ROUNDING = 1e-6  # of a column on a grid, relative to 1 + |value|
 
@@ -62,10 +64,29 @@ def check(answer: Any, width: int) -> None:
     """Check an answer for a row of `width` columns.
 
     Raises:
-        ValueError: no such answer, an array of the wrong shape, an interval with NaN, a value that is NaN, or an option
-            that is not there.
+        ValueError: no such answer, an array of the wrong shape, an interval that is crossed or has NaN, a value that is
+            not finite, or an option that is not there or not valid.
     """
     _CHECK.get(type(answer), _check_comparison)(answer, width)
+
+
+def check_units(answer: Range, ranges: Range, x: Array, space: ActionSpace) -> None:
+    """Check that the first interval of each mutable column meets its bounds: one in original units often does not.
+
+    `ranges` are the intervals so far, infinite where a column has none.
+
+    Raises:
+        ValueError: an interval lies outside of the bounds of its column.
+    """
+    if not is_known(answer, ranges, x, space):
+        return
+    lower, upper = np.minimum(space.lower, x), np.maximum(space.upper, x)
+    first = np.asarray(space.mutable) & np.isinf(ranges.lower) & np.isinf(ranges.upper)
+    slack = _ROUNDING * (1 + np.abs(x))
+    outside = first & ((np.asarray(answer.lower) > upper + slack) | (np.asarray(answer.upper) < lower - slack))
+    column = int(np.argmax(outside))
+    rule = f"must meet the bounds of column {column}, {lower[column]:g} to {upper[column]:g} in encoded units"
+    require(not outside.any(), "range", rule, (float(answer.lower[column]), float(answer.upper[column])))
 
 
 def in_ranges(ranges: Range, x: Array, z: Array) -> Array:
@@ -83,25 +104,34 @@ def _check_veto(answer: Veto, width: int) -> None:
 def _check_range(answer: Range, width: int) -> None:
     for name, bound in answer._asdict().items():
         _check_row(name, bound, width)
+        require(is_number(bound), name, "must hold numbers", bound)
         require(holds(lambda bound: ~np.isnan(bound), bound), name, "must not be NaN", bound)
+    if is_known(answer):
+        crossed = np.flatnonzero(np.asarray(answer.lower) > np.asarray(answer.upper)).tolist()
+        require(not crossed, "lower", "must not exceed upper", f"columns {crossed} that do")
 
 
 def _check_choice(answer: Choice, width: int) -> None:
+    require(isinstance(answer.options, Recourse), "options", "must be a Recourse", answer.options)
     shape = jnp.shape(answer.options.x)
     require(len(shape) == 2 and shape[1] == width, "options", f"must have shape (k, {width})", shape)
-    within = holds(lambda at: (at >= 0) & (at < shape[0]), answer.chosen)
-    require(within, "chosen", f"must be from 0 to {shape[0] - 1}", answer.chosen)
+    require(jnp.shape(answer.options.valid) == shape[:1], "options", f"must have valid of shape {shape[:1]}", answer)
+    within = is_index(answer.chosen) and holds(lambda at: (at >= 0) & (at < shape[0]), answer.chosen)
+    require(within, "chosen", f"must be an integer from 0 to {shape[0] - 1}", answer.chosen)
+    if is_known(answer):
+        offered = np.flatnonzero(answer.options.valid).tolist()
+        require(int(answer.chosen) in offered, "chosen", f"must be a valid option, one of {offered}", answer.chosen)
 
 
 def _check_rating(answer: Rating, width: int) -> None:
     _check_row("x", answer.x, width)
-    require(holds(lambda value: ~np.isnan(value), answer.value), "value", "must not be NaN", answer.value)
+    require(is_number(answer.value) and np.shape(answer.value) == (), "value", "must be a number", answer.value)
+    require(holds(np.isfinite, answer.value), "value", "must be finite", answer.value)
+    require(holds(np.isfinite, answer.x), "x", "must be finite", answer.x)
 
 
 def _check_comparison(answer: Any, width: int) -> None:
-    require(not isinstance(answer, tuple), "answer", "must be a Veto, Range, Choice, Rating or number", answer)
-    known = holds(lambda value: np.isin(value, (PREFERS_A, PREFERS_B, CANNOT_TELL)), answer)
-    require(known, "answer", f"must be {PREFERS_A}, {PREFERS_B} or {CANNOT_TELL}", answer)
+    check_comparison(answer, ", or a Veto, Range, Choice or Rating")
 
 
 def _check_row(name: str, row: Array, width: int) -> None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, exact_products
+from hare_jax.base import LogitFn, Recourse, check_key, check_problem, exact_products, require
 from hare_jax.elicit.base import Elicitor, Question
 from hare_jax.elicit.bayesian import acquisition, pool, posterior, region, search
 from hare_jax.elicit.bayesian import state as states
@@ -22,6 +22,7 @@ from hare_jax.elicit.bayesian.learn import learn
 from hare_jax.elicit.bayesian.posterior import Gaussian, Kinds
 from hare_jax.elicit.bayesian.region import MonteCarlo, Region
 from hare_jax.elicit.bayesian.state import Bayes, State
+from hare_jax.hyperparams import Count, check_fields, check_values
 from hare_jax.people import PERSONS
 from hare_jax.space import ActionSpace
 
@@ -37,8 +38,9 @@ def elicitor(hp: Bayes | None = None) -> Elicitor:
     Raises:
         ValueError: a hyperparameter is out of its range.
     """
-    hp = states.with_probabilities(Bayes() if hp is None else hp)
+    hp = Bayes() if hp is None else hp
     states.check(hp)
+    hp = states.with_probabilities(hp)
     return Elicitor(
         start=Partial(_start, hp),
         propose=Partial(_propose, hp),
@@ -50,8 +52,14 @@ def elicitor(hp: Bayes | None = None) -> Elicitor:
 
 
 def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
-    """Bayesian elicitation for `budget` questions; the hyperparameters are those of `Bayes`."""
-    built = elicitor(Bayes(**{"max_questions": budget, **hyperparameters}))
+    """Bayesian elicitation for `budget` questions; the hyperparameters are those of `Bayes`.
+
+    Raises:
+        ValueError: a hyperparameter is out of its range, or `max_questions` is below the budget.
+    """
+    hp = Bayes(**{"max_questions": budget, **hyperparameters})
+    built = elicitor(hp)
+    require(hp.max_questions >= budget, "max_questions", f"must be at least the budget, {budget}", hp.max_questions)
     return replace(built, num_proposals=-(-budget // built.questions_per_proposal))
 
 
@@ -61,9 +69,12 @@ def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
     Raises:
         ValueError: the posterior does not cover ideals.
     """
+    check_key(key)
     belief, at = posterior.of_kind(state.belief, "ideal"), state.belief.kinds.index("ideal")
     prior = Gaussian(state.prior.mean[at], state.prior.cov[at])
-    return region.draw_ideals(MonteCarlo() if hp is None else hp, key, belief, prior, state.x, state.space)
+    hp = MonteCarlo() if hp is None else hp
+    check_fields(hp, MonteCarlo)
+    return region.draw_ideals(hp, key, belief, prior, state.x, state.space)
 
 
 def ideal_region(state: State, key: Array, level: float = 0.9) -> Region:
@@ -82,12 +93,18 @@ def offer(state: State, key: Array, num: int) -> Recourse:
 
     Each raises the expected utility of the best of the set most, given those before it, which is within 1 - 1/e of the
     optimal set (Viappiani and Boutilier, 2010). Options with `valid=False` add nothing and must not be shown.
+
+    Raises:
+        ValueError: fewer than one recourse, or `key` is no key.
     """
+    check_key(key)
+    check_values(num=(num, Count))
     return acquisition.best_set(key, state.belief, state.prior.cov, state.x, pool.members(state.pool), num)
 
 
 @exact_products
 def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> State:
+    check_problem(key, logit_fn, x, space, recourse)
     key_pool, key_search, key_state = jax.random.split(key, 3)
     kinds = states.kinds_of(hp)
     drawn = pool.draw(key_pool, logit_fn, x, recourse, space, hp.num_pool, hp.reach, hp.margin)

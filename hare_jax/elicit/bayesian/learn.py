@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from hare_jax.base import Recourse
+from hare_jax.base import Recourse, is_known, require
 from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Question
 from hare_jax.elicit.bayesian import answers, pool, posterior
 from hare_jax.elicit.bayesian.answers import Answer, Choice, Range, Rated, Rating, Veto, in_ranges
@@ -21,10 +22,24 @@ def learn(hp: Bayes, state: State, answer: Answer) -> State:
     """Update the session by an `answer`.
 
     Raises:
-        ValueError: see `answers.check`.
+        ValueError: see `answers.check` and `answers.check_units`; or the session holds `max_questions` answers.
     """
     answers.check(answer, len(state.x))
+    if isinstance(answer, Range):
+        answers.check_units(answer, state.ranges, state.x, state.space)
+    _check_room(state, answer)
     return _LEARN.get(type(answer), _learn_comparison)(hp, state, answer)
+
+
+def _check_room(state: State, answer: Answer) -> None:
+    """Raise a `ValueError` if the state is known and has no room left for the comparisons of an `answer`."""
+    if isinstance(answer, Veto | Range) or not is_known(state, answer):
+        return
+    room = state.belief.tied.shape[0] - int(state.belief.num_told)
+    needed = int(np.sum(answer.options.valid)) - 1 if isinstance(answer, Choice) else 1
+    needed = int(state.rated.any) if isinstance(answer, Rating) else needed
+    rule = f"must fit: the session holds at most {state.belief.tied.shape[0]} comparisons (max_questions)"
+    require(needed <= room, "answer", rule, f"one of {needed} with room for {max(room, 0)}")
 
 
 def _learn_comparison(hp: Bayes, state: State, answer: Array) -> State:

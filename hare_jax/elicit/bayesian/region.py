@@ -21,6 +21,7 @@ from jax.scipy.stats import norm
 from hare_jax.base import exact_products, holds, pytree_dataclass, require
 from hare_jax.elicit.bayesian.posterior import Belief, Gaussian
 from hare_jax.elicit.bayesian.propagation import TINY
+from hare_jax.hyperparams import Count
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace, project
 
@@ -32,10 +33,10 @@ _TEMPERATURE_POWER = 2  # inverse temperatures are (i / T)^2: denser near the pr
 class MonteCarlo:
     """Compute budget of the sampler."""
 
-    num_draws: int = 256  # particles
-    num_temperatures: int = 12
-    num_moves: int = 2  # slice moves of each particle at each temperature
-    num_trials: int = 6  # points tried in a move, until one lies on the slice
+    num_draws: Count = 256  # particles
+    num_temperatures: Count = 12
+    num_moves: Count = 2  # slice moves of each particle at each temperature
+    num_trials: Count = 6  # points tried in a move, until one lies on the slice
 
 
 class Region(NamedTuple):

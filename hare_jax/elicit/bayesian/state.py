@@ -14,14 +14,13 @@ from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS
 from hare_jax.elicit.bayesian.answers import Range, Rated
 from hare_jax.elicit.bayesian.pool import Pool
 from hare_jax.elicit.bayesian.posterior import Belief, Gaussian, Kinds
+from hare_jax.hyperparams import Count, Natural, Positive, check_fields
 from hare_jax.people import PERSONS
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.local_search import LocalSearch
 from hare_jax.space import ActionSpace
 
 _SUM_TOLERANCE = 1e-5  # of probabilities in float32
-_POSITIVE = ("noise", "indifference", "reach")
-_COUNTS = ("num_pool", "num_local", "num_cheap", "num_favourites", "max_questions", "questions_per_proposal")
 
 
 @pytree_dataclass
@@ -31,18 +30,18 @@ class Bayes:
     probabilities: dict[str, float] | None = None  # prior of the kinds, rows of PERSONS; None: uniform over the linear
     priors: dict[str, Any] | None = None  # hyperparameters of `Person.prior` by kind, e.g. people.WeightsPrior
     lapses: tuple[float, ...] = (0.005, 0.1)  # lapse rates of the answers, equally probable
-    noise: float = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.
-    indifference: float = 0.1  # s.d. of the difference of utilities in a tie, relative as `noise`
-    reach: float = 2.0  # largest L2 distance of target points from the factual
+    noise: Positive = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.
+    indifference: Positive = 0.1  # s.d. of the difference of utilities in a tie, relative as `noise`
+    reach: Positive = 2.0  # largest L2 distance of target points from the factual
     acquisition: str = "utility"  # "utility" of the better of a pair, or "information" about theta
     least_gain: float = -1e9  # least acquisition value of a question, in nats or prior s.d. of the pool's utilities
-    num_pool: int = 64  # recourses drawn at the start
-    num_local: int = 24  # recourses a proposal, near draws of the target point, for each kind with one
-    num_cheap: int = 8  # recourses a proposal, searched by drawn utilities, for each kind without a target point
-    num_favourites: int = 8  # members of highest expected utility, one of which is in each question
-    max_questions: int = 32  # answers that a session can hold
-    questions_per_proposal: int = 1
-    num_sweeps: int = 1  # of expectation propagation, after each answer
+    num_pool: Count = 64  # recourses drawn at the start
+    num_local: Count = 24  # recourses a proposal, near draws of the target point, for each kind with one
+    num_cheap: Count = 8  # recourses a proposal, searched by drawn utilities, for each kind without a target point
+    num_favourites: Count = 8  # members of highest expected utility, one of which is in each question
+    max_questions: Count = 32  # answers that a session can hold
+    questions_per_proposal: Count = 1
+    num_sweeps: Natural = 1  # of expectation propagation, after each answer
     search: LocalSearch = LocalSearch(num_first=8, num_starts=1, num_rounds=6, num_rays=8)  # of the recommendation
     short_search: LocalSearch = LocalSearch(
         num_first=2, num_starts=1, num_rounds=2, num_rays=4
@@ -94,13 +93,10 @@ def check(hp: Bayes) -> None:
     Raises:
         ValueError: one of them is out of its range.
     """
+    check_fields(hp, Bayes)
     choose("acquisition", hp.acquisition, ACQUISITIONS)
     require(len(hp.lapses) > 0, "lapses", "must hold at least one", hp.lapses)
     require(all(0 < lapse < 0.5 for lapse in hp.lapses), "lapses", "must be above 0 and below 0.5", hp.lapses)
-    for name in _POSITIVE:
-        require(holds(lambda value: value > 0, getattr(hp, name)), name, "must be above 0", getattr(hp, name))
-    for name in _COUNTS:
-        require(getattr(hp, name) > 0, name, "must be at least 1", getattr(hp, name))
     _check_probabilities(hp.probabilities)
     _check_priors(hp)
 

@@ -390,7 +390,7 @@ def test_without_any_recourse_it_asks_nothing():
         ({"lapses": (0.7,)}, "lapses: must be above 0 and below 0.5"),
         ({"num_pool": 0}, "num_pool: must be at least 1; got 0"),
         ({"probabilities": {"ideal": 1.5, "weights": -0.5}}, "probabilities: must be above 0; got -0.5"),
-        ({"reach": 0.0}, "reach: must be above 0; got 0.0"),
+        ({"reach": 0.0}, "reach: must be above 0 and finite; got 0.0"),
         ({"priors": {"weights": people.WeightsPrior(sd=-1.0)}}, "weights prior sd: must be above 0; got -1.0"),
     ],
 )

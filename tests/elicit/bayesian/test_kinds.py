@@ -119,13 +119,13 @@ def test_wrong_kinds_are_named(wrong, message):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (3, "answer: must be 0, 1 or 2; got 3"),
-        ((1, 2), "answer: must be a Veto, Range, Choice, Rating or number"),
+        (3, "answer: must be 0, 1 or 2, or a Veto, Range, Choice or Rating; got 3"),
+        ((1, 2), r"answer: must be 0, 1 or 2, or a Veto, Range, Choice or Rating; got \(1, 2\)"),
         (elicit.Veto(np.ones(3)), "columns: must be boolean; got 'float32'"),
         (elicit.Veto(np.ones(2, bool)), r"columns: must have shape \(3,\); got \(2,\)"),
         (elicit.Range(np.full(3, np.nan), np.ones(3)), "lower: must not be NaN"),
-        (elicit.Rating(X, np.nan), "value: must not be NaN; got nan"),
-        (elicit.Choice(Recourse(X[None], np.ones(1, bool)), 1), "chosen: must be from 0 to 0; got 1"),
+        (elicit.Rating(X, np.nan), "value: must be finite; got nan"),
+        (elicit.Choice(Recourse(X[None], np.ones(1, bool)), 1), "chosen: must be an integer from 0 to 0; got 1"),
     ],
 )
 def test_wrong_answers_are_named(answer, message):

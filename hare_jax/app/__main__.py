@@ -1,0 +1,17 @@
+"""The entry point of `hare-jax`: handles interrupts before JAX is imported."""
+
+import sys
+
+from hare_jax.app import interrupts
+
+
+def main() -> int:
+    """Run the command line of the process, and return its exit status."""
+    interrupts.install()
+    from hare_jax.app import cli  # takes seconds
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
