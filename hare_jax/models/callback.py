@@ -48,7 +48,6 @@ def reason(error: Exception) -> str:
     return str(error).strip().splitlines()[-1].removeprefix(f"{ModelError.__name__}: ")
 
 
-@jax.custom_jvp
 def logit(model: HostFn, x: Array) -> Array:
     """Logit () of `x` (d,) by a function on the host.
 
@@ -56,10 +55,15 @@ def logit(model: HostFn, x: Array) -> Array:
         TypeError: it is differentiated and has no `with_gradient`, or it is differentiated twice.
         JaxRuntimeError: at run time, if the model raises an exception; `reason` extracts its message.
     """
+    return _logit(model, x)  # a plain function can be pickled
+
+
+@jax.custom_jvp
+def _logit(model: HostFn, x: Array) -> Array:
     return _on_host(lambda rows: _logits(model, rows), jax.ShapeDtypeStruct((), x.dtype), x)
 
 
-@logit.defjvp
+@_logit.defjvp
 def _logit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (model, x), (_, x_dot) = primals, tangents
     if not hasattr(model, "with_gradient"):

@@ -44,18 +44,27 @@ class ByClass:
         scores = _columns(xp, self.outputs, outputs)
         if self.outputs == PROBABILITY:
             scores = xp.log(xp.clip(scores, _LEAST_PROBABILITY, 1))
-        inside, outside = scores[..., list(self.inside)], scores[..., list(self.outside)]
         if self.threshold is None:
-            return xp.amax(inside, -1) - xp.amax(outside, -1)
-        return _log_sum_exp(xp, inside) - _log_sum_exp(xp, outside) - _log_odds(self.threshold)
+            return _highest(xp, scores, self.inside) - _highest(xp, scores, self.outside)
+        return (
+            _log_sum_exp(xp, scores, self.inside) - _log_sum_exp(xp, scores, self.outside) - _log_odds(self.threshold)
+        )
 
     def accepts(self, outputs: np.ndarray) -> np.ndarray:
-        """The model's own decision (...)."""
+        """The model's own decision (n,) for outputs (n, k)."""
         columns = _columns(np, self.outputs, outputs)
-        if self.threshold is None:
-            return np.isin(columns.argmax(-1), self.inside)
-        p = columns if self.outputs == PROBABILITY else np.exp(columns - _log_sum_exp(np, columns)[..., None])
-        return p[..., list(self.inside)].sum(-1) >= self.threshold
+        if self.threshold is not None:
+            everything = (*self.inside, *self.outside)
+            p = (
+                columns
+                if self.outputs == PROBABILITY
+                else np.exp(columns - _log_sum_exp(np, columns, everything)[:, None])
+            )
+            return sum(p[:, index] for index in self.inside) >= self.threshold
+        inside, outside = _highest(np, columns, self.inside), _highest(np, columns, self.outside)
+        accepted, tied = inside > outside, inside == outside
+        accepted[tied] = np.isin(columns[tied].argmax(axis=1), self.inside)
+        return accepted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +108,17 @@ def _columns(xp: Any, kind: str, outputs: Any) -> Any:
     return xp.stack([1 - last if kind == PROBABILITY else xp.zeros_like(last), last], -1)
 
 
-def _log_sum_exp(xp: Any, scores: Any) -> Any:
-    highest = xp.amax(scores, -1)
-    return highest + xp.log(xp.exp(scores - highest[..., None]).sum(-1))
+def _highest(xp: Any, scores: Any, chosen: tuple[int, ...]) -> Any:
+    """The highest (...) of the `chosen` columns of scores (..., k)."""
+    return scores[..., chosen[0]] if len(chosen) == 1 else xp.amax(scores[..., list(chosen)], -1)
+
+
+def _log_sum_exp(xp: Any, scores: Any, chosen: tuple[int, ...]) -> Any:
+    """`log sum exp` (...) of the `chosen` columns of scores (..., k)."""
+    highest = _highest(xp, scores, chosen)
+    if len(chosen) == 1:
+        return highest
+    return highest + xp.log(xp.exp(scores[..., list(chosen)] - highest[..., None]).sum(-1))
 
 
 def _log_odds(p: float) -> float:

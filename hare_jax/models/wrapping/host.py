@@ -40,15 +40,15 @@ class HostModel:
         """Logits (n,) of encoded rows (n, d)."""
         outputs = ask(self.model.value, self.method, self.rows(rows), self.classes)
         outputs = outputs.reshape(len(rows), -1)
-        require(bool(np.isfinite(outputs).all()), self.method, "must give finite outputs", outputs.tolist()[:2])
+        require(bool(np.isfinite(outputs).all()), self.method, "must give finite outputs", outputs[:2].tolist())
         return exact_logit(self.decision, outputs)
 
 
 def ask(model: Any, method: str, rows: Any, classes: tuple[Any, ...] = ()) -> np.ndarray:
-    """Outputs (n,) or (n, k) of a method; of predicted classes, 1 for the class and 0 for the others."""
+    """Outputs (n,) or (n, k) of a method; of predicted classes, 1 for the class and -1 for the others."""
     answer = np.asarray((getattr(model, method) if method else model)(rows))
     if classes:
-        return (answer.reshape(-1, 1) == np.array(classes, answer.dtype)).astype(np.float64)
+        return np.where(answer.reshape(-1, 1) == np.array(classes, answer.dtype), 1.0, -1.0)
     return answer.astype(np.float64) if np.issubdtype(answer.dtype, np.number) else answer
 
 

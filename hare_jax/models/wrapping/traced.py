@@ -27,16 +27,28 @@ class Skeleton:
         self.tree = tree
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Skeleton) and jax.tree.flatten(self.tree) == jax.tree.flatten(other.tree)
+        if not isinstance(other, Skeleton):
+            return False
+        mine: tuple[list, Any] = jax.tree.flatten(self.tree)
+        others: tuple[list, Any] = jax.tree.flatten(other.tree)
+        return mine[1] == others[1] and all(a is b or a == b for a, b in zip(mine[0], others[0], strict=True))
 
     def __hash__(self) -> int:
         leaves, structure = jax.tree.flatten(self.tree)
-        return hash((tuple(leaves), structure))
+        return hash((tuple(map(_hash, leaves)), structure))
 
     def fill(self, arrays: tuple[Array, ...]) -> Callable:
         """The callable with `arrays` in their places."""
         rest = iter(arrays)
         return jax.tree.map(lambda leaf: next(rest) if leaf is ... else leaf, self.tree)
+
+
+def _hash(leaf: Any) -> int:
+    """The hash of `leaf`; that of its type for one without a hash, such as a linen module with a list of layers."""
+    try:
+        return hash(leaf)
+    except TypeError:
+        return hash(type(leaf))
 
 
 class Traced(NamedTuple):

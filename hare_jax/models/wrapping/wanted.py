@@ -39,7 +39,7 @@ def by_class(
     require(0 < len(inside) < len(classes), "wanted", f"must be some of the classes {classes}, not all", wanted)
     chosen = [classes[index] for index in inside]
     labelled = len(classes) == 2 and chosen == [_default(classes, positive)]
-    name = wanted if wanted is not None and len(chosen) > 1 else chosen[0]
+    name = chosen if len(chosen) > 1 else chosen[0]
     return Wanted(ByClass(outputs, inside, outside, threshold), name, labelled)
 
 
@@ -80,7 +80,7 @@ def _inside(wanted: Any, classes: list, positive: Any) -> tuple[int, ...]:
     """The indices of the wanted classes, in order."""
     if wanted is None:
         wanted = _default(classes, positive)
-        require(wanted is not None, "wanted", "must name the wanted class", f"None; the classes are {classes}")
+        require(wanted is not None, "wanted", f"must name one of the classes {classes}", wanted)
     several = isinstance(wanted, Collection) and not isinstance(wanted, str)
     chosen = [_plain(one) for one in (wanted if several else (wanted,))]
     if chosen == [positive]:
