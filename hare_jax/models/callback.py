@@ -5,6 +5,7 @@ would first copy the rows to a device, which needs a thread of the pool whose th
 many devices as cores, that is a deadlock. For the same reason the function must not call JAX.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
@@ -18,6 +19,7 @@ _NO_GRADIENT = (
     "a black box has no gradient: use a method of hare_jax.recourse.METHODS with uses_gradients=False, such as "
     "growing_spheres or nnce, and HARE with Sampling(validity_gradient=False)"
 )
+_ONE_AT_A_TIME = threading.Lock()  # devices call at the same time, and models need not be thread-safe
 _NO_SECOND_DERIVATIVE = "a model on the host has a first derivative only"
 
 
@@ -116,7 +118,8 @@ def _logits_and_gradients(model: Any, x: np.ndarray) -> tuple[np.ndarray, np.nda
 def _ask(model: HostFn, compute: Callable[[np.ndarray], Any], x: np.ndarray) -> Any:
     """`compute` of a copy (n, d) of `x` (..., d), as JAX's buffers are read-only; an exception is quoted in a line."""
     try:
-        return compute(np.array(x).reshape(-1, x.shape[-1]))
+        with _ONE_AT_A_TIME:
+            return compute(np.array(x).reshape(-1, x.shape[-1]))
     except Exception as error:
         raise ModelError(f"{model.label}: {quote(error)}") from error
 

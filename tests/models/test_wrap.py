@@ -12,6 +12,7 @@ from spaces import counting, jit
 
 from hare_jax import models
 from hare_jax.data import from_frame
+from hare_jax.evaluate.sharding import map_users
 from hare_jax.models.wrapping import decision, rows, wanted
 from hare_jax.recourse import bind
 from hare_jax.space import project
@@ -298,6 +299,7 @@ def torch_model():
     return model
 
 
+@pytest.mark.slow
 def test_a_torch_module_has_the_gradients_of_autograd(torch_model, table, x):
     torch = pytest.importorskip("torch")
     logit_fn = models.wrap(torch_model, table, classes=("accepted", "refused"))
@@ -314,6 +316,31 @@ def test_a_torch_module_has_the_gradients_of_autograd(torch_model, table, x):
     pickle.loads(pickle.dumps(logit_fn))
 
 
+@pytest.mark.slow
+def test_a_torch_module_on_two_devices_in_one_call_each(torch_model, table, x):
+    logit_fn = models.wrap(torch_model, table, classes=("accepted", "refused"))
+    seen = []
+    torch_model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
+    step = jit(lambda x: map_users(lambda x: x + 0.1 * jax.grad(logit_fn)(x), x))
+    once = jax.block_until_ready(step(x))
+    assert len(once.sharding.device_set) == 2
+    assert set(seen) == {(100, 7), (50, 7)}  # two batches a device
+    np.testing.assert_allclose(once, x + 0.1 * jax.vmap(jax.grad(logit_fn))(x), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_off_the_cpu_rows_are_copied(torch_model, table, x, monkeypatch):
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda x, cpu, default: default(x))
+    logit_fn = models.wrap(torch_model, table, classes=("accepted", "refused"))
+    with jax.default_device(jax.devices()[0]):
+        values, slopes = jax.vmap(jax.value_and_grad(logit_fn))(x[:5])
+    monkeypatch.undo()
+    expected = jax.vmap(jax.value_and_grad(logit_fn))(x[:5])
+    np.testing.assert_allclose(values, expected[0], atol=1e-6)
+    np.testing.assert_allclose(slopes, expected[1], atol=1e-6)
+
+
+@pytest.mark.slow
 def test_a_random_torch_module_is_an_error(table):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     model = torch.nn.Sequential(torch.nn.Linear(7, 4), torch.nn.Dropout(), torch.nn.Linear(4, 1))
