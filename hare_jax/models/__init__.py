@@ -1,5 +1,7 @@
-"""Classifiers, autoencoders, and black-box models as classifiers."""
+"""Classifiers, autoencoders, and other people's models as classifiers."""
 
+from hare_jax.models.blackbox import black_box as black_box
+from hare_jax.models.callback import reason as reason
 from hare_jax.models.network import Layer as Layer
 from hare_jax.models.network import Params as Params
 from hare_jax.models.network import from_layers as from_layers
@@ -14,3 +16,5 @@ from hare_jax.models.perceptron import classifier as classifier
 from hare_jax.models.perceptron import fit as fit
 from hare_jax.models.perceptron import init as init
 from hare_jax.models.perceptron import logit as logit
+from hare_jax.models.wrapping.face import Wrapped as Wrapped
+from hare_jax.models.wrapping.face import wrap as wrap

@@ -1,0 +1,1 @@
+"""Other people's models as classifiers of encoded rows: `wrap`, and one file for each kind of model."""
