@@ -15,6 +15,7 @@ from hare_jax.recourse import (
     clue,
     cruds,
     dice,
+    exact,
     face,
     growing_spheres,
     latent,
@@ -44,6 +45,7 @@ class Method(NamedTuple):
     fit: Fit  # returns a pytree, the first argument of the functions below
     generate: FittedGenerate
     uses_gradients: bool  # of the classifier; if not, any `blackbox` can be used
+    uses_weights: bool = False  # the parameters of a `models.Classifier`, which it has to be
     path: FittedPath | None = None  # the moves from the factual to the recourse
     many: FittedGenerate | None = None  # a set of recourses, with an axis in front
 
@@ -59,6 +61,7 @@ METHODS: dict[str, Method] = {
     "clue": Method(clue.Clue, latent.fit, clue.generate, uses_gradients=True),
     "cruds": Method(cruds.Cruds, cruds.fit, cruds.generate, uses_gradients=True),
     "dice": Method(dice.Dice, nothing_to_fit, dice.generate, uses_gradients=True, many=dice.generate_set),
+    "exact": Method(exact.Exact, nothing_to_fit, exact.generate, uses_gradients=False, uses_weights=True),
     "face": Method(face.Face, face.fit, face.generate, uses_gradients=False, path=face.path),
     "growing_spheres": Method(
         growing_spheres.GrowingSpheres, nothing_to_fit, growing_spheres.generate, uses_gradients=False

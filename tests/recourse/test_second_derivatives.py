@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 from jax.tree_util import Partial
-from methods import small
+from methods import BLIND, small
 from reference import ON_ROWS, Held, hold_direction
 from spaces import WIDTH, full_space, jit, random_classifiers, random_rows, row, split, tanh_logit, widen
 
@@ -76,7 +76,7 @@ def held_search(_, __, held, ___, x, ____):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BLIND)
 def test_second_order(name, monkeypatch):
     """In the classifier's arrays, the factual and the margin; with the search, and against differences without it."""
     with jax.enable_x64(True):
