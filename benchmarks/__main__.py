@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import tyro
 
-from benchmarks.experiments import gradients, preferences, questions, runner, speed
+from benchmarks.experiments import gradients, optimality, preferences, questions, runner, speed
 from benchmarks.options import (
     OUT,
     SEEDS,
@@ -66,6 +66,7 @@ def main() -> int:
     commands |= {
         "all": _command(tuple(TABLES), "All tables."),
         "gradients": gradients.gradients,
+        "optimality": optimality.optimality,
         "preferences": preferences.preferences,
         "questions": questions.questions,
         "speed": speed.speed,
