@@ -66,13 +66,14 @@ def solve(hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
     Raises:
         ValueError: those of `generate`.
     """
+    layers = _layers(logit_fn)
     weights = jnp.ones_like(x) if hp.weights is None else jnp.asarray(hp.weights, x.dtype)
     require(jnp.shape(weights) == x.shape, "weights", f"must have shape {x.shape}, as x has", jnp.shape(weights))
     require(holds(lambda weights: weights >= 0, weights), "weights", "must not be negative", weights)
     spheres = dataclasses.replace(hp.spheres, margin=hp.margin)
     known = growing_spheres.search(spheres, key, logit_fn, x, x, space)
     numbers = (jnp.asarray(number, float) for number in (hp.margin, hp.time_limit, hp.gap))
-    found, status = _solve(Problem(_layers(logit_fn), x, space, weights, known.x, known.valid, *numbers))
+    found, status = _solve(Problem(layers, x, space, weights, known.x, known.valid, *numbers))
     point = jax.lax.optimization_barrier(project(space, x, found))  # the point returned is the one that is evaluated
     accepted = (logit_fn(point) >= hp.margin) & allows(space, x, point)
     found_point = jnp.where(accepted | ~known.valid, point, known.x)
