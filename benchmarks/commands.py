@@ -12,7 +12,7 @@ import jax
 import pooch
 import tyro
 
-from benchmarks.experiments import gradients, preferences, questions, runner, speed
+from benchmarks.experiments import gradients, optimality, preferences, questions, runner, speed
 from benchmarks.options import (
     OUT,
     SEEDS,
@@ -91,6 +91,7 @@ def _parse(argv: list[str]) -> Callable[[], int] | None:
     commands |= {
         "all": _command(tuple(TABLES), "All tables."),
         "gradients": gradients.gradients,
+        "optimality": optimality.optimality,
         "preferences": preferences.preferences,
         "questions": questions.questions,
         "speed": speed.speed,

@@ -11,6 +11,7 @@ from hare_jax import models
 from hare_jax.recourse import METHODS
 from hare_jax.solvers.local_search import LocalSearch
 
+BLIND = [name for name, method in METHODS.items() if not method.uses_weights]  # those that take any classifier
 QUICK = ("growing_spheres", "nnce", "wachter")  # little to compile; the others' own tests are among the fast ones
 
 BUDGETS = {  # of those methods that have the hyperparameter

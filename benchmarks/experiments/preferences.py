@@ -31,9 +31,10 @@ from hare_jax.recourse import least_cost
 from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, project
 
-ORACLES = ("known", "learnt", "search")  # least cost under the true weights or fitted ones; the best of a long search
+ORACLES = ("known", "learnt", "exact")  # least cost under the true weights or fitted ones; the least possible
 ARMS = ("multi", *ORACLES)
 NUM_ANSWERS = 30
+_METHODS = {"multi": "growing_spheres", "exact": "exact"}  # of the arms other than `least_cost`
 _NUM_DRAWN = 32  # rays per question, which shows two of them
 _SCALE = 2.0  # s.d. of a ray's components
 _SHARE_CHANGED = 0.5  # probability that a ray changes a column
@@ -66,7 +67,7 @@ def preferences(
 
 
 def _spec(dataset: str, arm: str, seed: int, users: int) -> Spec:
-    method = "least_cost" if arm in ORACLES else "growing_spheres"
+    method = _METHODS.get(arm, "least_cost")
     cell = Spec(table="preferences", dataset=dataset, model="mlp", method=method, arm=arm)
     return replace(cell, person="weights", seed=seed, users=users)
 
@@ -100,8 +101,8 @@ def _timings(group: cells.Group, spec: Spec) -> dict[str, Timed]:
         "known": least(users["weights"].hidden, no_questions),
         "learnt": least(weights, num_answers),
     }
-    search = timed(best_known, spec, logit_fn, cohort, timings["known"].value.recourse, space)
-    return timings | {"search": search._replace(value=Sessions(search.value, no_questions))}
+    best = timed(best_known, spec, logit_fn, cohort, base, space)
+    return timings | {"exact": best._replace(value=Sessions(best.value, no_questions))}
 
 
 def _with_weights(weights: Array, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:

@@ -22,8 +22,8 @@ _ABOUT = (
     "asked, out of 30: HARE skips candidates that are refused or equal to the best recourse. *region* is the share of "
     "ideals in the 90 % credible region after 30 questions. The curve of k bits treats every mutable column as "
     "continuous; a binary column takes fewer bits, so distances may fall below the curve. *random* asks no questions; "
-    "its loss may exceed the range of the plots. *best known* is the result of a long search from 32 starts with the "
-    "true hidden parameters."
+    "its loss may exceed the range of the plots. *best known* is the loss of exact recourse with the true hidden "
+    "parameters, the least possible one."
 )
 
 

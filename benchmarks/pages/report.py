@@ -107,6 +107,8 @@ def _tables(out: Path) -> list[str]:
         if (out / f"{name}.md").is_file():
             plots = [f"[{mode}]({name}_{mode}.png)" for mode in MODES if (out / f"{name}_{mode}.png").is_file()]
             lines.append(f"- [{name}]({name}.md): {table.title}; plots: {', '.join(plots) or 'none'}")
+    if (out / "optimality.md").is_file():
+        lines.append("- [optimality](optimality.md): the cost of each method over the least possible one")
     if (out / "questions.md").is_file():
         lines.append("- [questions](questions.md): the loss by number of questions")
     plot = out / "table1_feasible.png"

@@ -197,6 +197,7 @@ def _list_methods() -> Table:
         grid.add_column(heading, max_width=width, overflow="fold")
     for name, method in METHODS.items():
         prepares = "" if method.fit is nothing_to_fit else _first_sentence(method.fit)
+        prepares = "Needs the weights of a `models.Classifier`" if method.uses_weights else prepares
         more = "a path" if method.path else "a set" if method.many else ""
         source = (method.generate.__doc__ or "").partition("\n")[0].partition(". ")[2].removesuffix(".")
         grid.add_row(name, "yes" if method.uses_gradients else "no", prepares, more, source)

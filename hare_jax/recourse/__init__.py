@@ -29,6 +29,7 @@ from hare_jax.recourse import (
     clue,
     cruds,
     dice,
+    exact,
     face,
     growing_spheres,
     latent,
@@ -46,11 +47,13 @@ from hare_jax.space import ActionSpace
 
 H = TypeVar("H")
 Fit = Callable[[Any, Array, LogitFn, Array, ActionSpace], Any]  # hp, key, logit_fn, rows (n, d), space -> fitted
-Failure = Callable[[Any, LogitFn, Array, ActionSpace], Array]  # fitted, logit_fn, x (d,), space -> code of a Reason ()
+Failure = Callable[
+    [Any, LogitFn, Array, ActionSpace, Recourse], Array
+]  # fitted, logit_fn, x (d,), space, recourse -> code
 FittedPath = Callable[[Any, Array, LogitFn, Array, ActionSpace], face.Path]  # likewise
 
 
-def search_ended(fitted: Any, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Array:
+def search_ended(fitted: Any, logit_fn: LogitFn, x: Array, space: ActionSpace, recourse: Recourse) -> Array:
     """The `failure` of a method that proves nothing: `Reason.SEARCH_ENDED` ()."""
     return jnp.asarray(Reason.SEARCH_ENDED)
 
@@ -66,9 +69,10 @@ class Method(NamedTuple):
     fit: Fit  # returns a pytree, the first argument of the functions below
     generate: FittedGenerate
     uses_gradients: bool  # of the classifier; if not, any `blackbox` can be used
+    uses_weights: bool = False  # the parameters of a `models.Classifier`, which it has to be
     path: FittedPath | None = None  # the moves from the factual to the recourse
     many: FittedGenerate | None = None  # a set of recourses, with an axis in front
-    failure: Failure = search_ended  # why `generate` finds nothing for a row
+    failure: Failure = search_ended  # why `generate` found nothing for a row: the code of a `Reason`
 
 
 def nothing_to_fit(hp: H, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace) -> H:
@@ -82,6 +86,9 @@ METHODS: dict[str, Method] = {
     "clue": Method(clue.Clue, latent.fit, clue.generate, uses_gradients=True),
     "cruds": Method(cruds.Cruds, cruds.fit, cruds.generate, uses_gradients=True),
     "dice": Method(dice.Dice, nothing_to_fit, dice.generate, uses_gradients=True, many=dice.generate_set),
+    "exact": Method(
+        exact.Exact, nothing_to_fit, exact.generate, uses_gradients=False, uses_weights=True, failure=exact.failure
+    ),
     "face": Method(face.Face, face.fit, face.generate, uses_gradients=False, path=face.path, failure=face.failure),
     "growing_spheres": Method(
         growing_spheres.GrowingSpheres, nothing_to_fit, growing_spheres.generate, uses_gradients=False
@@ -159,4 +166,4 @@ def why(generate: BoundMethod, logit_fn: LogitFn, x: Array, space: ActionSpace, 
     check_row(x, space)
     fitted = generate.args[0]
     failure = next(method.failure for method in METHODS.values() if method.generate is fitted.func)
-    return outcome(x, space, recourse, failure(fitted.args[0], as_partial(logit_fn), x, space))
+    return outcome(x, space, recourse, failure(fitted.args[0], as_partial(logit_fn), x, space, recourse))

@@ -131,9 +131,9 @@ def path(fitted: Graph, key: Array, logit_fn: LogitFn, x: Array, space: ActionSp
     return Path(points, length, recourse.valid)
 
 
-def failure(fitted: Graph, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Array:
+def failure(fitted: Graph, logit_fn: LogitFn, x: Array, space: ActionSpace, recourse: Recourse) -> Array:
     """The code () of the `Reason` why `generate` finds nothing for `x` (d,): that of `nnce`, its last resort."""
-    return nnce.failure(fitted.nearest, logit_fn, x, space)
+    return nnce.failure(fitted.nearest, logit_fn, x, space, recourse)
 
 
 def _plan(fitted: Graph, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> _Plan:

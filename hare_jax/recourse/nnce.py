@@ -87,7 +87,7 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
     return Recourse(best.x, best.valid & allows(space, x, best.x))
 
 
-def failure(fitted: Fitted, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Array:
+def failure(fitted: Fitted, logit_fn: LogitFn, x: Array, space: ActionSpace, recourse: Recourse) -> Array:
     """The code () of the `Reason` why `generate` finds nothing for `x` (d,)."""
     num_accepted, num_seen = jnp.sum(fitted.accepted), fitted.hp.block_size * fitted.hp.num_blocks
     none_fits = jnp.where(num_accepted > num_seen, Reason.SEARCH_ENDED, Reason.NO_ROW_FITS)

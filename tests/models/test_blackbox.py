@@ -22,7 +22,7 @@ CHEAP = ("growing_spheres", "nnce")
 GRADIENT_FREE = [
     pytest.param(name, marks=() if name in CHEAP else pytest.mark.slow)
     for name, method in METHODS.items()
-    if not method.uses_gradients
+    if not (method.uses_gradients or method.uses_weights)
 ]
 
 

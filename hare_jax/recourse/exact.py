@@ -1,0 +1,131 @@
+"""Exact recourse: the recourse of least weighted L1, or the proof that none exists, by mixed-integer programming.
+
+It is for linear classifiers and networks of rectified linear units, whose parameters it reads from a
+`models.Classifier`. The program (`exact_model`) is solved on the host (`exact_search`), in one callback for all rows of
+a `vmap`. On a CPU the callback reads and writes XLA's own buffers, as that of `models.blackbox` does and for the same
+reason.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.experimental.buffer_callback import ExecutionContext, buffer_callback
+from jax.tree_util import Partial
+
+from hare_jax.base import LogitFn, Recourse, holds, pytree_dataclass, require
+from hare_jax.hyperparams import Natural, NonNegative, Positive
+from hare_jax.models.network import Layer, to_layers
+from hare_jax.models.perceptron import logit
+from hare_jax.recourse import exact_search, growing_spheres
+from hare_jax.recourse.derivative import on_boundary
+from hare_jax.recourse.exact_search import NONE_EXISTS as NONE_EXISTS
+from hare_jax.recourse.exact_search import OPTIMAL as OPTIMAL
+from hare_jax.recourse.exact_search import UNPROVED as UNPROVED
+from hare_jax.recourse.exact_search import Problem
+from hare_jax.recourse.reason import Reason
+from hare_jax.solvers.boundary import MARGIN
+from hare_jax.space import ActionSpace, allows, project
+
+
+@pytree_dataclass
+class Exact:
+    """The cost weights, and when the search stops."""
+
+    weights: Array | None = None  # (d,) cost of a unit of change of each column; None is 1 for all
+    time_limit: Positive = 10.0  # seconds a row
+    gap: NonNegative = 1e-6  # by which a recourse may cost more than the cheapest one, as a share of its cost
+    spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # their cost is the first upper bound
+    num_boundary_steps: Natural = 20  # bisections back towards the factual, from the solution
+    margin: NonNegative = MARGIN  # the least logit of a recourse
+
+
+@on_boundary
+def generate(hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
+    """Recourse for `x` (d,). Tjeng, Xiao and Tedrake (2019), https://arxiv.org/abs/1711.07356.
+
+    It has the least weighted cost `sum_j w_j |x'_j - x_j|` of all allowed points with a logit above the margin. Their
+    encoding of a network is for the nearest adversarial example; the moves by steps and one-hot groups are those of
+    Ustun, Spangher and Liu (2019), https://arxiv.org/abs/1809.06514. `solve` also returns what is proved.
+
+    Raises:
+        ValueError: `logit_fn` is no `models.Classifier`, or weights of another shape, or negative ones.
+    """
+    return solve(hp, key, logit_fn, x, space)[0]
+
+
+def solve(hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> tuple[Recourse, Array]:
+    """The recourse for `x` (d,), not scaled back to the boundary, and its status () int32.
+
+    The status is `OPTIMAL`: no allowed point with a logit above the margin costs less, up to the gap and to rounding;
+    `NONE_EXISTS`: there is no such point; `UNPROVED`: the cheapest recourse found within the time limit, if any. A
+    column without a bound moves by at most 1,000.
+
+    Raises:
+        ValueError: those of `generate`.
+    """
+    layers = _layers(logit_fn)
+    weights = jnp.ones_like(x) if hp.weights is None else jnp.asarray(hp.weights, x.dtype)
+    require(jnp.shape(weights) == x.shape, "weights", f"must have shape {x.shape}, as x has", jnp.shape(weights))
+    require(holds(lambda weights: weights >= 0, weights), "weights", "must not be negative", weights)
+    spheres = dataclasses.replace(hp.spheres, margin=hp.margin)
+    known = growing_spheres.search(spheres, key, logit_fn, x, x, space)
+    numbers = (jnp.asarray(number, float) for number in (hp.margin, time_limit, hp.gap))
+    found, status = _solve(Problem(layers, x, space, weights, known.x, known.valid, *numbers))
+    point = jax.lax.optimization_barrier(project(space, x, found))  # the point returned is the one that is evaluated
+    accepted = (logit_fn(point) >= hp.margin) & allows(space, x, point)
+    found_point = jnp.where(accepted | ~known.valid, point, known.x)
+    return Recourse(found_point, accepted | known.valid), jnp.where(
+        accepted | (status == NONE_EXISTS), status, UNPROVED
+    )
+
+
+def failure(hp: Exact, logit_fn: LogitFn, x: Array, space: ActionSpace, recourse: Recourse) -> Array:
+    """The code () of the `Reason` why the `recourse` for `x` (d,) failed: it is solved again, unless it is valid."""
+    time_limit = jnp.where(recourse.valid, 0, hp.time_limit)
+    status = _solve_within(time_limit, hp, jax.random.key(0), logit_fn, x, space)[1]
+    return jnp.where(status == NONE_EXISTS, Reason.IMPOSSIBLE, Reason.SEARCH_ENDED)
+
+
+def _layers(logit_fn: LogitFn) -> list[Layer]:
+    known = isinstance(logit_fn, Partial) and logit_fn.func is logit and len(logit_fn.args) == 1
+    require(known, "logit_fn", "must be a models.Classifier, whose parameters exact recourse reads", logit_fn)
+    return to_layers(logit_fn.args[0])  # type: ignore[attr-defined]
+
+
+def _solve(problem: Problem) -> tuple[Array, Array]:
+    """The points (d,) and statuses () of `exact_search.solve`, from one callback for all rows."""
+    result = jax.ShapeDtypeStruct(problem.x.shape, problem.x.dtype), jax.ShapeDtypeStruct((), jnp.int32)
+
+    def in_place(problem: Problem) -> tuple[Array, Array]:
+        return buffer_callback(_write, result, vmap_method="expand_dims")(problem)
+
+    def copied(problem: Problem) -> tuple[Array, Array]:
+        return jax.pure_callback(_solve_rows, result, problem, vmap_method="expand_dims")
+
+    return jax.lax.platform_dependent(problem, cpu=in_place, default=copied)
+
+
+def _write(context: ExecutionContext, out: Any, problem: Problem) -> None:
+    for buffer, values in zip(out, _solve_rows(problem), strict=True):
+        np.asarray(buffer)[...] = values
+
+
+def _solve_rows(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """The points (..., d) and statuses (...) of rows (..., d); leaves that all rows share have axes of length 1."""
+    problem = jax.tree.map(np.asarray, problem)
+    points = np.empty(np.broadcast_shapes(problem.x.shape, problem.weights.shape, problem.known.shape), problem.x.dtype)
+    statuses = np.empty(points.shape[:-1], np.int32)
+    for index in np.ndindex(statuses.shape):
+        answer = exact_search.solve(jax.tree.map(partial(_row, index), problem))
+        points[index], statuses[index] = answer
+    return points, statuses
+
+
+def _row(index: tuple[int, ...], leaf: np.ndarray) -> np.ndarray:
+    """The row at `index` of a leaf."""
+    return leaf[tuple(min(at, size - 1) for at, size in zip(index, leaf.shape, strict=False))]

@@ -1,0 +1,74 @@
+"""Mixed-integer linear programs, solved by branch and bound (HiGHS) on the host, in float64.
+
+A program is `min cost . v` subject to `lower <= matrix v <= upper` and `least <= v <= most`, where some of the `v` are
+integers. HiGHS keeps constraints and integers to 1e-6, so the caller has to evaluate a solution itself; `fixed` is the
+linear program that remains once the integers are known.
+"""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize
+
+OPTIMAL, INFEASIBLE, UNFINISHED = 0, 1, 2  # the status of a solution
+_HIGHS_OPTIMAL, _HIGHS_LIMIT = 0, 1  # as SciPy numbers them; everything else counts as infeasible, until tried again
+
+
+class Program(NamedTuple):
+    """A program of n variables and m constraints; bounds may be infinite."""
+
+    cost: np.ndarray  # (n,)
+    matrix: np.ndarray  # (m, n)
+    lower: np.ndarray  # (m,)
+    upper: np.ndarray  # (m,)
+    least: np.ndarray  # (n,)
+    most: np.ndarray  # (n,)
+    integer: np.ndarray  # (n,) bool
+
+
+class Solution(NamedTuple):
+    """The best point found, and what is known of it."""
+
+    values: np.ndarray | None  # (n,) integers are whole; None if there is no such point
+    status: int  # OPTIMAL, to within the gap; INFEASIBLE: there is no point; UNFINISHED: the time limit came first
+
+
+def solve(program: Program, *, time_limit: float, gap: float) -> Solution:
+    """Solve a program to within the relative `gap` of the cost, in at most `time_limit` seconds.
+
+    Presolve sometimes calls a feasible program infeasible: that is believed only if the solver without presolve agrees.
+
+    >>> cover = Program(np.ones(1), np.ones((1, 1)), np.array([1.5]), np.array([9.0]), np.zeros(1), np.full(1, 5.0),
+    ...                 np.ones(1, bool))
+    >>> solve(cover, time_limit=1.0, gap=1e-6)
+    Solution(values=array([2.]), status=0)
+    >>> solve(cover._replace(most=np.ones(1)), time_limit=1.0, gap=1e-6)
+    Solution(values=None, status=1)
+    """
+    end = time.perf_counter() + time_limit
+    first = _run(program, time_limit, gap, presolve=True)
+    if first.status != INFEASIBLE:
+        return first
+    left = end - time.perf_counter()
+    return _run(program, left, gap, presolve=False) if left > 0 else Solution(None, UNFINISHED)
+
+
+def fixed(program: Program, values: np.ndarray) -> Program:
+    """The linear program in which the integers have the given `values` (n,)."""
+    least, most = (np.where(program.integer, values, bound) for bound in (program.least, program.most))
+    return program._replace(least=least, most=most, integer=np.zeros_like(program.integer))
+
+
+def _run(program: Program, time_limit: float, gap: float, *, presolve: bool) -> Solution:
+    result = optimize.milp(
+        program.cost,
+        integrality=program.integer.astype(int),
+        bounds=optimize.Bounds(program.least, program.most),
+        constraints=optimize.LinearConstraint(program.matrix, program.lower, program.upper),
+        options={"time_limit": time_limit, "mip_rel_gap": gap, "presolve": presolve},
+    )
+    values = None if result.x is None else np.where(program.integer, np.round(result.x), result.x)
+    if result.status == _HIGHS_OPTIMAL:
+        return Solution(values, OPTIMAL)
+    return Solution(values, UNFINISHED if result.status == _HIGHS_LIMIT or values is not None else INFEASIBLE)
