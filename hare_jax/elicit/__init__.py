@@ -33,6 +33,10 @@ from hare_jax.elicit.bayesian.bayes import offer as offer
 from hare_jax.elicit.bayesian.state import Bayes as Bayes
 from hare_jax.elicit.candidates import Sampling as Sampling
 from hare_jax.elicit.hare import Hare as Hare
+from hare_jax.elicit.saving import attach as attach
+from hare_jax.elicit.saving import detach as detach
+from hare_jax.elicit.saving import load as load
+from hare_jax.elicit.saving import save as save
 from hare_jax.hyperparams import Count, check_values
 
 _MOSTLY_IDEAL = {"ideal": 0.95, "weights": 0.05}  # prior probabilities of the kinds of persons

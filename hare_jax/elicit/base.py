@@ -2,7 +2,7 @@
 
 `start` opens a session, `propose` prepares the next batch of questions, `ask` returns one, `tell` processes its answer,
 and `recommend` returns the best recourse so far. A session with a real person calls the same five functions in a Python
-loop. The state is a pytree of arrays, so it can be saved between two answers.
+loop. The state is a pytree of arrays, so it can be saved between two answers (`elicit.save`).
 """
 
 from collections.abc import Callable

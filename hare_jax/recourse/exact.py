@@ -41,7 +41,7 @@ class Exact:
     gap: NonNegative = 1e-6  # by which a recourse may cost more than the cheapest one, as a share of its cost
     spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # their cost is the first upper bound
     num_boundary_steps: Natural = 20  # bisections back towards the factual, from the solution
-    margin: NonNegative = MARGIN  # the least logit of a recourse
+    margin: float = MARGIN  # the least logit of a recourse
 
 
 @on_boundary
@@ -68,6 +68,12 @@ def solve(hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
     Raises:
         ValueError: those of `generate`.
     """
+    return _solve_within(hp.time_limit, hp, key, logit_fn, x, space)
+
+
+def _solve_within(
+    time_limit: Array | float, hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
+) -> tuple[Recourse, Array]:
     layers = _layers(logit_fn)
     weights = jnp.ones_like(x) if hp.weights is None else jnp.asarray(hp.weights, x.dtype)
     require(jnp.shape(weights) == x.shape, "weights", f"must have shape {x.shape}, as x has", jnp.shape(weights))
@@ -78,10 +84,8 @@ def solve(hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
     found, status = _solve(Problem(layers, x, space, weights, known.x, known.valid, *numbers))
     point = jax.lax.optimization_barrier(project(space, x, found))  # the point returned is the one that is evaluated
     accepted = (logit_fn(point) >= hp.margin) & allows(space, x, point)
-    found_point = jnp.where(accepted | ~known.valid, point, known.x)
-    return Recourse(found_point, accepted | known.valid), jnp.where(
-        accepted | (status == NONE_EXISTS), status, UNPROVED
-    )
+    best = Recourse(jnp.where(accepted | ~known.valid, point, known.x), accepted | known.valid)
+    return best, jnp.where(accepted | (status == NONE_EXISTS), status, UNPROVED)
 
 
 def failure(hp: Exact, logit_fn: LogitFn, x: Array, space: ActionSpace, recourse: Recourse) -> Array:

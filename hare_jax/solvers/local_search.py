@@ -4,13 +4,14 @@ A *ray* is the segment from the factual to an allowed target point; casting it b
 round casts rays in random directions, half of them sparse and half dense, from several starts side by side, and keeps
 the cheapest recourse of each start, the *incumbent*. Each further round perturbs the incumbents' directions in one or
 two columns and casts the new rays. Every incumbent is allowed and accepted, and its cost never increases. The search
-uses no gradient: categories have none.
+uses no gradient: categories have none. For a classifier on the host (`calls_host`) a round is one call: each ray is
+evaluated at equidistant points in place of a bisection, and only the last incumbents are moved to the boundary.
 """
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +33,11 @@ from hare_jax.solvers.directions import (
     region_around,
     sparse_target,
 )
-from hare_jax.space import ActionSpace, project
+from hare_jax.solvers.host import calls_host
+from hare_jax.space import ActionSpace, along, project
 
 _OVERSHOOT = 1.5  # of a refused target's direction: the ray is extended this far and bisected
+_NUM_BEFORE, _NUM_BEYOND = 16, 8  # points on a ray, up to its target and beyond it, for a classifier on the host
 
 
 @pytree_dataclass
@@ -58,6 +61,7 @@ class _Problem(NamedTuple):
     x: Array  # (d,)
     space: ActionSpace
     region: Region  # of the targets
+    cast: Callable[[Any, Array], Recourse]  # of the problem and a target
 
 
 class _Draws(NamedTuple):
@@ -87,9 +91,12 @@ def local_search(
     """The cheapest valid recourse for `x` (d,) by `cost_fn: (d,) -> ()`: `recourse`, or a cheaper one that is found."""
     check_fields(hp, LocalSearch)
     check_row(x, space, recourse_x=recourse.x)
-    problem, draws = _Problem(hp, cost_fn, logit_fn, x, space, region_around(x, space)), _draw(hp, key, x)
+    on_host, draws = calls_host(logit_fn, x), _draw(hp, key, x)
+    cast = _sample_ray if on_host else _cast_ray
+    problem = _Problem(hp, cost_fn, logit_fn, x, space, region_around(x, space), cast)
     start = _with_given(problem, _first_round(problem, draws), recourse)
     incumbents, _ = jax.lax.scan(partial(_one_round, problem), start, draws.perturbations)
+    incumbents = _refined(problem, incumbents) if on_host else incumbents
     cheapest = jnp.argmin(incumbents.cost)
     found = jnp.isfinite(incumbents.cost[cheapest])
     point = jnp.where(found, incumbents.recourse.x[cheapest], recourse.x)
@@ -114,7 +121,7 @@ def _first_round(problem: _Problem, draws: _Draws) -> _Incumbent:
     """The cheapest recourse of each start on rays in random directions."""
     sparse = jax.vmap(jax.vmap(partial(sparse_target, problem.region)))(draws.sparse)
     dense = jax.vmap(jax.vmap(partial(dense_target, problem.region)))(draws.dense)
-    rays = jax.vmap(jax.vmap(partial(_cast_ray, problem)))(jnp.concatenate([sparse, dense], axis=1))
+    rays = jax.vmap(jax.vmap(partial(problem.cast, problem)))(jnp.concatenate([sparse, dense], axis=1))
     return jax.vmap(partial(_best_of, problem))(rays)
 
 
@@ -129,14 +136,18 @@ def _one_round(problem: _Problem, incumbents: _Incumbent, draws: PerturbationDra
     """Cast rays in perturbed directions (num_starts, num_rays); keep for each start whatever is cheaper."""
 
     def cast(draw: PerturbationDraw, z: Array) -> Recourse:
-        return _cast_ray(problem, perturbed_target(problem.region, draw, z))
+        return problem.cast(problem, perturbed_target(problem.region, draw, z))
 
     old = incumbents.recourse
     rays = jax.vmap(jax.vmap(cast, in_axes=(0, None)))(draws, old.x)
-    new, cost = jax.vmap(partial(_best_of, problem))(rays)
-    cheaper = cost < incumbents.cost
-    found = Recourse(jnp.where(cheaper[:, None], new.x, old.x), old.valid | cheaper)
-    return _Incumbent(found, jnp.minimum(cost, incumbents.cost)), None
+    return _cheaper(incumbents, jax.vmap(partial(_best_of, problem))(rays)), None
+
+
+def _cheaper(old: _Incumbent, new: _Incumbent) -> _Incumbent:
+    """The cheaper one of the incumbents of each start."""
+    cheaper = new.cost < old.cost
+    x = jnp.where(cheaper[:, None], new.recourse.x, old.recourse.x)
+    return _Incumbent(Recourse(x, old.recourse.valid | cheaper), jnp.minimum(new.cost, old.cost))
 
 
 def _cost(problem: _Problem, recourse: Recourse) -> Array:
@@ -152,7 +163,7 @@ def _best_of(problem: _Problem, found: Recourse) -> _Incumbent:
 
 def _cast_ray(problem: _Problem, target: Array) -> Recourse:
     """The cheaper of the `target` (d,) and the boundary before it; if it is refused, the boundary beyond it."""
-    hp, _, logit_fn, x, space, _ = problem
+    hp, _, logit_fn, x, space, *_ = problem
     targets = project(space, x, target), project(space, x, x + _OVERSHOOT * (target - x))
     near, far = jax.lax.optimization_barrier(targets)  # so that the point returned is the one that was evaluated
     given = Recourse(near, logit_fn(near) >= hp.margin)
@@ -160,3 +171,22 @@ def _cast_ray(problem: _Problem, target: Array) -> Recourse:
     found = boundary(logit_fn, x, end, space, margin=hp.margin, num_steps=hp.num_steps)
     cheaper = _cost(problem, given) < _cost(problem, found)
     return Recourse(jnp.where(cheaper, given.x, found.x), given.valid | found.valid)
+
+
+def _sample_ray(problem: _Problem, target: Array) -> Recourse:
+    """The cheapest accepted point of some on the ray to the `target` (d,) and beyond it, from one call."""
+    hp, _, logit_fn, x, space, *_ = problem
+    near, far = project(space, x, target), project(space, x, x + _OVERSHOOT * (target - x))
+    before = jnp.arange(1, _NUM_BEFORE + 1, dtype=x.dtype) / _NUM_BEFORE
+    beyond = 1 - (1 - 1 / _OVERSHOOT) * jnp.arange(_NUM_BEYOND, dtype=x.dtype) / _NUM_BEYOND
+    parts = [jax.vmap(partial(along, space, x, end))(t) for end, t in ((near, before), (far, beyond))]
+    points = jnp.concatenate(parts)
+    return _best_of(problem, Recourse(points, jax.vmap(logit_fn)(points) >= hp.margin)).recourse
+
+
+def _refined(problem: _Problem, incumbents: _Incumbent) -> _Incumbent:
+    """Move each incumbent back to the boundary where that costs less."""
+    hp, _, logit_fn, x, space, *_ = problem
+    to_boundary = partial(boundary, logit_fn, x, space=space, margin=hp.margin, num_steps=hp.num_steps)
+    found = jax.vmap(to_boundary)(incumbents.recourse.x)
+    return _cheaper(incumbents, _Incumbent(found, jax.vmap(partial(_cost, problem))(found)))

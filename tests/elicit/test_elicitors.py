@@ -1,13 +1,12 @@
 """What every elicitor promises, checked for each row of `ELICITORS`."""
 
-import io
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from spaces import counting, random_problems, row, split
+from spaces import counting, jit, random_problems, row, split
 
 from hare_jax import elicit, models
 from hare_jax.base import Recourse
@@ -133,15 +132,22 @@ def test_the_same_key_gives_the_same_session_and_one_trace_serves_all(held, peop
     np.testing.assert_array_equal(others.asked.shape, session.asked.shape)
 
 
-def test_a_state_is_saved_and_loaded(held):
+def test_a_state_is_saved_and_loaded(held, people, tmp_path):
+    """And continues as it would have without."""
     name, session = held
-    leaves, treedef = jax.tree.flatten(row(session.state, 0))
-    file = io.BytesIO()
-    np.savez(file, *leaves)
-    file.seek(0)
-    loaded = jax.tree.unflatten(treedef, list(np.load(file).values()))
-    elicitor = bound(name)
-    jax.tree.map(np.testing.assert_array_equal, elicitor.recommend(loaded), elicitor.recommend(row(session.state, 0)))
+    elicitor, problem, state = bound(name), row(people[0], 0), row(session.state, 0)
+    path = tmp_path / "session.npz"
+    elicit.save(path, elicitor, state)
+    loaded = elicit.load(path, elicitor, models.classifier(problem.params), problem.space)
+    assert jax.tree.structure(loaded) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, loaded, state)
+
+    @jit
+    def following(state, key):
+        state = elicitor.tell(elicitor.propose(state, key), jnp.array(0))
+        return elicitor.ask(state), elicitor.recommend(state)
+
+    jax.tree.map(np.testing.assert_array_equal, *(following(each, split(43, 1)[0]) for each in (loaded, state)))
 
 
 def test_unknown_names_and_budgets_are_errors():
