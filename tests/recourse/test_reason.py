@@ -5,6 +5,7 @@ import pytest
 from jax.tree_util import Partial
 from spaces import array, split
 
+from hare_jax import models
 from hare_jax.base import Recourse
 from hare_jax.recourse import METHODS, Reason, bind, why
 from hare_jax.space import action_space
@@ -46,6 +47,15 @@ def test_a_classifier_that_accepts_no_training_row_is_named(name):
 
 def test_rows_beyond_the_budget_are_a_search_that_ended():
     assert outcomes("nnce", 0.1, [[0.0, -1.5]], block_size=1, num_blocks=1)[1].tolist() == [Reason.SEARCH_ENDED]
+
+
+def test_exact_proves_that_there_is_none():
+    space = action_space([True, True], [0.0, 0.0], [1.0, 1.0])
+    for bias, expected in ((-1.5, Reason.FOUND), (-2.5, Reason.IMPOSSIBLE)):
+        logit_fn, x = models.classifier(models.from_layers([([[1.0, 1.0]], [bias])])), jnp.zeros(2)
+        generate = bind("exact", jax.random.key(0), logit_fn, ROWS, space)
+        recourse = generate(jax.random.key(1), logit_fn, x, space)
+        assert why(generate, logit_fn, x, space, recourse) == expected
 
 
 def test_a_row_that_may_not_change_is_named():
