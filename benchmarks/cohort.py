@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -64,7 +65,8 @@ def prepare(spec: Spec, seeds: Sequence[int]) -> Setting:
 
 def training_for(table: data.Table, hidden: tuple[int, ...]) -> models.Training:
     """The paper's training; balanced for mortgage, where only 12 % of the 1,488 training rows are of class 0."""
-    return models.balanced(table.y_train, hidden) if table.name == "mortgage" else models.Training(hidden=hidden)
+    training = replace(models.PAPER, hidden=hidden)
+    return models.balanced(table.y_train, training) if table.name == "mortgage" else training
 
 
 def draw_cohort(setting: Setting, spec: Spec) -> Cohort:

@@ -116,7 +116,7 @@ def run(demo: Demo, stage: Stage = nullcontext) -> Report:
     with stage(f"Load {demo.dataset}"):
         table = data.load(demo.dataset)
     with stage("Train the classifier"):
-        training = models.balanced(table.y_train)
+        training = models.balanced(table.y_train, models.PAPER)
         logit_fn = models.classifier(quick_jit(models.fit)(training, key_train, table.x_train, table.y_train))
         accuracy, balanced, logits = quick_jit(_scores)(logit_fn, table.x_test, table.y_test)
     with stage("Draw people and their ideals"):

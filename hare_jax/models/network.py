@@ -21,12 +21,21 @@ from hare_jax.base import require
 
 Params = dict[str, dict[str, Array]]
 
+_CONSTANT = 1e-5  # a column whose deviations are below this share of its mean varies by rounding alone
+
 
 class Layer(NamedTuple):
     """One affine layer."""
 
     weight: Array  # (out, in)
     bias: Array  # (out,)
+
+
+class Scaling(NamedTuple):
+    """Standardisation: the columns of `(x - centre) * factor` have mean 0 and s.d. 1."""
+
+    centre: Array  # (d,)
+    factor: Array  # (d,) 1 / s.d.; 0 in a column that is constant or varies by rounding alone
 
 
 class Affine(nn.Module):
@@ -79,6 +88,33 @@ def parameter_shapes(module: Perceptron, num_inputs: int, dtype: DTypeLike = flo
     """The parameters of `module` for vectors of `num_inputs`, as `jax.ShapeDtypeStruct`s."""
     x = jax.ShapeDtypeStruct((num_inputs,), jnp.result_type(dtype))  # `float` is float32 without x64
     return jax.eval_shape(module.init, jax.random.key(0), x)["params"]
+
+
+def is_weight(params: Params) -> dict[str, dict[str, bool]]:
+    """Which leaves of `params` are weights, not biases."""
+    return {name: {"weight": True, "bias": False} for name in params}
+
+
+def scaling(rows: Array) -> Scaling:
+    """The standardisation of `rows` (n, d)."""
+    centre = jnp.mean(rows, axis=0, keepdims=True)
+    largest = jnp.max(jnp.abs(rows - centre), axis=0, keepdims=True)  # the squares of large numbers are infinite
+    constant = largest <= _CONSTANT * jnp.abs(centre)
+    largest = jnp.where(constant, 1, largest)
+    factor = jnp.where(constant, 0, 1 / (largest * jnp.std(rows / largest, axis=0, keepdims=True)))
+    return Scaling(centre[0], factor[0])
+
+
+def standardise(scale: Scaling, x: Array) -> Array:
+    """The row `x` (d,) in standardised units."""
+    return (x - scale.centre) * scale.factor
+
+
+def fold(scale: Scaling, params: Params) -> Params:
+    """The parameters of `x -> apply(params, standardise(scale, x))`: only the first layer is another one."""
+    first, *rest = to_layers(params)
+    weight = first.weight * scale.factor[None, :]
+    return from_layers([Layer(weight, first.bias - jnp.dot(weight, scale.centre, precision="highest")), *rest])
 
 
 def draw_uniform(key: Array, shapes: Params) -> Params:

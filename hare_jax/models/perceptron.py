@@ -4,8 +4,9 @@ Any `(d,) -> ()` callable is a classifier for the rest of the package; these two
 perceptron without hidden layers. The network itself is `network.Perceptron`.
 """
 
-import math
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,27 +17,32 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import DTypeLike
 
-from hare_jax.base import Bound, check_key, check_leaves, check_shapes, is_known, pytree_dataclass, require
-from hare_jax.hyperparams import Count, Counts, Positive, Share, check_fields
-from hare_jax.models.network import Params, Perceptron, apply, draw_uniform, parameter_shapes, to_layers
+from hare_jax.base import (
+    Bound,
+    as_partial,
+    check_key,
+    check_leaves,
+    check_shapes,
+    is_known,
+    require,
+)
+from hare_jax.hyperparams import check_fields
+from hare_jax.models.network import (
+    Params,
+    Perceptron,
+    Scaling,
+    apply,
+    draw_uniform,
+    fold,
+    parameter_shapes,
+    scaling,
+    standardise,
+    to_layers,
+)
+from hare_jax.models.recipe import OPTIMISERS, Training, num_epochs_for
 from hare_jax.models.training import State, descend
 
 Penalty = Callable[[Any, Array, Partial, Array], Array]  # given (a row of `fit`'s), key, logit_fn, x (d,) -> ()
-
-_LEAST_STEPS = 600  # 20 epochs of a small data set leave a classifier half trained
-_DECAY, _EPSILON = 0.99, 1e-8  # of RMSprop, as in PyTorch
-
-
-@pytree_dataclass
-class Training:
-    """How a classifier is trained; the defaults are the paper's."""
-
-    hidden: Counts = (10, 5, 10)  # width of each hidden layer; () is the linear model
-    learning_rate: Positive = 2e-3  # of RMSprop
-    positive_weight: Positive = 1.0  # weight of a row of class 1 in the loss; below 1 it raises balanced accuracy
-    batch_size: Count = 256
-    num_epochs: Count = 20
-    warmup: Share = 1 / 3  # share of the epochs, at the start, without the penalty
 
 
 @jax.tree_util.register_pytree_node_class
@@ -70,7 +76,7 @@ def classifier(params: Params) -> Classifier:
     """Bind `params` to `logit`: a classifier that crosses `jit` without recompiling for new weights.
 
     Raises:
-        ValueError: the last layer has more than one output.
+        ValueError: the last layer has more than one output, or a parameter is not finite.
 
     >>> from hare_jax.models import from_layers
     >>> classifier(from_layers([([[1.0, -2.0]], [0.5])]))
@@ -78,43 +84,10 @@ def classifier(params: Params) -> Classifier:
     """
     shape = np.shape(to_layers(params)[-1].bias)
     require(shape[-1] == 1, "params", "must have one output, the logit", shape)
+    if is_known(params):
+        bad = sum(int((~np.isfinite(np.asarray(leaf))).sum()) for leaf in jax.tree.leaves(params))
+        require(bad == 0, "params", "must be finite, as training on finite rows makes them", f"{bad} that are not")
     return Classifier(logit, params)
-
-
-def fit(hp: Training, key: Array, x: Array, y: Array, penalty: Penalty | None = None, given: Any = None) -> Params:
-    """Train on rows `x` (n, d) with labels `y` (n,) in {0, 1}, as one scan; `vmap` over `key` trains several at once.
-
-    Binary cross-entropy, RMSprop, a new shuffle each epoch, the rows that don't fill a last batch left out of that
-    epoch. The defaults are those of HARE's experiments (TMLR 2025).
-
-    `penalty: (given, key, logit_fn, x (d,)) -> ()` is added to each row's loss, as `recourse.cost.penalty` makes one of
-    the cost of recourse; None leaves the term out. `given` is a pytree with leaves (n, ...), whose row i is passed with
-    row i of `x`, such as the hidden parameters of a person; `key` is another one for each row and step. The penalty is
-    0 in the warm-up: added from the start, it ends in poor local minima.
-
-    Raises:
-        ValueError: those of `check_rows`, a leaf of `given` has not one entry per row, or a hyperparameter is out of
-            its range.
-    """
-    check_fields(hp, Training)
-    check_key(key)
-    check_rows(x, y)
-    check_leaves(given=(given, len(x)))
-    rows = _Rows(jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, given))
-    batch_size = min(hp.batch_size, len(x))
-    key_init, key_shuffle, key_penalty = jax.random.split(key, 3)
-    optimiser = optax.rmsprop(hp.learning_rate, decay=_DECAY, eps=_EPSILON, eps_in_sqrt=False)
-    slope = jax.grad(_mean_loss)
-
-    def step(state: State, batch: _Batch) -> tuple[State, None]:
-        return descend(optimiser, state, slope(state.weights, hp, rows, batch, penalty)), None
-
-    def epoch(state: State, epoch: _Epoch) -> tuple[State, None]:
-        return jax.lax.scan(step, state, _shuffle(epoch, len(x), batch_size))
-
-    params = init(key_init, rows.x.shape[1], hp.hidden, _float_dtype(rows.x))
-    start = State(params, optimiser.init(params))
-    return jax.lax.scan(epoch, start, _epochs(hp, key_shuffle, key_penalty))[0].weights
 
 
 class _Rows(NamedTuple):
@@ -123,6 +96,15 @@ class _Rows(NamedTuple):
     x: Array  # (n, d)
     y: Array  # (n,) 0 or 1
     given: Any  # leaves (n, ...), for the penalty
+
+
+class _Problem(NamedTuple):
+    """What the loss depends on besides the weights and the batch."""
+
+    hp: Training
+    rows: _Rows  # in encoded units
+    scale: Scaling | None  # to the units that the weights are trained in; None: those of `rows`
+    penalty: Partial | None
 
 
 class _Epoch(NamedTuple):
@@ -141,10 +123,69 @@ class _Batch(NamedTuple):
     penalised: Array  # () bool
 
 
-def _epochs(hp: Training, key_shuffle: Array, key_penalty: Array) -> _Epoch:
+def fit(hp: Training, key: Array, x: Array, y: Array, penalty: Penalty | None = None, given: Any = None) -> Params:
+    """Train on rows `x` (n, d) with labels `y` (n,) in {0, 1}, as one scan; `vmap` over `key` trains several at once.
+
+    Binary cross-entropy, a new shuffle each epoch, the rows that don't fill a last batch left out of that epoch. With
+    `hp.standardise` the network is trained on columns of mean 0 and s.d. 1, and the scaling is then folded into its
+    first layer: the parameters are those of a plain perceptron of `x`, and a constant column has weight 0.
+    `hp=PAPER` is the training of HARE's experiments (TMLR 2025).
+
+    `penalty: (given, key, logit_fn, x (d,)) -> ()` is added to each row's loss, as `recourse.cost.penalty` makes one of
+    the cost of recourse; None leaves the term out. `given` is a pytree with leaves (n, ...), whose row i is passed with
+    row i of `x`, such as the hidden parameters of a person; `key` is another one for each row and step. The penalty is
+    0 in the warm-up: added from the start, it ends in poor local minima.
+
+    It is compiled as one program, which new rows of the same shape and new floats in `hp` reuse. Inside the caller's
+    own `jit` or `vmap` the values can't be checked: rows that are not finite give parameters that are not, which
+    `classifier` rejects, and there is no warning.
+
+    Raises:
+        ValueError: those of `check_rows`, a leaf of `given` has not one entry per row, or a hyperparameter is out of
+            its range.
+
+    Warns:
+        UserWarning: the classifier accepts every training row, or none.
+    """
+    check_fields(hp, Training)
+    check_key(key)
+    check_rows(x, y)
+    check_leaves(given=(given, len(x)))
+    rows = _Rows(jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, given))
+    params, accepted = _fit(hp, key, rows, None if penalty is None else as_partial(penalty))
+    if is_known(accepted, y):
+        _warn_if_constant(int(accepted), y)
+    return params
+
+
+@partial(jax.jit, inline=True)
+def _fit(hp: Training, key: Array, rows: _Rows, penalty: Partial | None) -> tuple[Params, Array]:
+    """The parameters, and the number () of training rows that they accept."""
+    num_rows, num_columns = rows.x.shape
+    batch_size = min(hp.batch_size, num_rows)
+    num_epochs = num_epochs_for(hp, num_rows // batch_size)
+    key_init, key_shuffle, key_penalty = jax.random.split(key, 3)
+    optimiser = OPTIMISERS[hp.optimiser](hp, num_rows, num_epochs * (num_rows // batch_size))
+    problem = _Problem(hp, rows, scaling(rows.x) if hp.standardise else None, penalty)
+    slope = jax.grad(_mean_loss)
+
+    def step(state: State, batch: _Batch) -> tuple[State, None]:
+        return descend(optimiser, state, slope(state.weights, problem, batch)), None
+
+    def epoch(state: State, epoch: _Epoch) -> tuple[State, None]:
+        return jax.lax.scan(step, state, _shuffle(epoch, num_rows, batch_size))
+
+    params = init(key_init, num_columns, hp.hidden, _float_dtype(rows.x))
+    start = State(params, optimiser.init(params))
+    last = jax.lax.scan(epoch, start, _epochs(hp, num_epochs, key_shuffle, key_penalty))[0].weights
+    params = _in_encoded_units(problem, last)
+    return params, jnp.sum(jax.vmap(logit, in_axes=(None, 0))(params, rows.x) >= 0)
+
+
+def _epochs(hp: Training, num_epochs: int, key_shuffle: Array, key_penalty: Array) -> _Epoch:
     """All epochs."""
-    keys, keys_penalty = jax.random.split(key_shuffle, hp.num_epochs), jax.random.split(key_penalty, hp.num_epochs)
-    return _Epoch(keys, keys_penalty, jnp.arange(hp.num_epochs) >= hp.warmup * hp.num_epochs)
+    keys, keys_penalty = jax.random.split(key_shuffle, num_epochs), jax.random.split(key_penalty, num_epochs)
+    return _Epoch(keys, keys_penalty, jnp.arange(num_epochs) >= hp.warmup * num_epochs)
 
 
 def _shuffle(epoch: _Epoch, num_rows: int, batch_size: int) -> _Batch:
@@ -159,51 +200,44 @@ def _float_dtype(x: Array) -> DTypeLike:
     return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else float
 
 
-def _mean_loss(params: Params, hp: Training, rows: _Rows, batch: _Batch, penalty: Penalty | None) -> Array:
+def _in_encoded_units(problem: _Problem, params: Params) -> Params:
+    return params if problem.scale is None else fold(problem.scale, params)
+
+
+def _mean_loss(params: Params, problem: _Problem, batch: _Batch) -> Array:
     """Mean () over `batch` of the weighted cross-entropy, plus that of the penalty."""
-    x, y, given = jax.tree.map(lambda leaf: leaf[batch.chosen], rows)
-    logits = jax.vmap(logit, in_axes=(None, 0))(params, x)
+    x, y, given = jax.tree.map(lambda leaf: leaf[batch.chosen], problem.rows)
+    scaled = x if problem.scale is None else jax.vmap(standardise, in_axes=(None, 0))(problem.scale, x)
+    logits = jax.vmap(logit, in_axes=(None, 0))(params, scaled)
     wanted = y.astype(logits.dtype)
-    weight = jnp.where(wanted > 0, hp.positive_weight, 1.0)
+    weight = jnp.where(wanted > 0, problem.hp.positive_weight, 1.0)
     loss = jnp.mean(weight * optax.sigmoid_binary_cross_entropy(logits, wanted))
-    if penalty is None:
+    if problem.penalty is None:
         return loss
-    keys = jax.random.split(batch.key, x.shape[0])
-    penalties = jax.vmap(penalty, in_axes=(0, 0, None, 0))(given, keys, classifier(params), x)
+    keys, logit_fn = jax.random.split(batch.key, x.shape[0]), classifier(_in_encoded_units(problem, params))
+    penalties = jax.vmap(problem.penalty, in_axes=(0, 0, None, 0))(given, keys, logit_fn, x)
     return loss + batch.penalised * jnp.mean(penalties)
 
 
-def balanced(y: Array, hidden: tuple[int, ...] = (10, 5, 10)) -> Training:
-    """The paper's training for labels `y` (n,), with equal total weights of both classes and more epochs for few rows.
-
-    Class 1 has the weight (rows of class 0) / (rows of class 1), so that an imbalanced data set doesn't end in a
-    classifier that accepts every row; the epochs are as many as make 600 steps, 20 at least.
-
-    Raises:
-        ValueError: a class has no row.
-
-    >>> balanced(jnp.array([0.0, 1.0, 1.0])).positive_weight
-    0.5
-    """
-    num_positive = int(jnp.sum(y == 1))
-    require(0 < num_positive < len(y), "y", "must hold both 0 and 1", sorted(set(np.unique(y).tolist())))
-    num_batches = max(1, len(y) // Training.batch_size)
-    num_epochs = max(Training.num_epochs, math.ceil(_LEAST_STEPS / num_batches))
-    weight = (len(y) - num_positive) / num_positive
-    return Training(hidden=hidden, positive_weight=weight, num_epochs=num_epochs)
+def _warn_if_constant(accepted: int, y: Array) -> None:
+    num_rows, num_positive = len(y), int(np.sum(np.asarray(y) == 1))
+    if accepted in (0, num_rows):
+        advice = "try balanced(y), another learning_rate, or more steps"
+        found = f"accepts {accepted} of {num_rows} training rows, of which {num_positive} are of class 1"
+        warnings.warn(f"fit: the classifier {found}: {advice}", UserWarning, stacklevel=3)
 
 
 def check_rows(x: Array, y: Array) -> None:
-    """Raise a `ValueError` unless `x` is (n, d) without NaN and `y` (n,) holds both 0 and 1.
+    """Raise a `ValueError` unless `x` is (n, d) and finite, and `y` (n,) holds both 0 and 1.
 
     Inside `jit` the values are not known, and only the shapes are checked.
     """
-    require(x.ndim == 2, "x", "must have shape (n, d)", x.shape)
+    require(x.ndim == 2 and x.size > 0, "x", "must have shape (n, d) with n > 0 and d > 0", x.shape)
     require(y.shape == x.shape[:1], "y", f"must have shape ({x.shape[0]},), as x has rows", y.shape)
     if not is_known(x, y):
         return
-    labels = np.unique(y)
-    require(not np.isnan(x).any(), "x", "must not hold NaN", int(np.isnan(x).sum()))
+    labels, bad = np.unique(y), int((~np.isfinite(np.asarray(x))).sum())
+    require(bad == 0, "x", "must be finite", f"{bad} values that are not")
     require(labels.tolist() == [0, 1], "y", "must hold both 0 and 1 and nothing else", labels[:5].tolist())
 
 

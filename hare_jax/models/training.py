@@ -55,7 +55,7 @@ class _Problem(NamedTuple):
 
 def descend(optimiser: optax.GradientTransformation, state: State, slope: Any) -> State:
     """One step of `optimiser` along the gradient `slope`, a pytree like the weights."""
-    updates, memory = optimiser.update(slope, state.optimiser)
+    updates, memory = optimiser.update(slope, state.optimiser, state.weights)
     return State(optax.apply_updates(state.weights, updates), memory)
 
 

@@ -16,7 +16,7 @@ from hare_jax.base import as_partial
 from hare_jax.elicit import Hare, hare, run
 from hare_jax.elicit.candidates import Sampling
 from hare_jax.evaluate import metrics
-from hare_jax.models import Training
+from hare_jax.models import Training, network
 from hare_jax.people import prefers_nearer
 from hare_jax.recourse import bind
 from hare_jax.recourse.descent import Descent
@@ -164,10 +164,12 @@ def test_accuracies_by_hand():
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (np.zeros(3), [0, 1, 0], r"x: must have shape \(n, d\); got \(3,\)"),
+        (np.zeros(3), [0, 1, 0], r"x: must have shape \(n, d\) with .*; got \(3,\)"),
         (np.zeros((3, 2)), [0, 1], r"y: must have shape \(3,\), as x has rows; got \(2,\)"),
         (np.zeros((3, 2)), [[0], [1], [0]], r"y: must have shape \(3,\), as x has rows; got \(3, 1\)"),
-        ([[0, np.nan], [1, 1]], [0, 1], r"x: must not hold NaN; got 1"),
+        ([[0, np.nan], [1, 1]], [0, 1], r"x: must be finite; got '1 values that are not'"),
+        ([[0, np.inf], [1, -np.inf]], [0, 1], r"x: must be finite; got '2 values that are not'"),
+        (np.zeros((0, 2)), [], r"x: must have shape \(n, d\) with n > 0 and d > 0; got \(0, 2\)"),
         (np.zeros((3, 2)), [1, 1, 1], r"y: must hold both 0 and 1 and nothing else; got \[1\]"),
         (np.zeros((3, 2)), [0, 1, 2], r"y: must hold both 0 and 1 and nothing else; got \[0, 1, 2\]"),
         (np.zeros((2, 2)), [0, np.nan], r"y: must hold both 0 and 1 and nothing else; got \[0.0, nan\]"),
@@ -285,10 +287,97 @@ def test_dtype_is_kept_under_x64():
 
 
 def test_balanced_weighs_both_classes_the_same():
-    training = models.balanced(np.array([0.0] * 100 + [1.0] * 1100), hidden=(4,))
-    np.testing.assert_allclose(1100 * training.positive_weight, 100)
-    assert training.hidden == (4,)
-    assert training.num_epochs * (1200 // training.batch_size) >= 600
-    assert models.balanced(np.arange(20_000) % 2).num_epochs == models.Training().num_epochs
+    y = np.array([0.0] * 100 + [1.0] * 1100)
+    for training in (models.Training(hidden=(4,)), replace(models.PAPER, hidden=(4,))):
+        fair = models.balanced(y, training)
+        np.testing.assert_allclose(1100 * fair.positive_weight, 100)
+        assert fair == replace(training, positive_weight=fair.positive_weight, min_steps=fair.min_steps)
+        assert fair.min_steps >= 600
     with pytest.raises(ValueError, match=r"y: must hold both 0 and 1; got \[1.0\]"):
         models.balanced(np.ones(3))
+    with pytest.raises(ValueError, match=r"training: must be a Training; got \(4,\)"):
+        models.balanced(y, (4,))
+
+
+# Standardisation
+
+
+@pytest.mark.parametrize("scale", [np.array([1e6, 1e-6, 1e20, 0.0]), np.array([1.0, 100.0, 1e4, 0.0])])
+def test_fit_does_not_depend_on_the_units_of_a_column(separable, scale):
+    x, y = separable
+    moved = array((x + np.array([3, 200, 5, 0])) * scale + np.array([0, 0, 0, 7]))
+    params = jax.device_get(fit_seeds(TRAINING, split(0, 3), moved, y))
+    assert not models.to_layers(params)[0].weight[:, :, 3].any()  # the constant column
+    for seed in range(3):
+        logit_fn = models.classifier(jax.tree.map(lambda leaf, seed=seed: leaf[seed], params))
+        assert jit(models.accuracy)(logit_fn, moved, y) > 0.98
+
+
+def test_folding_a_scaling_keeps_the_logits():
+    rng = np.random.default_rng(3)
+    rows = array(rng.normal(size=(50, NUM_COLUMNS)) * [1, 10, 0.1, 3] + [0, 5, 1, -2])
+    scale, params = network.scaling(rows), linen_free(5)
+    inside = jit(jax.vmap(network.standardise, in_axes=(None, 0)))(scale, rows)
+    np.testing.assert_allclose(inside.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(inside.std(axis=0), 1, rtol=1e-5)
+    logits = jit(jax.vmap(models.logit, in_axes=(None, 0)))
+    np.testing.assert_allclose(logits(network.fold(scale, params), rows), logits(params, inside), atol=1e-5)
+
+
+def linen_free(seed):
+    """Parameters of a perceptron with one hidden layer."""
+    return drawn(seed, network.parameter_shapes(network.Perceptron((6, 1)), NUM_COLUMNS))
+
+
+def miss(target, key, logit_fn, x):
+    """A penalty that the wanted logits `target` minimise."""
+    return 100 * (logit_fn(x) - target) ** 2
+
+
+def test_the_penalty_is_given_the_classifier_of_rows_as_they_are(separable):
+    x, y = separable
+    wanted = array(2 * x[:, 0] - x[:, 1])
+    hp = Training(hidden=(), num_epochs=40, warmup=0.0, weight_decay=0.0)
+    params = fit(hp, jax.random.key(0), array(x * 1e3), y, Partial(miss), wanted)
+    logits = jit(jax.vmap(models.logit, in_axes=(None, 0)))(params, array(x * 1e3))
+    np.testing.assert_allclose(logits, wanted, atol=0.1)
+
+
+# What fit says of its result
+
+
+QUICK = Training(hidden=(), num_epochs=1, min_steps=20)
+
+
+@pytest.mark.parametrize(("weight", "found"), [(1e4, "8 of 8"), (1e-4, "0 of 8")])
+def test_a_classifier_that_accepts_all_rows_or_none_is_a_warning(weight, found):
+    x, y = np.tile(np.eye(2), (4, 1)) + np.arange(8)[:, None] / 100, np.arange(8) // 6
+    hp = replace(QUICK, positive_weight=weight, learning_rate=0.3)
+    with pytest.warns(UserWarning, match=rf"accepts {found} training rows, of which 2 are of class 1: try balanced"):
+        models.fit(hp, jax.random.key(0), x, y)
+
+
+def test_rows_that_are_not_finite_are_found_after_jit():
+    x = array([[0.0, 1.0], [np.inf, 0.0], [1.0, 1.0], [2.0, 0.0]])
+    for hp in (QUICK, replace(models.PAPER, hidden=())):
+        with pytest.raises(ValueError, match="params: must be finite, as training on finite rows makes them; got"):
+            models.classifier(fit(hp, jax.random.key(0), x, array([0, 1, 0, 1])))
+
+
+def test_an_unknown_optimiser_is_an_error(separable):
+    with pytest.raises(ValueError, match="optimiser: must be one of adamw, rmsprop; got 'sgd'"):
+        models.fit(Training(optimiser="sgd"), jax.random.key(0), *separable)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["breast_cancer", "wine"])
+def test_fit_is_as_good_as_scikit_learns_perceptron(name):
+    datasets = pytest.importorskip("sklearn.datasets")
+    neural = pytest.importorskip("sklearn.neural_network")
+    source = getattr(datasets, f"load_{name}")()
+    x, y = array(source.data.astype("float32")), array((source.target == (name != "wine")).astype("float32"))
+    in_test = np.random.default_rng(0).permutation(len(x)) < len(x) // 4
+    theirs = neural.MLPClassifier((10, 5, 10), max_iter=2000, random_state=0).fit(x[~in_test], y[~in_test])
+    params = models.fit(Training(), jax.random.key(0), x[~in_test], y[~in_test])
+    ours = models.accuracy(models.classifier(params), x[in_test], y[in_test])
+    assert ours > max(0.93, theirs.score(x[in_test], y[in_test]) - 0.02)
