@@ -1,19 +1,16 @@
-"""Functions on the host as classifiers inside of JAX programs.
-
-The function runs once for all rows of a `vmap`. On a CPU it reads and writes XLA's own buffers: `jax.pure_callback`
-would first copy the rows to a device, which needs a thread of the pool whose threads wait for the callback; with as
-many devices as cores, that is a deadlock. For the same reason the function must not call JAX.
-"""
+"""Functions on the host as classifiers inside of JAX programs, by `solvers.host.on_host`."""
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.experimental.buffer_callback import buffer_callback
+
+from hare_jax.solvers.host import on_host
 
 _NO_GRADIENT = (
     "a black box has no gradient: use a method of hare_jax.recourse.METHODS with uses_gradients=False, such as "
@@ -62,7 +59,8 @@ def logit(model: HostFn, x: Array) -> Array:
 
 @jax.custom_jvp
 def _logit(model: HostFn, x: Array) -> Array:
-    return _on_host(lambda rows: _logits(model, rows), jax.ShapeDtypeStruct((), x.dtype), x)
+    result = jax.ShapeDtypeStruct((), x.dtype)
+    return on_host(partial(_logits, model), result, x, vmap_method="broadcast_all")
 
 
 @_logit.defjvp
@@ -78,29 +76,12 @@ def _logit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 def _with_gradient(model: Any, x: Array) -> tuple[Array, Array]:
     """Logit () and its gradient (d,)."""
     results = jax.ShapeDtypeStruct((), x.dtype), jax.ShapeDtypeStruct(x.shape, x.dtype)
-    return _on_host(lambda rows: _logits_and_gradients(model, rows), results, x)
+    return on_host(partial(_logits_and_gradients, model), results, x, vmap_method="broadcast_all")
 
 
 @_with_gradient.defjvp
 def _no_second_derivative(*args: object) -> NoReturn:
     raise TypeError(_NO_SECOND_DERIVATIVE)
-
-
-def _on_host(compute: Callable[[np.ndarray], Any], results: Any, x: Array) -> Any:
-    """`compute` of rows (..., d) on the host, in one call for all rows of a `vmap`."""
-
-    def in_place(x: Array) -> Any:
-        return buffer_callback(lambda _, out, x: _write(compute, out, x), results, vmap_method="broadcast_all")(x)
-
-    def copied(x: Array) -> Any:
-        return jax.pure_callback(lambda x: compute(np.asarray(x)), results, x, vmap_method="broadcast_all")
-
-    return jax.lax.platform_dependent(x, cpu=in_place, default=copied)
-
-
-def _write(compute: Callable[[np.ndarray], Any], out: Any, x: Any) -> None:
-    for buffer, values in zip(jax.tree.leaves(out), jax.tree.leaves(compute(np.asarray(x))), strict=True):
-        np.asarray(buffer)[...] = values
 
 
 def _logits(model: HostFn, x: np.ndarray) -> np.ndarray:

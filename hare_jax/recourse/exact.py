@@ -2,19 +2,16 @@
 
 It is for linear classifiers and networks of rectified linear units, whose parameters it reads from a
 `models.Classifier`. The program (`exact_model`) is solved on the host (`exact_search`), in one callback for all rows of
-a `vmap`. On a CPU the callback reads and writes XLA's own buffers, as that of `models.blackbox` does and for the same
-reason.
+a `vmap`.
 """
 
 import dataclasses
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.experimental.buffer_callback import ExecutionContext, buffer_callback
 from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, holds, pytree_dataclass, require
@@ -29,6 +26,7 @@ from hare_jax.recourse.exact_search import UNPROVED as UNPROVED
 from hare_jax.recourse.exact_search import Problem
 from hare_jax.recourse.reason import Reason
 from hare_jax.solvers.boundary import MARGIN
+from hare_jax.solvers.host import on_host
 from hare_jax.space import ActionSpace, allows, project
 
 
@@ -104,24 +102,11 @@ def _layers(logit_fn: LogitFn) -> list[Layer]:
 def _solve(problem: Problem) -> tuple[Array, Array]:
     """The points (d,) and statuses () of `exact_search.solve`, from one callback for all rows."""
     result = jax.ShapeDtypeStruct(problem.x.shape, problem.x.dtype), jax.ShapeDtypeStruct((), jnp.int32)
-
-    def in_place(problem: Problem) -> tuple[Array, Array]:
-        return buffer_callback(_write, result, vmap_method="expand_dims")(problem)
-
-    def copied(problem: Problem) -> tuple[Array, Array]:
-        return jax.pure_callback(_solve_rows, result, problem, vmap_method="expand_dims")
-
-    return jax.lax.platform_dependent(problem, cpu=in_place, default=copied)
-
-
-def _write(context: ExecutionContext, out: Any, problem: Problem) -> None:
-    for buffer, values in zip(out, _solve_rows(problem), strict=True):
-        np.asarray(buffer)[...] = values
+    return on_host(_solve_rows, result, problem, vmap_method="expand_dims")
 
 
 def _solve_rows(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """The points (..., d) and statuses (...) of rows (..., d); leaves that all rows share have axes of length 1."""
-    problem = jax.tree.map(np.asarray, problem)
     points = np.empty(np.broadcast_shapes(problem.x.shape, problem.weights.shape, problem.known.shape), problem.x.dtype)
     statuses = np.empty(points.shape[:-1], np.int32)
     for index in np.ndindex(statuses.shape):
