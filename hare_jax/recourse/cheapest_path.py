@@ -1,11 +1,13 @@
 """A local minimum of the weighted L1 cost on the decision boundary, by sequential linear programming.
 
-Notation: `slope` (d,) are differences of the logit per unit of each continuous column at the incumbent, and `radius` is
+The free columns are those that are not coarse (`space.is_coarse`): continuous ones, and ordered ones of many steps.
+Notation: `slope` (d,) are differences of the logit per unit of each free column at the incumbent, and `radius` is
 that of the trust region around it, a box. On the tangent plane the cheapest point of a given logit is that of a
 continuous knapsack: the columns start as near to the factual as the box permits, and move in the order of their slope
 per cost, each to the edge of the box before the next one. These points form a path as the logit rises. Each round
-bisects this path to the decision boundary, for the classifier itself, and keeps the point if it costs less; otherwise
-the radius shrinks. For a linear classifier the result is the global minimum, given the categories.
+bisects this path to the decision boundary, for the classifier itself and with ordered columns in whole steps, and keeps
+the point if it costs less; otherwise the radius shrinks. For a linear classifier and continuous columns the result is
+the global minimum, given the categories.
 """
 
 from typing import NamedTuple
@@ -16,26 +18,27 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.recourse.knapsack import ranks_before
-from hare_jax.space import ActionSpace, bounds, weighted_l1
+from hare_jax.space import ActionSpace, bounds, is_coarse, settle, weighted_l1
 
 _NUM_BISECTIONS = 30
 _SHRINK = 0.25  # of the radius, after a round without a cheaper point
-_FURTHEST = 1e3  # encoded units, where there is no bound
+FURTHEST = 1e3  # encoded units, where there is no bound
 
 
-class _Problem(NamedTuple):
+class Problem(NamedTuple):
     """What is minimised; constant during the search."""
 
     logit_fn: LogitFn
     x: Array  # (d,)
+    space: ActionSpace
     weights: Array  # (d,)
     lower: Array  # (d,) bounds of the columns that may move; of the others, nothing
     upper: Array  # (d,)
-    free: Array  # (d,) bool: continuous mutable columns; the others keep the value of the incumbent
+    free: Array  # (d,) bool: mutable and not coarse; the others keep the value of the incumbent
     margin: float | Array
 
 
-class _Incumbent(NamedTuple):
+class Incumbent(NamedTuple):
     """The cheapest point so far."""
 
     z: Array  # (d,)
@@ -64,32 +67,37 @@ def descend(
 ) -> Recourse:
     """A recourse for `x` (d,) that costs no more than `recourse`, and is a local minimum of `sum_j w_j |x'_j - x_j|`.
 
-    Categories and ordered columns keep their values. It evaluates `d + 30` logits a round and uses no gradients. An
+    Coarse columns keep their values. It evaluates `d + 30` logits a round and uses no gradients. An
     invalid recourse is returned unchanged.
     """
-    lower, upper = bounds(space, x)
-    free = space.mutable & (space.step == 0)
-    bound = jnp.maximum(lower, x - _FURTHEST), jnp.minimum(upper, x + _FURTHEST)
-    problem = _Problem(logit_fn, x, weights.astype(x.dtype), *bound, free, margin)
-    radius = 2 * jnp.max(jnp.where(free, jnp.abs(recourse.x - x), 0))
-    start = _Incumbent(recourse.x, weighted_l1(weights, x, recourse.x), radius)
-    end = jax.lax.fori_loop(0, num_rounds, lambda _, now: _one_round(problem, now), start)
+    problem = bounded(logit_fn, x, space, weights, margin)
+    radius = 2 * jnp.max(jnp.where(problem.free, jnp.abs(recourse.x - x), 0))
+    start = Incumbent(recourse.x, weighted_l1(weights, x, recourse.x), radius)
+    end = jax.lax.fori_loop(0, num_rounds, lambda _, now: one_round(problem, now), start)
     return Recourse(jnp.where(recourse.valid, end.z, recourse.x), recourse.valid)
 
 
-def _one_round(problem: _Problem, now: _Incumbent) -> _Incumbent:
+def bounded(logit_fn: LogitFn, x: Array, space: ActionSpace, weights: Array, margin: float | Array) -> Problem:
+    """The problem of the row `x` (d,) with cost `weights` (d,)."""
+    lower, upper = bounds(space, x)
+    bound = jnp.maximum(lower, x - FURTHEST), jnp.minimum(upper, x + FURTHEST)
+    free = space.mutable & ~is_coarse(space, x)
+    return Problem(logit_fn, x, space, weights.astype(x.dtype), *bound, free, margin)
+
+
+def one_round(problem: Problem, now: Incumbent) -> Incumbent:
     """The end of the path through the trust region, if it is accepted and costs less than the incumbent."""
     found = _bisect(problem, _path_through_box(problem, now, _slope(problem, now.z)))
     cost = weighted_l1(problem.weights, problem.x, found.x)
     cheaper = found.valid & (cost < now.cost)
-    return _Incumbent(
+    return Incumbent(
         jnp.where(cheaper, found.x, now.z),
         jnp.where(cheaper, cost, now.cost),
         jnp.where(cheaper, now.radius, _SHRINK * now.radius),
     )
 
 
-def _slope(problem: _Problem, z: Array) -> Array:
+def _slope(problem: Problem, z: Array) -> Array:
     """Forward difference (d,) of the logit by each free column at `z` (d,), away from the nearer bound."""
     size = jnp.asarray(jnp.finfo(z.dtype).eps ** (1 / 3), z.dtype)
     step = jnp.where(z + z < problem.lower + problem.upper, size, -size)
@@ -111,7 +119,7 @@ def at_gain(path: Path, gain: Array) -> Array:
     return path.base + jnp.clip(share, 0, 1) * path.room
 
 
-def _path_through_box(problem: _Problem, now: _Incumbent, slope: Array) -> Path:
+def _path_through_box(problem: Problem, now: Incumbent, slope: Array) -> Path:
     """The path from the point of the trust region that is nearest to the factual."""
     low = jnp.maximum(problem.lower, now.z - now.radius)
     high = jnp.minimum(problem.upper, now.z + now.radius)
@@ -120,18 +128,23 @@ def _path_through_box(problem: _Problem, now: _Incumbent, slope: Array) -> Path:
     return path(base, room, slope, problem.weights)
 
 
-def _bisect(problem: _Problem, path: Path) -> Recourse:
+def _bisect(problem: Problem, path: Path) -> Recourse:
     """The first accepted point (d,) on the path; not valid if its last point is refused."""
 
     def halve(_: int, bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         low, high, end = bracket
         middle = (low + high) / 2
-        point = at_gain(path, middle)
+        point = _settled(problem, at_gain(path, middle))
         accepted = problem.logit_fn(point) >= problem.margin
         return jnp.where(accepted, low, middle), jnp.where(accepted, middle, high), jnp.where(accepted, point, end)
 
     whole = jnp.sum(path.gain)
-    last = at_gain(path, whole)
+    base, last = _settled(problem, path.base), _settled(problem, at_gain(path, whole))
     *_, end = jax.lax.fori_loop(0, _NUM_BISECTIONS, halve, (jnp.zeros_like(whole), whole, last))
-    enough = problem.logit_fn(path.base) >= problem.margin
-    return Recourse(jnp.where(enough, path.base, end), enough | (problem.logit_fn(last) >= problem.margin))
+    enough = problem.logit_fn(base) >= problem.margin
+    return Recourse(jnp.where(enough, base, end), enough | (problem.logit_fn(last) >= problem.margin))
+
+
+def _settled(problem: Problem, point: Array) -> Array:
+    """`point` (d,) with ordered columns in whole steps; the point returned is the one that is evaluated."""
+    return jax.lax.optimization_barrier(settle(problem.space, problem.x, point))

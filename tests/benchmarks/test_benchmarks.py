@@ -132,6 +132,7 @@ def test_pairs_of_categories():
         (("questions", "--arms", "base"), ("base", "multi")),
         (("questions", "--datasets", "adlt"), ("adlt",)),
         (("preferences", "--users", "0"), ("users",)),
+        (("optimality", "--models", "mpl"), ("mpl", "linear")),
         (("gradients", "--training", "adlt"), ("adlt",)),
         (("speed", "--methods", "watcher"), ("watcher",)),
         (("speed", "--arms", "known"), ("known", "bayes")),

@@ -12,7 +12,7 @@ from hare_jax.base import Recourse
 from hare_jax.recourse.cheapest_path import descend
 from hare_jax.recourse.cost import smoothed
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import allows, bounds, project, weighted_l1
+from hare_jax.space import allows, bounds, is_coarse, project, weighted_l1
 
 NUM = 100
 
@@ -72,10 +72,12 @@ def test_a_cheaper_allowed_recourse_for_any_classifier():
         given = Recourse(x_cf, logit_fn(x_cf) >= MARGIN)
         found = descend(logit_fn, x, given, space, weights, margin=MARGIN, num_rounds=16)
         costs = weighted_l1(weights, x, x_cf), weighted_l1(weights, x, found.x)
-        return given, found, *costs, logit_fn(found.x), allows(space, x, found.x)
+        return given, found, *costs, logit_fn(found.x), allows(space, x, found.x), is_coarse(space, x)
 
-    given, found, before, after, logits, allowed = jax.device_get(jit(jax.vmap(one))(*problems, target, weights))
-    valid, fixed = given.valid, ~problems.space.mutable | (problems.space.step > 0)
+    given, found, before, after, logits, allowed, coarse = jax.device_get(
+        jit(jax.vmap(one))(*problems, target, weights)
+    )
+    valid, fixed = given.valid, ~problems.space.mutable | coarse
     assert valid.sum() > 30
     assert np.mean(after[valid] < 0.99 * before[valid]) > 0.5
     assert np.all(after <= before)
