@@ -17,7 +17,8 @@ from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.hyperparams import Count, Natural, NonNegative
 from hare_jax.recourse.derivative import constant, on_boundary
 from hare_jax.recourse.descent import Descent, search
-from hare_jax.solvers.boundary import MARGIN, boundary
+from hare_jax.recourse.sparsify import sparsify
+from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, relax, snap
 
 _RIDGE = 1e-3  # on K's diagonal: the determinant of a set with equal members is small instead of 0
@@ -30,6 +31,9 @@ class Dice:
     num_counterfactuals: Count = 4  # members of the set
     descent: Descent = Descent(num_steps=100, learning_rate=0.05)  # to a first accepted point, and then of the set
     num_boundary_steps: Natural = 20  # bisections from a member back towards the factual, in `generate`; 0 for none
+    num_restored: Natural = (
+        20  # features of a member set back to the factual's values, at most, in `generate`; 0 for none
+    )
     proximity_weight: NonNegative = 0.5  # of the mean L1 distance from the factual
     diversity_weight: NonNegative = 0.2  # of the log-determinant
     start_scale: NonNegative = 0.1  # s.d. of the members' starts around the first accepted point
@@ -48,21 +52,21 @@ class _Descending(NamedTuple):
 def generate(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """Recourse for `x` (d,). Mothilal, Sharma and Tan (2020), https://arxiv.org/abs/1905.07697.
 
-    It is the member of `generate_set` that is nearest to `x` in L1, once each is moved back to the boundary.
+    It is the member of `generate_set` that is nearest to `x` in L1, once each is made sparse as in section 3.3 of the
+    paper and is moved back to the boundary. See `sparsify` for what differs from the paper.
     """
     members = _find_set(hp, key, logit_fn, x, space)
-    to_boundary = partial(boundary, logit_fn, x, space=space, margin=hp.margin, num_steps=hp.num_boundary_steps)
-    found = jax.vmap(to_boundary)(members.x)
-    valid = found.valid & members.valid
-    nearest = jnp.argmin(jnp.where(valid, jnp.sum(jnp.abs(found.x - x[None, :]), axis=1), jnp.inf))
-    return Recourse(found.x[nearest], valid[nearest] & allows(space, x, found.x[nearest]))
+    to_sparse = partial(sparsify, logit_fn, x, space=space, num_steps=hp.num_boundary_steps)
+    found = jax.vmap(partial(to_sparse, margin=hp.margin, num_restored=hp.num_restored))(members.x)
+    nearest = jnp.argmin(jnp.where(found.valid, jnp.sum(jnp.abs(found.x - x[None, :]), axis=1), jnp.inf))
+    return Recourse(found.x[nearest], found.valid[nearest])
 
 
 @constant
 def generate_set(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
     """A diverse set of recourses for `x` (d,), with the members (num_counterfactuals,) in front.
 
-    The members are returned where the descent left them: the boundary search would move them close to each other.
+    The members are returned where the descent left them: sparse members at the boundary would be close to each other.
     Deviations from the paper are the L1 distance in encoded units, where the paper scales by deviations; the logarithm
     of the determinant, whose gradient separates members that start close; and the start, which is random in the paper:
     here it is around an accepted point that a descent with restarts has found.

@@ -2,7 +2,8 @@
 
 Random directions from the start are evaluated on L1 spheres whose radius grows until one of them is accepted, and then
 shrinks by bisection; the answer is the accepted sample nearest to the start in L1. Half of the samples also have a
-random change of categories, which counts towards the sphere's radius.
+random change of categories, which counts towards the sphere's radius. Then the features whose changes are not needed
+are set back to the values of the factual.
 """
 
 from functools import partial
@@ -15,6 +16,7 @@ from jax import Array
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.hyperparams import Count, Growth, Natural, Positive
 from hare_jax.recourse.derivative import on_boundary
+from hare_jax.recourse.sparsify import sparsify
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, allows, is_coarse, project, settle
 
@@ -31,6 +33,7 @@ class GrowingSpheres:
     sparse: bool = True  # make half of the directions sparse: nearer in L1, further in L2; the paper's are dense
     num_attempts: Count = 10  # sets of directions at most, until one of the spheres has an accepted point
     num_boundary_steps: Natural = 20  # bisections back towards the factual, in `generate`; 0 leaves the sample
+    num_restored: Natural = 20  # features set back to the factual's values, at most, in `generate`; 0 for none
     margin: float = MARGIN  # the least logit of a recourse
 
 
@@ -54,9 +57,13 @@ def generate(hp: GrowingSpheres, key: Array, logit_fn: LogitFn, x: Array, space:
     """Recourse for `x` (d,). Laugel et al. (2018), https://arxiv.org/abs/1712.08443.
 
     The paper's method shrinks first and then grows by equal shells of random radii; growing geometrically and then
-    bisecting takes far fewer evaluations of the classifier and ends nearer.
+    bisecting takes far fewer evaluations of the classifier and ends nearer. See `sparsify` for what differs from the
+    paper's feature selection.
     """
-    return search(hp, key, logit_fn, x, x, space)
+    found = search(hp, key, logit_fn, x, x, space)
+    return sparsify(
+        logit_fn, x, found.x, space, margin=hp.margin, num_restored=hp.num_restored, num_steps=hp.num_boundary_steps
+    )
 
 
 def search(hp: GrowingSpheres, key: Array, logit_fn: LogitFn, start: Array, x: Array, space: ActionSpace) -> Recourse:
