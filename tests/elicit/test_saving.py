@@ -71,6 +71,29 @@ def test_a_loaded_session_continues_as_the_saved_one(state, file):
         jax.tree.map(np.testing.assert_array_equal, following(loaded), following(state))
 
 
+@pytest.mark.slow
+def test_a_bayesian_session_with_a_black_box_calls_it_rarely_and_is_saved(tmp_path):
+    rows = []
+
+    def counted(x):
+        rows.append(len(x))
+        return probability(x)
+
+    elicitor = elicit.bind("bayes", budget=5, num_pool=8)
+    start, propose, tell = jit(elicitor.start), jit(elicitor.propose), jit(elicitor.tell)
+    keys, base = split(3, 3), Recourse(np.where(np.arange(WIDTH) < 5, 1, X).astype("float32"), np.array(True))
+    state = tell(propose(start(keys[0], black_box(counted), X, base, full_space()), keys[1]), jnp.array(0))
+    save(tmp_path / "session.npz", elicitor, state)
+    following = []
+    for each in (state, load(tmp_path / "session.npz", elicitor, black_box(counted), full_space())):
+        rows.clear()
+        asked = propose(each, keys[2])
+        following.append(jax.device_get((asked.question, tell(asked, jnp.array(1)).best)))
+        assert (len(rows), sum(rows)) == (23, 4344)  # docs/elicitation.md
+    assert following[0][0].asked
+    jax.tree.map(np.testing.assert_array_equal, *following)
+
+
 def test_a_float_hyperparameter_may_be_an_array(state, file):
     load(file, bound(margin=jnp.float32(bound().recommend.args[0].margin)), LOGIT_FN, full_space())
 
