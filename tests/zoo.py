@@ -254,7 +254,7 @@ def nnx(data: Data) -> Case:
     layers: list[Any] = []
     for weight, bias in data.layers:
         layer = nnx.Linear(*weight.shape[::-1], rngs=nnx.Rngs(0))
-        layer.kernel.value, layer.bias.value = jax.numpy.array(weight.T), jax.numpy.array(bias)
+        layer.kernel[...], layer.bias[...] = jax.numpy.array(weight.T), jax.numpy.array(bias)
         layers += [layer, nnx.relu]
     model = nnx.Sequential(*layers[:-1])
     return _of_rows(data, model, model)

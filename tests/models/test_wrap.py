@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -272,6 +273,28 @@ def test_outputs_and_classes_of_a_function(table, x):
         np.testing.assert_allclose(found / found.std(), centred / centred.std(), atol=1e-2)
 
 
+class KerasLike:
+    """A model with the interface of Keras on JAX, which takes batches only."""
+
+    def __init__(self):
+        self.trainable_variables = [SimpleNamespace(value=jnp.array([4.0])), SimpleNamespace(value=jnp.array(-2.0))]
+        self.non_trainable_variables = []
+
+    def stateless_call(self, trainable, other, rows):
+        weight, bias = trainable
+        return rows[:, :1] * weight[None, :] + bias, other
+
+    def __call__(self, rows):
+        raise NotImplementedError
+
+    predict = __call__
+
+
+def test_a_keras_model_is_a_jax_function(table, x):
+    logit_fn = models.wrap(KerasLike(), table)
+    np.testing.assert_allclose(logits(logit_fn, x), 4 * x[:, 0] - 2, atol=1e-6)
+
+
 def test_no_gradient_is_an_error_that_says_so(table, x):
     logit_fn = models.wrap(Scorer(), table)
     wachter = bind("wachter", jax.random.key(0), logit_fn, table.x_train, table.space)
@@ -326,6 +349,35 @@ def test_a_torch_module_on_two_devices_in_one_call_each(torch_model, table, x):
     assert len(once.sharding.device_set) == 2
     assert set(seen) == {(100, 7), (50, 7)}  # two batches a device
     np.testing.assert_allclose(once, x + 0.1 * jax.vmap(jax.grad(logit_fn))(x), atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("sigmoid", {"outputs": "probability", "threshold": 0.7}),
+        ("softmax", {"outputs": "probability", "wanted": {0, 2}}),
+        ("identity", {"wanted": {0, 2}}),
+        ("identity", {"wanted": {0, 2}, "threshold": 0.7}),
+        ("value", {"outputs": "value", "wanted": (0.1, 1.0)}),
+    ],
+)
+def test_every_decision_is_the_same_in_torch_and_in_jax(table, x, name, options):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    num = 1 if name in ("sigmoid", "value") else 3
+    weight = np.random.default_rng(0).normal(0, 3, (num, 7)).astype("float32")
+    weight[:, 0], bias = np.abs(weight[:, 0]), -weight.mean(1)
+    linear = torch.nn.Linear(7, num)
+    linear.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)})
+    last = {"sigmoid": torch.nn.Sigmoid(), "softmax": torch.nn.Softmax(-1)}.get(name, torch.nn.Identity())
+    end = {"sigmoid": jax.nn.sigmoid, "softmax": jax.nn.softmax}.get(name, lambda outputs: outputs)
+    both = torch.nn.Sequential(linear, last), lambda x: end(jnp.asarray(weight) @ x + bias)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are not trained
+        host, traced = (models.wrap(model, table, **options) for model in both)
+    values, slopes = zip(*(jit(jax.vmap(jax.value_and_grad(fn)))(x[:50]) for fn in (host, traced)), strict=True)
+    np.testing.assert_allclose(*values, atol=1e-4)
+    np.testing.assert_allclose(*slopes, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -82,6 +82,8 @@ def wrap(
     >>> logit_fn, bool(logit_fn(jnp.array([0.5])) >= 0), bool(logit_fn(jnp.array([0.6])) >= 0)
     (Wrapped(<lambda>, wanted='yes', threshold=0.75), False, True)
     """
+    is_table = hasattr(table, "decode") and hasattr(table, "x_train")
+    require(is_table, "table", "must be a Table, of data.load or data.from_frame", type(table).__name__)
     valid_inputs = inputs is None or callable(inputs) or inputs in ("frame", "encoded")
     require(valid_inputs, "inputs", "must be 'frame', 'encoded' or a function of a DataFrame", inputs)
     if outputs is not None:

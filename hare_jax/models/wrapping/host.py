@@ -48,7 +48,11 @@ def ask(model: Any, method: str, rows: Any, classes: tuple[Any, ...] = ()) -> np
     """Outputs (n,) or (n, k) of a method; of predicted classes, 1 for the class and -1 for the others."""
     answer = np.asarray((getattr(model, method) if method else model)(rows))
     if classes:
-        return np.where(answer.reshape(-1, 1) == np.array(classes, answer.dtype), 1.0, -1.0)
+        chosen = answer.reshape(-1, 1).astype(object) == np.array(classes, object)
+        require(
+            bool(chosen.any(axis=1).all()), "model", f"must predict one of its classes {classes}", answer[:3].tolist()
+        )
+        return np.where(chosen, 1.0, -1.0)
     return answer.astype(np.float64) if np.issubdtype(answer.dtype, np.number) else answer
 
 

@@ -12,7 +12,7 @@ from hare_jax.models.wrapping.wanted import Wanted
 MOST_ROWS = 2000
 _ERRORS = 3.0  # standard errors below chance that are an error
 _CLEARLY_WRONG = 0.4  # a balanced accuracy
-_STACK_LEVEL = 4  # the line that calls `wrap`
+_STACK_LEVEL = 3  # the line that calls `wrap`
 
 
 def rows_of(table: TableLike) -> tuple[np.ndarray, np.ndarray]:
@@ -63,16 +63,18 @@ def check_decisions(name: str, wanted: Wanted, outputs: np.ndarray, y: np.ndarra
         UserWarning: it accepts all rows or none, or decides no better than chance.
     """
     accepted, num = wanted.decision.accepts(outputs), len(outputs)
+    message = ""
     if accepted.all() or not accepted.any():
         told = f"all {num} training rows" if accepted.any() else f"none of {num} training rows"
-        threshold = wanted.decision.threshold if isinstance(wanted.decision, ByClass) else None
-        limits = f" with threshold={threshold}" if threshold is not None else ""
-        _warn(f"{name} accepts {told} as {wanted.name!r}{limits}: {_range_of(wanted, outputs)}")
+        message = f"{name} accepts {told} as {wanted.name!r}{_limits(wanted)}: {_range_of(wanted, outputs)}"
     elif wanted.labelled and 0 < y.sum() < len(y):
-        _check_labels(name, wanted, accepted, y > 0)
+        message = _against_labels(name, wanted, accepted, y > 0)
+    if message:
+        warnings.warn(message, UserWarning, stacklevel=_STACK_LEVEL)
 
 
-def _check_labels(name: str, wanted: Wanted, accepted: np.ndarray, positive: np.ndarray) -> None:
+def _against_labels(name: str, wanted: Wanted, accepted: np.ndarray, positive: np.ndarray) -> str:
+    """A warning if the decisions are no better than chance; an error if they are clearly worse."""
     sensitivity, specificity = accepted[positive].mean(), (~accepted[~positive]).mean()
     balanced = (sensitivity + specificity) / 2
     error = np.sqrt(1 / positive.sum() + 1 / (~positive).sum()) / 4
@@ -80,17 +82,17 @@ def _check_labels(name: str, wanted: Wanted, accepted: np.ndarray, positive: np.
     remedy = "ask for another class with wanted=..., name the model's classes in their order with classes=..."
     rule = f"decides against the table's labels as {wanted.name!r}: {remedy}, or correct inputs=..."
     require(balanced > min(_CLEARLY_WRONG, 0.5 - _ERRORS * error), "model", f"{name} {rule}", figures)
-    if balanced <= 0.5:
-        _warn(f"{name} agrees with the table's labels no better than chance: {figures}")
+    return f"{name} agrees with the table's labels no better than chance: {figures}" if balanced <= 0.5 else ""
+
+
+def _limits(wanted: Wanted) -> str:
+    threshold = wanted.decision.threshold if isinstance(wanted.decision, ByClass) else None
+    return "" if threshold is None else f" with threshold={threshold}"
 
 
 def _range_of(wanted: Wanted, outputs: np.ndarray) -> str:
     logits = wanted.decision.logit(np, outputs)
     return f"its logits lie between {logits.min():.3g} and {logits.max():.3g}"
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=_STACK_LEVEL)
 
 
 def balanced_agreement(accepted: np.ndarray, y: np.ndarray) -> float:

@@ -31,7 +31,7 @@ def by_class(
     Raises:
         ValueError: a class is unknown, or none or all of the classes are wanted; or the threshold is not in (0, 1).
     """
-    in_range = threshold is None or (isinstance(threshold, int | float) and 0 < threshold < 1)
+    in_range = threshold is None or (isinstance(threshold, int | float | np.floating) and 0 < threshold < 1)
     require(in_range, "threshold", "must lie between 0 and 1, both excluded", threshold)
     classes = [_plain(one) for one in classes]
     inside = _inside(wanted, classes, positive)
