@@ -31,9 +31,7 @@ class Dice:
     num_counterfactuals: Count = 4  # members of the set
     descent: Descent = Descent(num_steps=100, learning_rate=0.05)  # to a first accepted point, and then of the set
     num_boundary_steps: Natural = 20  # bisections from a member back towards the factual, in `generate`; 0 for none
-    num_restored: Natural = (
-        20  # features of a member set back to the factual's values, at most, in `generate`; 0 for none
-    )
+    num_restored: Natural = 20  # features of a member set back to the factual's values, at most, in `generate`
     proximity_weight: NonNegative = 0.5  # of the mean L1 distance from the factual
     diversity_weight: NonNegative = 0.2  # of the log-determinant
     start_scale: NonNegative = 0.1  # s.d. of the members' starts around the first accepted point
