@@ -11,16 +11,17 @@ A schema is a dict, or a TOML file with the same structure. Defaults are in pare
     direction = "up"             # "up", "down" or "free"; or 1, -1 or 0 ("free")
     range = [10, 90]             # numbers: allowed values, in original units (those of the training rows)
     step = 1                     # ordered only, in original units (1)
-    categories = ["no", "yes"]   # categorical only (those of the training rows, sorted)
+    categories = ["no", "yes"]   # categorical only (those of the training rows, in their order)
     unit = "thousand $"          # for display ("")
     label = "yearly income"      # for display (the feature's name)
+
+The order of categories that are not listed is that of an ordered pandas dtype; otherwise they are sorted.
 
 Encoded columns: first the continuous and ordered features, scaled to [0, 1] by their lowest and highest value, then the
 categorical ones, both in the schema's order. Two categories are one column, 0 for the first and 1 for the second, and
 "up" is towards the second; more are a one-hot group.
 """
 
-import copy
 import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -77,21 +78,41 @@ def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     """Check `schema`, a dict or the path of a TOML file, and return it as a dict.
 
     Raises:
-        ValueError: a key is unknown or missing, a value is invalid, or a feature is the target or an audit column.
+        ValueError: a key is unknown or missing, a value is invalid, a feature is the target or an audit column, or the
+            file can't be read as TOML.
     """
-    if isinstance(schema, str | Path):
-        schema = tomllib.loads(Path(schema).read_text("utf-8"))
-    require(isinstance(schema, Mapping), "schema", "must be a dict or the path of a TOML file", type(schema).__name__)
-    _check_keys("schema", schema, {"target", "positive", "audit", "features"})
-    features, target, audit = schema.get("features", {}), schema.get("target"), schema.get("audit", ())
+    known: Any = _plain(_read(Path(schema)) if isinstance(schema, str | Path) else schema)
+    require(isinstance(known, dict), "schema", "must be a dict or the path of a TOML file", type(known).__name__)
+    _check_keys("schema", known, {"target", "positive", "audit", "features"})
+    features, target, audit = known.get("features", {}), known.get("target"), known.get("audit", [])
     require(isinstance(target, str), "schema target", "must name the column to predict", target)
+    positive = known.get("positive", 1)
+    require(not isinstance(positive, Mapping | list), "schema positive", "must be one value of the target", positive)
     require(_is_list(audit, _is_text), "schema audit", "must be a list of column names", audit)
     require(isinstance(features, Mapping) and len(features) > 0, "schema features", "must hold a table", features)
     shared = [name for name in (target, *audit) if name in features]
     require(not shared, "schema features", "must hold neither the target nor an audit column", shared)
     for name, spec in features.items():
         _check_feature(f"schema features.{name}", spec)
-    return copy.deepcopy(dict(schema))  # later changes to the caller's dict must not affect the table
+    return known
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The TOML file at `path`."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        found = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+        raise ValueError(f"schema {str(path)!r}: must be a TOML file in UTF-8; got {found!r}") from error
+
+
+def _plain(value: Any) -> Any:
+    """A copy of `value` with dicts, lists and Python's numbers in place of mappings, tuples and NumPy's values."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.item() if isinstance(value, np.bool_ | np.integer | np.floating | np.str_) else value
 
 
 def _check_feature(argument: str, spec: Any) -> None:
@@ -117,7 +138,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_list(value: Any, ok: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list | tuple) and all(map(ok, value))
+    return isinstance(value, list) and all(map(ok, value))
 
 
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {

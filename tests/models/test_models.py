@@ -23,7 +23,7 @@ from hare_jax.recourse.descent import Descent
 from hare_jax.space import action_space
 
 NUM_ROWS, NUM_COLUMNS = 600, 4
-TRAINING = Training(hidden=(6,), learning_rate=0.01, batch_size=64, num_epochs=10)
+TRAINING = Training(hidden=(6,), batch_size=64, min_steps=200)
 
 fit = jit(models.fit)
 fit_seeds = jit(jax.vmap(models.fit, in_axes=(None, 0, None, None)))

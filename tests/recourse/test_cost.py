@@ -146,7 +146,7 @@ def rows_and_labels():
 
 
 SIDEWAYS = action_space([True, False], [0.0] * 2, [1.0] * 2)
-TRAINING = Training(hidden=(8,), learning_rate=0.01, num_epochs=40)
+TRAINING = replace(models.PAPER, hidden=(8,), learning_rate=0.01, num_epochs=40)
 ONE_WAY = Partial(shifted, array([0.9, 0.0]))
 
 
