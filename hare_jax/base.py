@@ -168,6 +168,8 @@ def check_problem(key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, b
 def check_rows(rows: Array, space: ActionSpace, *, argument: str = "rows") -> None:
     """Raise a `ValueError` unless `rows` is (n, d) with n > 0, of finite floats, and `space` of width d."""
     require(isinstance(space, ActionSpace), "space", "must be an ActionSpace", type(space).__name__)
+    is_array = isinstance(rows, np.ndarray | Array)
+    require(is_array, argument, "must be an array of encoded rows, such as Table.encode gives", type(rows).__name__)
     check_shapes(**{argument: (rows, (None, len(space.mutable)))})
     require(len(rows) > 0, argument, "must hold at least one row", np.shape(rows))
     dtype = jnp.result_type(rows)
@@ -191,6 +193,7 @@ def check_shapes(**arrays: tuple[Any, tuple[int | None, ...]]) -> None:
         try:
             chex.assert_shape(array, shape)
         except AssertionError:
+            require(hasattr(array, "shape"), argument, "must be an array", array)
             found = np.shape(array)
             batch = len(found) == len(shape) + 1 and all(b in (a, None) for a, b in zip(found[1:], shape, strict=True))
             hint = ", a batch: map over its first axis with jax.vmap" if batch else ""

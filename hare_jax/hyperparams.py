@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 
 from hare_jax.base import holds, require
 
@@ -134,13 +135,18 @@ def _check_class(hp: Any, cls: Any, argument: str) -> None:
 
 
 def _check_type(name: str, kind: Any, value: Any) -> None:
-    kind = typing.get_origin(kind) or kind
+    if Partial in typing.get_args(kind):
+        require(value is None or callable(value), name, "must be a function", value)
+    of, kind = typing.get_args(kind), typing.get_origin(kind) or kind
     if kind is float:
         require(is_number(value) and holds(lambda value: ~np.isnan(value), value), name, "must be a number", value)
     elif kind in _KINDS:
         allowed, words = _KINDS[kind]
         fits = isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
         require(fits, name, f"must be {words}", value)
+    if kind is tuple:
+        for index, each in enumerate(value):
+            _check_type(f"{name}[{index}]", of[0], each)
 
 
 def is_number(value: Any) -> bool:

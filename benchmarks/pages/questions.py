@@ -73,8 +73,8 @@ def _cases(rows: pd.DataFrame) -> Iterator[Case]:
 
 
 def _losses(case: Case) -> Any:
-    """Mean loss: a row per arm and a column per budget."""
-    return case.rows.pivot_table("loss", "arm", "budget", observed=True, sort=True)
+    """Mean loss: a row per arm and a column per budget, NaN where an interrupted run has left no row."""
+    return case.rows.pivot_table("loss", "arm", "budget", observed=True, sort=True).reindex(columns=list(_SHOWN))
 
 
 def _reference(case: Case) -> float:
@@ -86,8 +86,9 @@ def _lines(case: Case, reference: float) -> list[str]:
     """The lines of one case; `reference` is HARE's loss after all questions without flips."""
     last = case.rows[case.rows["budget"] == _MOST]
     end = last.groupby("arm", observed=True)[[name for name in ("in_region", "questions") if name in last]].mean()
-    lines = []
-    for arm, values in _losses(case).iterrows():
+    lines, losses = [], _losses(case)
+    end = end.reindex(losses.index)
+    for arm, values in losses.iterrows():
         shown = [f"{values[budget]:.3f}" for budget in _SHOWN]
         share = [f"{values[budget] / reference:.2f}" for budget in _SHARES]
         held = end["in_region"].get(arm, math.nan) if "in_region" in end else math.nan

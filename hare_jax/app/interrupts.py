@@ -60,8 +60,9 @@ def _wait(reading: int) -> None:
 
 
 def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
         with contextlib.suppress(Exception):
             stream.flush()
-            if stream.isatty():
-                os.write(stream.fileno(), _SHOW_CURSOR)
+    with contextlib.suppress(Exception):
+        os.write(next(stream.fileno() for stream in streams if stream.isatty()), _SHOW_CURSOR)

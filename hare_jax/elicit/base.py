@@ -150,9 +150,11 @@ def session(
     users, rows and recourses.
 
     Raises:
-        ValueError: as `base.check_problem`, or fewer than one proposal.
+        ValueError: as `base.check_problem`, no elicitor or answer model, or fewer than one proposal.
     """
+    require(isinstance(elicitor, Elicitor), "elicitor", "must be an Elicitor, as elicit.bind builds it", elicitor)
     check_problem(key, logit_fn, x, space, recourse)
+    require(callable(prefers), "prefers", "must be a function of a key, a row and two recourses", prefers)
     num_proposals = elicitor.num_proposals if num_proposals is None else num_proposals
     check_values(num_proposals=(num_proposals, Count))
     keys = session_keys(key, num_proposals, elicitor.questions_per_proposal)

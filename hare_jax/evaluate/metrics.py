@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, check_row, check_shapes
+from hare_jax.base import LogitFn, Recourse, check_row, check_shapes, require
 from hare_jax.space import ActionSpace, same_feature, weighted_l1
 
 _CHANGED = 1e-5  # smaller differences do not count as changes
@@ -188,6 +188,7 @@ def measure(
 
     `loss_fn: (x, x_cf) -> ()` is the loss of the kind of person, by default the distance to the `ideal`.
     """
+    require(isinstance(recourse, Recourse), "recourse", "must be a Recourse", type(recourse).__name__)
     x_cf = recourse.x
     check_row(x, space, recourse_x=x_cf, ideal=ideal, weights=weights)
     measures = Measures(

@@ -135,6 +135,7 @@ def _check_comparison(answer: Any, width: int) -> None:
 
 
 def _check_row(name: str, row: Array, width: int) -> None:
+    require(isinstance(row, np.ndarray | Array), name, "must be an array", row)
     require(jnp.shape(row) == (width,), name, f"must have shape ({width},)", jnp.shape(row))
 
 

@@ -104,6 +104,7 @@ def check(hp: Bayes) -> None:
 def _check_probabilities(probabilities: dict[str, float] | None) -> None:
     if probabilities is None:
         return
+    require(isinstance(probabilities, dict), "probabilities", "must be a dict by kind of person", probabilities)
     linear = kinds_of(Bayes()).names
     for kind, probability in probabilities.items():
         choose("probabilities", kind, linear)
