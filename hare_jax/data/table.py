@@ -222,7 +222,7 @@ def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
         require(not (feature.whole and len(off)), argument, "must hold whole numbers, as the training rows do", off)
         return (values - feature.low) / (feature.high - feature.low)
     codes = pd.Index(feature.categories).get_indexer(column)
-    unseen = column[codes < 0].unique().tolist()
+    unseen = column[codes < 0].unique().tolist() if codes.min() < 0 else []
     require(not unseen, argument, f"must be one of {feature.categories}; list others under categories", unseen)
     return codes if len(feature.categories) == 2 else np.eye(len(feature.categories))[codes]
 
