@@ -23,6 +23,8 @@ _held = threading.Lock()
 def install() -> None:
     """From now on SIGINT ends the process with status 130; to be called once, in the main thread."""
     signal.signal(signal.SIGINT, _exit_now)
+    if os.name == "nt":  # pipes block there
+        return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)

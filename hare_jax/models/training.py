@@ -9,7 +9,7 @@ import optax
 from jax import Array
 
 from hare_jax.base import pytree_dataclass
-from hare_jax.hyperparams import Count, Positive
+from hare_jax.hyperparams import Count, NonNegative, Positive
 
 # weights, key, row, context -> loss () that is minimised, loss () that is measured on the held-out rows
 LossFn = Callable[[Any, Array, Any, Any], tuple[Array, Array]]
@@ -22,7 +22,7 @@ _ROWS_PER_STEP, _LEAST_STEPS = 8, 16  # an epoch of few rows has fewer steps
 class Adam:
     """How long and how fast Adam descends."""
 
-    learning_rate: Positive = 1e-2  # at the first step; falls linearly to 0 over all the epochs
+    learning_rate: NonNegative = 1e-2  # at the first step; falls linearly to 0 over all the epochs
     batch_size: Count = 128
     num_steps: Count = 100  # of an epoch, each with a batch of rows drawn at random; fewer for less than 800 rows
     num_epochs: Count = 20  # at most
