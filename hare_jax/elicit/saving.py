@@ -146,7 +146,7 @@ def _check_header(name: str, elicitor: Elicitor, arrays: dict[str, np.ndarray]) 
 def _check_classifier(logit_fn: Callable, x: np.ndarray) -> None:
     """Check that the classifier accepts a row like `x` (d,)."""
     try:
-        shape = np.shape(logit_fn(jnp.asarray(x)))
+        shape = np.shape(jax.block_until_ready(logit_fn(jnp.asarray(x))))
     except Exception as error:  # of any library
         reason = (str(error).splitlines() or [type(error).__name__])[-1]
         raise ValueError(f"logit_fn: must accept the session's row of {len(x)} columns; got {reason}") from error

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, as_partial, check_row
+from hare_jax.base import LogitFn, Recourse, as_partial, check_row, is_known
 from hare_jax.solvers.host import calls_host
 from hare_jax.space import ActionSpace, along, is_held
 
@@ -80,7 +80,7 @@ def boundary(
     """
     check_row(x, space, x_cf=x_cf)
     logit_fn, one = as_partial(logit_fn), jnp.ones((), x.dtype)
-    find = _by_sections if num_steps > 0 and calls_host(logit_fn, x) else _by_bisection
+    find = _by_sections if _takes_sections(num_steps) and calls_host(logit_fn, x) else _by_bisection
     call, constants = jax.closure_convert(lambda logit_fn, x: logit_fn(x), logit_fn, x)
     segment = _Segment(logit_fn, tuple(constants), x, x_cf, space, jnp.asarray(margin, x.dtype))
     fixed = jax.lax.stop_gradient(segment)  # bisection only compares: nothing in it is differentiated
@@ -138,6 +138,11 @@ def _evaluate(call: Callable[..., Array], segment: _Segment, t: Array) -> tuple[
     point = along(segment.space, segment.x, segment.x_cf, t)
     point = jax.lax.optimization_barrier(point)  # so that the returned point is the one that was evaluated
     return point, call(segment.logit_fn, point, *segment.constants) - segment.margin
+
+
+def _takes_sections(num_steps: int) -> bool:
+    """Whether the number of steps is known, as that of the rounds of a section search has to be, and not 0."""
+    return is_known(num_steps) and num_steps > 0
 
 
 def _by_bisection(

@@ -99,7 +99,8 @@ def test_spread_gradient_is_the_gradient_of_the_mean_row_maximum(width):
     def both(unit):
         return candidates._spread_gradient(unit), jax.grad(spread)(unit)
 
-    ours, theirs = jit(jax.vmap(both))(unit)
+    with jax.default_matmul_precision("highest"):
+        ours, theirs = jit(jax.vmap(both))(unit)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 

@@ -139,6 +139,7 @@ def test_float64_is_kept():
         assert all_logits(black_box(Model().predict_proba), draw(5)).dtype == "float32"
 
 
+@pytest.mark.skipif("jax.default_backend() != 'cpu' and len(jax.devices()) == 1", reason="needs two devices")
 def test_users_on_two_devices():
     model, rows = Model(), draw(7)
 

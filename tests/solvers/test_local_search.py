@@ -20,7 +20,7 @@ NUM = 60
 def refined(keys, problems, weights):
     def one(key, space, x, params, weights):
         logit_fn = models.classifier(params)
-        base = growing_spheres.generate(growing_spheres.GrowingSpheres(), key, logit_fn, x, space)
+        base = growing_spheres.generate(growing_spheres.GrowingSpheres(num_restored=0), key, logit_fn, x, space)
         found = local_search(LocalSearch(), key, lambda z: jnp.sum(weights * jnp.abs(z - x)), logit_fn, x, base, space)
         kept = metrics.feasible(x, found.x, space).all
         costs = [metrics.weighted_cost(weights, x, each.x) for each in (base, found)]
