@@ -4,13 +4,14 @@ Each becomes a callable pytree of one row. Its arrays are traced, so that new we
 and gradients reach them; all else in it is static and compared by value.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen, nnx
+from flax import linen
 from jax import Array
 from jax.tree_util import Partial
 
@@ -123,7 +124,8 @@ def _callable(model: Any, params: Any) -> Any:
         require(params is not None, "params", "must be given for a flax.linen module", params)
         variables = params if "params" in params else {"params": params}
         return Partial(_call_linen, model, variables)
-    if isinstance(model, nnx.Module):
+    nnx = sys.modules.get("flax.nnx")  # not imported here, which takes a while
+    if nnx is not None and isinstance(model, nnx.Module):
         return Partial(_call_nnx, *nnx.split(model))
     if hasattr(model, "stateless_call"):
         variables = [[v.value for v in kind] for kind in (model.trainable_variables, model.non_trainable_variables)]
@@ -136,6 +138,8 @@ def _call_linen(module: linen.Module, variables: Any, x: Array) -> Any:
 
 
 def _call_nnx(graph: Any, state: Any, x: Array) -> Any:
+    from flax import nnx
+
     return nnx.merge(graph, state)(x)
 
 
