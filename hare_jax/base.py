@@ -7,6 +7,7 @@ any `logit_fn: (d,) -> ()`; class 1 is the wanted outcome and `logit_fn(x) >= 0`
 import dataclasses
 import functools
 import typing
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, Protocol, TypeVar, dataclass_transform
 
@@ -19,6 +20,7 @@ from jax.tree_util import Partial
 
 T = TypeVar("T")
 
+_FAR = 100.0  # widths of the bounds: a value so far outside of them is probably in other units
 _LONGEST = 200  # characters of a value in the message of an error
 
 
@@ -126,7 +128,7 @@ def holds(rule: Callable[[np.ndarray], Any], value: Any) -> bool:
 
 def choose(argument: str, name: str, options: Collection[str]) -> None:
     """Raise a `ValueError` unless `name` is one of `options`."""
-    require(name in options, argument, f"must be one of {', '.join(options)}", name)
+    require(isinstance(name, str) and name in options, argument, f"must be one of {', '.join(options)}", name)
 
 
 def check_key(key: Any, *, argument: str = "key") -> None:
@@ -152,11 +154,15 @@ def check_problem(key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, b
     Raises:
         ValueError: `key` is no single key of `jax.random.key`, `logit_fn` does not give a float (), `x` is no row (d,)
             of finite floats, `space` is no action space of its width, or `base` no recourse of one row.
+
+    Warns:
+        UserWarning: `x` is far outside of the bounds.
     """
     check_key(key)
     require(base is None or isinstance(base, Recourse), "recourse", "must be a Recourse", type(base).__name__)
     check_row(x, space, **({} if base is None else {"recourse_x": base.x}))
     require(holds(np.isfinite, x), "x", "must be finite", x)
+    _warn_if_far("x", x, space)
     check_logit(logit_fn, x)
     if base is not None:
         check_shapes(recourse_valid=(base.valid, ()))
@@ -177,6 +183,21 @@ def check_rows(rows: Array, space: ActionSpace, *, argument: str = "rows") -> No
     if is_known(rows):
         bad = int((~np.isfinite(np.asarray(rows))).sum())
         require(bad == 0, argument, "must be finite", f"{bad} values that are not")
+        _warn_if_far(argument, rows, space)
+
+
+def _warn_if_far(argument: str, rows: Array, space: ActionSpace) -> None:
+    """Warn of known rows (..., d) far outside of the bounds: they are probably in original units."""
+    if not is_known(rows, space):
+        return
+    lower, upper = np.asarray(space.lower, float), np.asarray(space.upper, float)
+    bounded = np.isfinite(upper - lower) & (upper > lower)
+    values = np.asarray(rows)
+    beyond = np.maximum(lower - values, values - upper)[..., bounded] / (upper - lower)[bounded]
+    farthest = float(np.max(beyond, initial=0.0))
+    if farthest > _FAR:
+        found = f"values that are {farthest:.3g} times the width of the bounds outside of them"
+        warnings.warn(f"{argument}: should be in encoded units; got {found}", UserWarning, stacklevel=4)
 
 
 def check_shapes(**arrays: tuple[Any, tuple[int | None, ...]]) -> None:

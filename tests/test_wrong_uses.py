@@ -330,6 +330,19 @@ def test_a_wrong_use_is_one_line_with_argument_rule_and_value(name):
     assert re.fullmatch(f"{argument}: {rule}; got {value}", str(raised.value)), str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("x", lambda: generate(x=X.at[1].set(52_000.0))),
+        ("rows", lambda: bind(rows=ROWS.at[1].set(52_000.0))),
+        ("x", lambda: start(x=X.at[0].set(-52_000.0))),
+    ],
+)
+def test_rows_in_original_units_are_a_warning(argument, call):
+    with pytest.warns(UserWarning, match=f"^{argument}: should be in encoded units; got values that are 5.2e"):
+        call()
+
+
 def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"^out: must be a folder that can be written to; got '.*', Not a directory$"):

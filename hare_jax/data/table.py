@@ -143,7 +143,8 @@ def from_frame(
 
 def split(df: pd.DataFrame, test_size: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split the rows of `df` at random, with `seed`: training rows, and a share `test_size` of test rows."""
-    require(0 < test_size < 1, "test_size", "must lie between 0 and 1", test_size)
+    in_unit_interval = isinstance(test_size, float) and 0 < test_size < 1
+    require(in_unit_interval, "test_size", "must lie between 0 and 1", test_size)
     require(isinstance(seed, int | np.integer) and seed >= 0, "seed", "must be a whole number from 0", seed)
     num_test = math.ceil(test_size * len(df))
     in_test = np.random.default_rng(seed).permutation(len(df)) < num_test

@@ -103,6 +103,11 @@ ERRORS = {
         lambda: table(income={"type": "continuous", "range": [np.float64(np.nan), 1]}),
         r"features\.income\.range: must be \[lo, hi\], lo below hi; got \[nan, 1\]",
     ),
+    "a list of names": (lambda: data.load(["mortgage"]), r"name: must be one of mortgage.*; got \['mortgage'\]"),
+    "a share as text": (
+        lambda: data.from_frame(rows(), schema(), test_size="0.5"),
+        "test_size: must lie between 0 and 1; got '0.5'",
+    ),
     "a negative seed": (
         lambda: data.from_frame(rows(), schema(), seed=-1),
         "seed: must be a whole number from 0; got -1",
