@@ -289,6 +289,9 @@ WRONG = {
     "a negative rate of training": (lambda: fit(learning_rate=-1), "learning_rate", "must be above 0.*", "-1"),
     "a warm-up in percent": (lambda: fit(warmup=50.0), "warmup", "must be from 0 to 1", "50.0"),
     "a raw key of training": (lambda: fit(key=RAW_KEY), "key", "must be a single key.*", "'.*'"),
+    "rows in a list": (lambda: fit(x=[[0.0] * WIDTH] * NUM), "x", "must be an array", "'list'"),
+    "infinite rows": (lambda: fit(x=ROWS.at[0, 0].set(jnp.inf)), "x", "must be finite", "'1 values that are not'"),
+    "no parameters": (lambda: models.classifier(None), "params", "must be the parameters of.*", "'NoneType'"),
     "labels of 1 and 2": (lambda: fit(y=Y + 1), "y", "must hold both 0 and 1.*", r"\[1.0, 2.0\]"),
     "labels of other rows": (lambda: fit(y=Y[:3]), "y", r"must have shape \(8,\).*", r"\(3,\)"),
     "two outputs": (

@@ -76,12 +76,14 @@ def classifier(params: Params) -> Classifier:
     """Bind `params` to `logit`: a classifier that crosses `jit` without recompiling for new weights.
 
     Raises:
-        ValueError: the last layer has more than one output, or a parameter is not finite.
+        ValueError: they are no parameters, the last layer has more than one output, or one is not finite.
 
     >>> from hare_jax.models import from_layers
     >>> classifier(from_layers([([[1.0, -2.0]], [0.5])]))
     Classifier(2-1)
     """
+    known = isinstance(params, dict) and len(params) > 0
+    require(known, "params", "must be the parameters of fit, init or from_layers", type(params).__name__)
     shape = np.shape(to_layers(params)[-1].bias)
     require(shape[-1] == 1, "params", "must have one output, the logit", shape)
     if is_known(params):
@@ -232,6 +234,8 @@ def check_rows(x: Array, y: Array) -> None:
 
     Inside `jit` the values are not known, and only the shapes are checked.
     """
+    for name, rows in (("x", x), ("y", y)):
+        require(isinstance(rows, np.ndarray | Array), name, "must be an array", type(rows).__name__)
     require(x.ndim == 2 and x.size > 0, "x", "must have shape (n, d) with n > 0 and d > 0", x.shape)
     require(y.shape == x.shape[:1], "y", f"must have shape ({x.shape[0]},), as x has rows", y.shape)
     if not is_known(x, y):
