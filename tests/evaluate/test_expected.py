@@ -65,7 +65,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("multi", 4, 2, "weights"),
+    pytest.param(Case("multi", 4, 2, "weights"), marks=pytest.mark.slow),
     pytest.param(Case("single", 5, 5, "ideal", "probit"), marks=pytest.mark.slow),
     pytest.param(Case("multi", 5, 1, "ideal"), marks=pytest.mark.slow),
     pytest.param(Case("bayes", 5, 1, "ideal"), marks=pytest.mark.slow),

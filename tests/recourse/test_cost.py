@@ -175,7 +175,7 @@ def spheres():
     return bind("growing_spheres", key, lambda x: x[0], x, SIDEWAYS, **hyperparameters, num_boundary_steps=8)
 
 
-@pytest.mark.parametrize("method", ["estimate", "growing_spheres"])
+@pytest.mark.parametrize("method", ["estimate", pytest.param("growing_spheres", marks=pytest.mark.slow)])
 def test_training_with_the_cost_of_recourse_makes_it_cheaper(plain, method):
     term = penalty(0.3, SIDEWAYS, None if method == "estimate" else spheres())
     cost, accuracy = figures(plain)

@@ -137,6 +137,7 @@ def random_sessions(kind):
     return problems, *hold(SESSION, state, wishes, range(100, 100 + NUM_QUESTIONS), kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [TRUTH, UNSURE, ALWAYS_A])
 def test_all_that_is_shown_is_valid_and_allowed(kind):
     problems, state, shown, best = random_sessions(kind)

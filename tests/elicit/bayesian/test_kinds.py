@@ -56,6 +56,7 @@ def learn(prior, pairs):
     return jax.lax.scan(step, belief, pairs)[0]
 
 
+@pytest.mark.slow
 def test_a_new_row_is_part_of_the_posterior(monkeypatch):
     monkeypatch.setitem(people.PERSONS, "squared", SQUARED)
     hp = Bayes(probabilities={"squared": 0.5, "ideal": 0.25, "weights": 0.25}, **SMALL)
