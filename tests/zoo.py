@@ -50,7 +50,7 @@ def mortgage() -> Data:
 
 
 def _layers(made: table.Table) -> list:
-    training = models.balanced(made.y_train, hidden=(10, 5))
+    training = models.balanced(made.y_train, models.Training(hidden=(10, 5)))
     params = jax.jit(models.fit)(training, jax.random.key(1), made.x_train, made.y_train)
     return [(np.asarray(layer.weight), np.asarray(layer.bias)) for layer in models.to_layers(params)]
 
