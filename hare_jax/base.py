@@ -20,7 +20,7 @@ from jax.tree_util import Partial
 
 T = TypeVar("T")
 
-_FAR = 100.0  # widths of the bounds: a value so far outside of them is probably in other units
+_FAR = 10.0  # widths of the bounds: a value so far outside of them is probably in other units
 _LONGEST = 200  # characters of a value in the message of an error
 
 

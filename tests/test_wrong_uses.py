@@ -356,7 +356,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
 def test_every_number_of_the_hyperparameters_has_a_range(cls):
     check_fields(cls(), cls)
     free = {field.name for field in typed_fields(cls) if field.kind in (int, float) and not field.rules}
-    assert free <= {"margin", "least_gain"}, "see the types of hare_jax.hyperparams"
+    assert free <= {"least_gain"}, "see the types of hare_jax.hyperparams"
 
 
 def test_there_are_enough_of_them():

@@ -10,7 +10,7 @@ from hare_jax.base import require
 from hare_jax.data.schema import Feature
 
 _MAX_STEPS = 10_000  # float32 resolves a step of 1/10,000 to a thousandth of a step, the grid tolerance of `space`
-_FAR = 100.0  # times its training range: a number so far away is probably in other units
+_FAR = 10.0  # times its training range: a number so far away is probably in other units
 _RATIO = 1000.0  # of the widths of `range` and of the training rows, above which their units probably differ
 _GRID_TOLERANCE = 1e-3  # in steps
 

@@ -17,7 +17,7 @@ from jax.tree_util import Partial
 from hare_jax.base import LogitFn, Recourse, check_problem, pytree_dataclass
 from hare_jax.elicit.base import PREFERS_B, Elicitor, Question, check_comparison
 from hare_jax.elicit.candidates import Sampling, sample
-from hare_jax.hyperparams import check_fields
+from hare_jax.hyperparams import NonNegative, check_fields
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.space import ActionSpace
 
@@ -31,7 +31,7 @@ class Hare:
     sampling: Sampling = Sampling()
     sample_fn: Partial | None = None  # key, logit_fn, x, centre, space -> (n, d); replaces `candidates.sample`
     winner_only: bool = False  # compare candidates as drawn, and move only the winner of each round to the boundary
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class State(NamedTuple):

@@ -21,6 +21,7 @@ from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, as_partial, is_known, require
 from hare_jax.elicit.base import Elicitor
+from hare_jax.hyperparams import typed_fields
 from hare_jax.space import ActionSpace
 
 _VERSION = 1  # of the format
@@ -70,7 +71,7 @@ def load(file: File, elicitor: Elicitor, logit_fn: LogitFn, space: ActionSpace) 
     one would have.
 
     Raises:
-        ValueError: `file` holds no whole session, or one of another format, elicitor, hyperparameter, width or dtype,
+        ValueError: `file` holds no whole session, or one of another format, elicitor, hyperparameter, space or dtype,
             or the classifier accepts no row of this width.
         OSError: the file can't be read.
     """
@@ -85,6 +86,9 @@ def load(file: File, elicitor: Elicitor, logit_fn: LogitFn, space: ActionSpace) 
     _check_classifier(logit_fn, x)
     structure = jax.eval_shape(lambda: detach(_first_state(elicitor, logit_fn, x, space)))
     _check_leaves(name, structure, arrays)
+    for field, column in space._asdict().items():
+        same = np.array_equal(arrays[f".space.{field}"], np.asarray(column))
+        require(same, name, f"must be of the space given, whose {field} is {np.asarray(column).tolist()}", "another")
     return attach(_filled(structure, arrays), logit_fn)
 
 
@@ -182,10 +186,15 @@ def _children(value: Any) -> dict[Any, Any]:
     if isinstance(value, Partial):
         return {**dict(enumerate(value.args)), **value.keywords}
     if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {field.name: _typed(field.kind, getattr(value, field.name)) for field in typed_fields(value.__class__)}
     if isinstance(value, tuple | list):
         return dict(enumerate(value))
     return value if isinstance(value, dict) else {}
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    """The value of a field, a float where it has to be one: 0 is the same rate as 0.0."""
+    return float(value) if kind is float and isinstance(value, int) else value
 
 
 def _text(value: Any) -> str:

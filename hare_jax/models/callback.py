@@ -44,7 +44,8 @@ def reason(error: Exception) -> str:
     >>> reason(RuntimeError("INTERNAL: Error when calling buffer callback: ...\nModelError: Pipeline: KeyError: 'age'"))
     "Pipeline: KeyError: 'age'"
     """
-    return str(error).strip().splitlines()[-1].removeprefix(f"{ModelError.__name__}: ")
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].removeprefix(f"{ModelError.__name__}: ")
 
 
 def logit(model: HostFn, x: Array) -> Array:

@@ -21,7 +21,7 @@ from hare_jax.base import require
 
 Params = dict[str, dict[str, Array]]
 
-_CONSTANT = 1e-5  # a column whose deviations are below this share of its mean varies by rounding alone
+_ROUNDING_ULPS = 64  # a column whose deviations are below so many units of rounding of its mean is constant
 
 
 class Layer(NamedTuple):
@@ -99,7 +99,7 @@ def scaling(rows: Array) -> Scaling:
     """The standardisation of `rows` (n, d)."""
     centre = jnp.mean(rows, axis=0, keepdims=True)
     largest = jnp.max(jnp.abs(rows - centre), axis=0, keepdims=True)  # the squares of large numbers are infinite
-    constant = largest <= _CONSTANT * jnp.abs(centre)
+    constant = largest <= _ROUNDING_ULPS * jnp.finfo(rows.dtype).eps * jnp.abs(centre)
     largest = jnp.where(constant, 1, largest)
     factor = jnp.where(constant, 0, 1 / (largest * jnp.std(rows / largest, axis=0, keepdims=True)))
     return Scaling(centre[0], factor[0])

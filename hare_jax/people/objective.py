@@ -23,7 +23,7 @@ class Objective:
     kind: str = "l1"  # `l1`, `squared` or `percentile`
     smoothing: NonNegative = 1e-2  # below it the cost is quadratic, above it linear; in encoded units or quantiles
     bandwidth: Positive = 2e-2  # of the smoothed quantiles, in encoded units
-    margin: float = MARGIN  # logit from which on the penalty is 0
+    margin: NonNegative = MARGIN  # logit from which on the penalty is 0
     knots: Array | None = None  # (m, d) of `quantile_knots`, for `percentile`
 
 

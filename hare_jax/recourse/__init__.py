@@ -163,7 +163,9 @@ def why(generate: BoundMethod, logit_fn: LogitFn, x: Array, space: ActionSpace, 
     >>> Reason(int(code)).text
     'the classifier accepts no training row'
     """
-    check_row(x, space)
+    require(isinstance(generate, BoundMethod), "generate", "must be a method of recourse.bind", generate)
+    require(isinstance(recourse, Recourse), "recourse", "must be a Recourse", type(recourse).__name__)
+    check_row(x, space, recourse_x=recourse.x)
     fitted = generate.args[0]
     failure = next(method.failure for method in METHODS.values() if method.generate is fitted.func)
     return outcome(x, space, recourse, failure(fitted.args[0], as_partial(logit_fn), x, space, recourse))

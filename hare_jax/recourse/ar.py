@@ -42,7 +42,7 @@ class Ar:
     radius: Positive = 1.0  # of the first round's points, in encoded units: half the width of their box
     shrink: Positive = 0.5  # of the radius, after an accepted action
     num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the action as it is
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class _Rounds(NamedTuple):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
-from hare_jax.hyperparams import Count, Growth, Natural, Positive
+from hare_jax.hyperparams import Count, Growth, Natural, NonNegative, Positive
 from hare_jax.models import vae
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.latent import Candidate, Fitted, decode_point, judge, sort_key, take
@@ -35,7 +35,7 @@ class Cchvae:
     first_radius: Positive = 0.3  # Euclidean, in latent units: codes of training rows spread by about 1 in each
     growth: Growth = 1.5
     num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class _Attempts(NamedTuple):

@@ -14,7 +14,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
-from hare_jax.hyperparams import Count, Natural
+from hare_jax.hyperparams import Count, Natural, NonNegative
 from hare_jax.models import vae
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import to_boundary
@@ -32,7 +32,7 @@ class Clue:
     descent: LatentDescent = LatentDescent(learning_rate=0.2)  # of an uncertainty from 0 to 2 ln 2
     ensemble: Partial | None = None  # classifiers, leaves (members, ...), whose mean is uncertain; None is logit_fn
     num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the decoded point
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 @on_boundary

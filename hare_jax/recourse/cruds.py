@@ -39,7 +39,7 @@ class Cruds:
     num_starts: Count = 4  # descents of one attempt: from the row's own w, and from draws of accepted rows' prior
     descent: LatentDescent = LatentDescent(learning_rate=0.2)  # over w; from the second attempt on, over z as well
     num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class _Example(NamedTuple):

@@ -35,7 +35,7 @@ class Dice:
     proximity_weight: NonNegative = 0.5  # of the mean L1 distance from the factual
     diversity_weight: NonNegative = 0.2  # of the log-determinant
     start_scale: NonNegative = 0.1  # s.d. of the members' starts around the first accepted point
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class _Descending(NamedTuple):

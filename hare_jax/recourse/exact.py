@@ -39,7 +39,7 @@ class Exact:
     gap: NonNegative = 1e-6  # by which a recourse may cost more than the cheapest one, as a share of its cost
     spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # their cost is the first upper bound
     num_boundary_steps: Natural = 20  # bisections back towards the factual, from the solution
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 @on_boundary
@@ -60,8 +60,9 @@ def solve(hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
     """The recourse for `x` (d,), not scaled back to the boundary, and its status () int32.
 
     The status is `OPTIMAL`: no allowed point with a logit above the margin costs less, up to the gap and to rounding;
-    `NONE_EXISTS`: there is no such point; `UNPROVED`: the cheapest recourse found within the time limit, if any. A
-    column without a bound moves by at most 1,000.
+    `NONE_EXISTS`: no allowed point reaches the margin; `UNPROVED`: the cheapest recourse found within the time limit,
+    if any. A column without a bound moves by at most 1,000, unless the cost of a known recourse bounds it, and nothing
+    is proved then.
 
     Raises:
         ValueError: those of `generate`.
@@ -75,7 +76,8 @@ def _solve_within(
     layers = _layers(logit_fn)
     weights = jnp.ones_like(x) if hp.weights is None else jnp.asarray(hp.weights, x.dtype)
     require(jnp.shape(weights) == x.shape, "weights", f"must have shape {x.shape}, as x has", jnp.shape(weights))
-    require(holds(lambda weights: weights >= 0, weights), "weights", "must not be negative", weights)
+    fits = holds(lambda weights: (weights >= 0) & np.isfinite(weights), weights)
+    require(fits, "weights", "must be finite and not negative", weights)
     spheres = dataclasses.replace(hp.spheres, margin=hp.margin)
     known = growing_spheres.search(spheres, key, logit_fn, x, x, space)
     numbers = (jnp.asarray(number, float) for number in (hp.margin, time_limit, hp.gap))
@@ -107,8 +109,9 @@ def _solve(problem: Problem) -> tuple[Array, Array]:
 
 def _solve_rows(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """The points (..., d) and statuses (...) of rows (..., d); leaves that all rows share have axes of length 1."""
-    points = np.empty(np.broadcast_shapes(problem.x.shape, problem.weights.shape, problem.known.shape), problem.x.dtype)
-    statuses = np.empty(points.shape[:-1], np.int32)
+    num_axes = problem.x.ndim - 1  # of the batch, which all leaves have
+    batch = np.broadcast_shapes(*(leaf.shape[:num_axes] for leaf in jax.tree.leaves(problem)))
+    points, statuses = np.empty((*batch, problem.x.shape[-1]), problem.x.dtype), np.empty(batch, np.int32)
     for index in np.ndindex(statuses.shape):
         answer = exact_search.solve(jax.tree.map(partial(_row, index), problem))
         points[index], statuses[index] = answer

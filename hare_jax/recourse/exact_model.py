@@ -30,6 +30,7 @@ class Moves(NamedTuple):
     most: np.ndarray  # (n,)
     integer: np.ndarray  # (n,) bool
     group: np.ndarray  # (n,) id of the one-hot group whose level is switched, -1 for other moves
+    cut: np.ndarray  # (n,) bool: it has no bound, and `most` is a limit of the program
 
 
 class Range(NamedTuple):
@@ -46,8 +47,9 @@ def moves(x: np.ndarray, space: ActionSpace, weights: np.ndarray, budget: float)
     affordable = np.divide(budget, found.cost, out=np.full(len(found.cost), np.inf), where=found.cost > 0)
     whole = np.floor(affordable * (1 + _GRID_TOLERANCE))
     most = np.minimum(found.most, np.where(found.integer, whole, affordable))
-    kept = most > 0
-    return Moves(found.effect[:, kept], found.cost[kept], most[kept], found.integer[kept], found.group[kept])
+    kept, cut = most > 0, found.cut & (most >= found.most)
+    columns = found.cost, most, found.integer, found.group, cut
+    return Moves(found.effect[:, kept], *(column[kept] for column in columns))
 
 
 def _changes(x: np.ndarray, space: ActionSpace, weights: np.ndarray, sign: int) -> Moves:
@@ -57,9 +59,10 @@ def _changes(x: np.ndarray, space: ActionSpace, weights: np.ndarray, sign: int) 
     free = mutable & (group < 0) & (direction * sign >= 0)
     ordered = step > 0
     unit = np.where(ordered, step, 1)
-    reach = np.where(free, np.minimum(sign * (end - x), _FURTHEST), 0) / unit
+    endless = free & np.isinf(end)
+    reach = np.where(endless, _FURTHEST, np.where(free, sign * (end - x), 0)) / unit
     most = np.where(ordered, np.floor(reach + _GRID_TOLERANCE), reach)
-    return Moves(sign * np.diag(unit), weights * unit, most, ordered, np.full(len(x), -1))
+    return Moves(sign * np.diag(unit), weights * unit, most, ordered, np.full(len(x), -1), endless)
 
 
 def _switches(x: np.ndarray, space: ActionSpace, weights: np.ndarray) -> Moves:
@@ -67,7 +70,8 @@ def _switches(x: np.ndarray, space: ActionSpace, weights: np.ndarray) -> Moves:
     mutable, _, upper, _, group, _ = map(np.asarray, space)
     possible = mutable & (group >= 0) & (upper > _OPEN) & (x < _OPEN)
     left = (group[:, None] == group[None, :]) & (x > _OPEN)[:, None]  # (d, d) whether the switch to j leaves level i
-    return Moves(np.eye(len(x)) - left, weights + left.T @ weights, possible.astype(float), possible, group)
+    cost, never = weights + left.T @ weights, np.zeros(len(x), bool)
+    return Moves(np.eye(len(x)) - left, cost, possible.astype(float), possible, group, never)
 
 
 def ranges(layers: list[Layer], moved: Moves, x: np.ndarray) -> list[Range]:
@@ -101,7 +105,8 @@ def program(
 
     Its first variables are the moves.
     """
-    given = zip(moved.cost, moved.most, moved.integer, strict=True)
+    scale = max(moved.cost.max(initial=0), np.finfo(float).tiny)  # the solver's tolerances are absolute
+    given = zip(moved.cost / scale, moved.most, moved.integer, strict=True)
     draft = _Draft([_Variable(cost, 0.0, most, integer) for cost, most, integer in given], [])
     inputs = np.arange(len(moved.cost))
     bias, weight = _first_layer(layers, moved, x)
@@ -115,7 +120,7 @@ def program(
     for one in np.unique(moved.group[moved.group >= 0]):
         draft.rows.append(_Row(np.flatnonzero(moved.group == one), np.ones(1), -np.inf, 1.0))
     if np.isfinite(budget):
-        draft.rows.append(_Row(np.arange(len(moved.cost)), moved.cost, -np.inf, budget))
+        draft.rows.append(_Row(np.arange(len(moved.cost)), moved.cost / scale, -np.inf, budget / scale))
     return _assemble(draft)
 
 

@@ -69,7 +69,8 @@ def solve(problem: Problem) -> Answer:
     if not problem.is_known:
         return _cheapest(_search(problem, np.inf, end))
     known_cost = _cost(problem, problem.known)
-    answer = _cheapest(_search(problem, known_cost * (1 + _ROOM) + _ROOM, end))
+    room = _ROOM * max(known_cost, float(problem.weights.max()))
+    answer = _cheapest(_search(problem, known_cost + room, end))
     if answer.status == NONE_EXISTS:
         answer = _cheapest(_search(problem, np.inf, end))
     better = _logit(problem.layers, answer.x) >= problem.margin and _cost(problem, answer.x) <= known_cost
@@ -93,18 +94,26 @@ def _cheapest(search: _Search) -> Answer:
     """The cheapest recourse within the budget."""
     target = float(search.precise.margin) + 2 * search.rounding
     nothing = search.problem.x
-    if search.bounds[-1].high[0] < target:
-        return Answer(nothing, NONE_EXISTS)
+    least = float(search.precise.margin) - 2 * search.rounding
+    if search.bounds[-1].high[0] < least:
+        return Answer(nothing, _none(search))
     for index in range(_NUM_TRIES):
         solution = _solve(search, _program(search, target))
         if solution.values is None:
-            none_exists = solution.status == milp.INFEASIBLE and index == 0
-            return Answer(nothing, NONE_EXISTS if none_exists else UNPROVED)
+            infeasible = solution.status == milp.INFEASIBLE and index == 0
+            proved = infeasible and _solve(search, _program(search, least)).status == milp.INFEASIBLE
+            return Answer(nothing, _none(search) if proved else UNPROVED)
         point = _accepted_point(search, solution.values, target)
         if point is not None:
-            return Answer(point, OPTIMAL if solution.status == milp.OPTIMAL else UNPROVED)
+            proved = solution.status == milp.OPTIMAL and not search.moved.cut.any()
+            return Answer(point, OPTIMAL if proved else UNPROVED)
         target += 2 * max(_shortfall(search, _decode(search, solution.values)), search.rounding)
     return Answer(nothing, UNPROVED)
+
+
+def _none(search: _Search) -> int:
+    """The status where the program has no solution: a proof, unless it limits a move that has no bound."""
+    return UNPROVED if search.moved.cut.any() else NONE_EXISTS
 
 
 def _accepted_point(search: _Search, values: np.ndarray, target: float) -> np.ndarray | None:

@@ -40,7 +40,7 @@ class Face:
     num_tiers: Count = 6  # sets of targets: tier t holds the 1/2^t with the highest logit on other rows' immutables
     num_entries: Count = 32  # nearest rows that a factual may enter by
     max_path: Count = 32  # moves of a path, at most
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class Edges(NamedTuple):

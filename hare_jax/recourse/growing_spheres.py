@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
-from hare_jax.hyperparams import Count, Growth, Natural, Positive
+from hare_jax.hyperparams import Count, Growth, Natural, NonNegative, Positive
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.sparsify import sparsify
 from hare_jax.solvers.boundary import MARGIN
@@ -34,7 +34,7 @@ class GrowingSpheres:
     num_attempts: Count = 10  # sets of directions at most, until one of the spheres has an accepted point
     num_boundary_steps: Natural = 20  # bisections back towards the factual, in `generate`; 0 leaves the sample
     num_restored: Natural = 20  # features set back to the factual's values, at most, in `generate`; 0 for none
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class _Samples(NamedTuple):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
-from hare_jax.hyperparams import Count
+from hare_jax.hyperparams import Count, NonNegative
 from hare_jax.recourse.derivative import constant
 from hare_jax.recourse.reason import Reason
 from hare_jax.solvers.boundary import MARGIN
@@ -24,7 +24,7 @@ class Nnce:
 
     block_size: Count = 128  # rows evaluated at once
     num_blocks: Count = 128  # at most: accepted rows beyond them are not evaluated
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class Fitted(NamedTuple):

@@ -34,7 +34,7 @@ class ProtoCF:
     l2_weight: NonNegative = 0.1  # of the squared L2 distance, at the first step
     prototype_weight: NonNegative = 3.0  # of the squared distance to the prototype, at the first step
     cost_decay: Positive = 0.97  # factor of these three weights from one step to the next
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class Fitted(NamedTuple):

@@ -9,7 +9,7 @@ from functools import partial
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
-from hare_jax.hyperparams import Count, Natural
+from hare_jax.hyperparams import Count, Natural, NonNegative
 from hare_jax.models import vae
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import to_boundary
@@ -26,7 +26,7 @@ class Revise:
     num_kept: Count = 64  # accepted training rows, at whose codes the descent starts again
     descent: LatentDescent = LatentDescent()
     num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the decoded point, as published
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 @on_boundary

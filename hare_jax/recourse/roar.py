@@ -35,7 +35,7 @@ class Roar:
     num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the end of the descent
     cost_weight: NonNegative = 0.1  # of the L1 distance, at the first step
     cost_decay: Positive = 0.97  # factor of the cost's weight from one step to the next
-    margin: float = MARGIN  # the least logit of a recourse, in the worst case
+    margin: NonNegative = MARGIN  # the least logit of a recourse, in the worst case
 
 
 class _Found(NamedTuple):

@@ -71,9 +71,11 @@ def sparsify(
     ([0.0, 0.5], True)
     """
     to_boundary = partial(boundary, logit_fn, x, space=space, margin=margin, num_steps=num_steps)
-    sparse = _restore_features(_Problem(logit_fn, x, space, margin), to_boundary(point), num_restored)
-    found = to_boundary(sparse.x)
-    return Recourse(found.x, (sparse.valid | found.valid) & allows(space, x, found.x))
+    start = to_boundary(point)
+    sparse = _restore_features(_Problem(logit_fn, x, space, margin), start, num_restored)
+    end = to_boundary(sparse.x)  # evaluates the end of the rounds again
+    found = Recourse(jnp.where(end.valid, end.x, start.x), end.valid | start.valid)
+    return Recourse(found.x, found.valid & allows(space, x, found.x))
 
 
 def _restore_features(problem: _Problem, start: Recourse, num_restored: int) -> Recourse:
@@ -100,7 +102,7 @@ def _restore_best(problem: _Problem, now: _Incumbent) -> _Incumbent:
 def _candidate(problem: _Problem, z: Array, movable: Array, feature: Array) -> _Candidate:
     """The point `z` (d,) with the columns of `feature` (d,) restored; `movable` (d,) are the changes to extend."""
     logit_fn, x, space, margin = problem
-    restored = jnp.where(feature, x, z)
+    restored = jax.lax.optimization_barrier(jnp.where(feature, x, z))  # the point returned is the one evaluated
     shortest, longest = _distance(x, restored), _distance(x, z)
     change = jnp.where(feature, 0, movable)
     tiny = jnp.finfo(x.dtype).tiny

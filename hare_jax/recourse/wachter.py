@@ -27,7 +27,7 @@ class Wachter:
     cost_decay: Positive = 0.97  # factor of the cost's weight from one step to the next
     num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the point as it is
     num_restored: Natural = 20  # features set back to the factual's values at the end, at most; 0 for none
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 @on_boundary

@@ -43,7 +43,10 @@ def _compute(compute: Callable[..., Any], *args: Any) -> Any:
 
 def _write(compute: Callable[..., Any], context: ExecutionContext, out: Any, *args: Any) -> None:
     for buffer, values in zip(jax.tree.leaves(out), jax.tree.leaves(_compute(compute, *args)), strict=True):
-        np.asarray(buffer)[...] = values
+        target = np.asarray(buffer)
+        if np.shape(values) != target.shape:  # NumPy would broadcast
+            raise ValueError(f"compute: must return an array of shape {target.shape}; got {np.shape(values)}")
+        target[...] = values
 
 
 def calls_host(logit_fn: Callable, x: Array) -> bool:

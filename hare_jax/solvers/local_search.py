@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, check_row, pytree_dataclass
-from hare_jax.hyperparams import Count, Natural, check_fields
+from hare_jax.hyperparams import Count, Natural, NonNegative, check_fields
 from hare_jax.solvers.boundary import MARGIN, boundary
 from hare_jax.solvers.directions import (
     NUM_PERTURBED,
@@ -49,7 +49,7 @@ class LocalSearch:
     num_rounds: Natural = 20  # after the first
     num_rays: Count = 16  # per round, for each start
     num_steps: Natural = 10  # bisections of a ray
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class _Problem(NamedTuple):

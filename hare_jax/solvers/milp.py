@@ -12,7 +12,7 @@ import numpy as np
 from scipy import optimize
 
 OPTIMAL, INFEASIBLE, UNFINISHED = 0, 1, 2  # the status of a solution
-_HIGHS_OPTIMAL, _HIGHS_LIMIT = 0, 1  # as SciPy numbers them; everything else counts as infeasible, until tried again
+_HIGHS_OPTIMAL, _HIGHS_LIMIT, _HIGHS_INFEASIBLE = 0, 1, 2  # as SciPy numbers them; 3 and 4 tell nothing
 
 
 class Program(NamedTuple):
@@ -47,11 +47,11 @@ def solve(program: Program, *, time_limit: float, gap: float) -> Solution:
     Solution(values=None, status=1)
     """
     end = time.perf_counter() + time_limit
-    first = _run(program, time_limit, gap, presolve=True)
-    if first.status != INFEASIBLE:
+    first, decided = _run(program, time_limit, gap, presolve=True)
+    if decided:
         return first
     left = end - time.perf_counter()
-    return _run(program, left, gap, presolve=False) if left > 0 else Solution(None, UNFINISHED)
+    return _run(program, left, gap, presolve=False)[0] if left > 0 else Solution(None, UNFINISHED)
 
 
 def fixed(program: Program, values: np.ndarray) -> Program:
@@ -60,7 +60,8 @@ def fixed(program: Program, values: np.ndarray) -> Program:
     return program._replace(least=least, most=most, integer=np.zeros_like(program.integer))
 
 
-def _run(program: Program, time_limit: float, gap: float, *, presolve: bool) -> Solution:
+def _run(program: Program, time_limit: float, gap: float, *, presolve: bool) -> tuple[Solution, bool]:
+    """The solution, and whether it is one or the time is over: otherwise another run may tell more."""
     result = optimize.milp(
         program.cost,
         integrality=program.integer.astype(int),
@@ -70,5 +71,6 @@ def _run(program: Program, time_limit: float, gap: float, *, presolve: bool) -> 
     )
     values = None if result.x is None else np.where(program.integer, np.round(result.x), result.x)
     if result.status == _HIGHS_OPTIMAL:
-        return Solution(values, OPTIMAL)
-    return Solution(values, UNFINISHED if result.status == _HIGHS_LIMIT or values is not None else INFEASIBLE)
+        return Solution(values, OPTIMAL), True
+    status = INFEASIBLE if result.status == _HIGHS_INFEASIBLE and values is None else UNFINISHED
+    return Solution(values, status), values is not None or result.status == _HIGHS_LIMIT

@@ -183,6 +183,54 @@ def test_one_callback_serves_rows_on_two_devices(spread):
         assert status[index] == alone.status
 
 
+def linear(slopes, bias):
+    return models.from_layers([([slopes], [bias])])
+
+
+def solve_linear(slopes, bias, upper, x=None, **changes):
+    """The answer for a linear classifier, and columns from 0 to `upper` (d,)."""
+    x = np.zeros(len(upper), np.float32) if x is None else x
+    space = action_space([True] * len(upper), np.zeros(len(upper)), upper)
+    return exact_search.solve(problem_of(linear(slopes, bias), x, space, **changes))
+
+
+def test_bounds_far_away_are_reached():
+    answer = solve_linear([1e-3], -2.0, [5000.0])
+    assert answer.status == OPTIMAL
+    np.testing.assert_allclose(answer.x, [2001], rtol=1e-4)
+    cheap = solve_linear([1e-3, 1.0], -2.0, [5000.0, 5000.0], weights=[1e-6, 1])
+    np.testing.assert_allclose(cheap.x, [2001, 0], rtol=1e-4)
+
+
+def test_a_column_without_a_bound_proves_nothing_beyond_its_limit():
+    assert solve_linear([1e-3], -2.0, [np.inf]).status == UNPROVED
+    assert solve_linear([1.0], -2.0, [np.inf], known=array([3.0])).status == OPTIMAL
+
+
+def test_the_scale_of_the_weights_does_not_matter():
+    space = action_space([True] * 4, [0.0] * 4, [1.0] * 4)
+    params, x = network(np.random.default_rng(3), 4), np.full(4, 0.5, np.float32)
+    one, tiny = (exact_search.solve(problem_of(params, x, space, weights=np.full(4, scale))) for scale in (1, 1e-6))
+    assert one.status == tiny.status == OPTIMAL
+    np.testing.assert_allclose(np.abs(one.x - x).sum(), np.abs(tiny.x - x).sum(), rtol=1e-4)
+
+
+def test_a_point_that_meets_the_margin_exactly_is_not_proved_away():
+    everything = [1.0] * 14
+    assert solve_linear(everything, -14.0 + MARGIN, everything).status != NONE_EXISTS
+
+
+def test_each_row_has_its_own_margin():
+    space, logit_fn = action_space([True] * 2, [0.0] * 2, [1.0] * 2), models.classifier(linear([1.0, 1.0], -1.0))
+
+    def status(margin):
+        return exact.solve(
+            exact.Exact(spheres=SPHERES, margin=margin), jax.random.key(0), logit_fn, jnp.zeros(2), space
+        )[1]
+
+    assert jax.vmap(status)(array([0.5, 1.5])).tolist() == [OPTIMAL, NONE_EXISTS]
+
+
 def test_wrong_arguments_are_named():
     space, x, key = full_space(), random_rows(0, 1)[0], jax.random.key(0)
     classifier = models.classifier(row(random_classifiers(50, 2), 1))
@@ -190,5 +238,5 @@ def test_wrong_arguments_are_named():
         exact.generate(exact.Exact(), key, lambda x: x[0], x, space)
     with pytest.raises(ValueError, match=r"weights: must have shape \(12,\), as x has; got \(3,\)"):
         exact.generate(exact.Exact(weights=jnp.ones(3)), key, classifier, x, space)
-    with pytest.raises(ValueError, match="weights: must not be negative"):
+    with pytest.raises(ValueError, match="weights: must be finite and not negative"):
         exact.generate(exact.Exact(weights=-jnp.ones(12)), key, classifier, x, space)

@@ -56,9 +56,15 @@ def test_infeasible_is_believed_without_presolve_alone(monkeypatch):
 
     def broken(program, time_limit, gap, *, presolve):
         tried.append(presolve)
-        return Solution(None, INFEASIBLE) if presolve else run(program, time_limit, gap, presolve=False)
+        return (Solution(None, INFEASIBLE), False) if presolve else run(program, time_limit, gap, presolve=False)
 
     monkeypatch.setattr(milp, "_run", broken)
     assert solve(knapsack(1), time_limit=10.0, gap=1e-6).status == OPTIMAL
     assert solve(knapsack(1, need=1.01), time_limit=10.0, gap=1e-6).status == INFEASIBLE
     assert tried == [True, False] * 2
+
+
+def test_an_error_of_the_solver_is_no_proof(monkeypatch):
+    failed = milp.optimize.OptimizeResult(x=None, status=4)
+    monkeypatch.setattr(milp.optimize, "milp", lambda *args, **options: failed)
+    assert solve(knapsack(0), time_limit=10.0, gap=1e-6) == Solution(None, UNFINISHED)

@@ -14,7 +14,7 @@ from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS
 from hare_jax.elicit.bayesian.answers import Range, Rated
 from hare_jax.elicit.bayesian.pool import Pool
 from hare_jax.elicit.bayesian.posterior import Belief, Gaussian, Kinds
-from hare_jax.hyperparams import Count, Natural, Positive, check_fields
+from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, check_fields
 from hare_jax.people import PERSONS
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.local_search import LocalSearch
@@ -46,7 +46,7 @@ class Bayes:
     short_search: LocalSearch = LocalSearch(
         num_first=2, num_starts=1, num_rounds=2, num_rays=4
     )  # of each drawn utility
-    margin: float = MARGIN  # the least logit of a recourse
+    margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
 class State(NamedTuple):

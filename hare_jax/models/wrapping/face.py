@@ -46,8 +46,8 @@ def wrap(
 ) -> Wrapped:
     """Make `model` a classifier `(d,) -> ()` of the encoded rows of `table`.
 
-    The logit of a row is at least 0 if and only if the model's own decision for the decoded row is the wanted one. The
-    model may be
+    The logit of a row is at least 0 if and only if the model's own decision for the decoded row is the wanted one (of
+    a JAX function, an exact tie counts as wanted). The model may be
 
     - an estimator or a pipeline of scikit-learn, XGBoost, LightGBM or CatBoost, or a native booster, trained on the
       DataFrame in original units or on encoded rows: a black box, for the methods that need no gradient;

@@ -101,10 +101,15 @@ def open_model(model: Any, params: Any, x: np.ndarray) -> Traced:
             jax.eval_shape(lambda row, traced=traced: outputs(traced, row), x[0])
             return traced
         except Exception as error:
-            failures.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+            failures.append(_first_line(error))
     rule = f"must be a JAX function of a row ({x.shape[1]},); a function on the host needs inputs=... or black_box"
     require(False, "model", rule, failures[0])
     raise AssertionError
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def all_outputs(model: Traced, x: np.ndarray) -> np.ndarray:
@@ -126,11 +131,20 @@ def _callable(model: Any, params: Any) -> Any:
         return Partial(_call_linen, model, variables)
     nnx = sys.modules.get("flax.nnx")  # not imported here, which takes a while
     if nnx is not None and isinstance(model, nnx.Module):
+        _check_mode(nnx, model)
         return Partial(_call_nnx, *nnx.split(model))
     if hasattr(model, "stateless_call"):
         variables = [[v.value for v in kind] for kind in (model.trainable_variables, model.non_trainable_variables)]
         return Partial(_call_keras, Identity(model), *variables)
     return model if params is None else Partial(model, params)
+
+
+def _check_mode(nnx: Any, model: Any) -> None:
+    """Raise a `ValueError` if an nnx module is in training mode: its answers are random, or depend on other rows."""
+    training = {"deterministic": False, "use_running_average": False}
+    parts = [part for _, part in nnx.iter_graph(model) if isinstance(part, nnx.Module)]
+    unfit = [type(part).__name__ for part in parts if any(getattr(part, k, None) is v for k, v in training.items())]
+    require(not unfit, "model", "must be in evaluation mode: call model.eval()", unfit)
 
 
 def _call_linen(module: linen.Module, variables: Any, x: Array) -> Any:
