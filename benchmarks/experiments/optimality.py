@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.cohort import prepare
-from benchmarks.experiments import cells
+from benchmarks.experiments import cells, runner
 from benchmarks.options import OUT, Datasets, Methods, Models, Out, Seeds, Users
 from benchmarks.pages import optimality as page
 from benchmarks.specs import BASE, Spec, check, named_methods, not_empty
@@ -63,16 +63,19 @@ def optimality(
         for dataset in datasets
         for model in models
     }
+    unavailable = runner.fetch(datasets)
     compile_quickly()
     store = Store(out)
     for names, specs in todo.items():
+        if names[0] in unavailable:
+            continue
         missing = [spec for spec in specs if asdict(spec) not in store]
         rows = _rows(missing) if missing else iter(())
         for row in track(rows, " ".join(names), len(missing), console=Console(stderr=True)):
             store.append(row)
     store.merge({"optimality"})
     print(page.write(out, users))
-    return 0
+    return 1 if unavailable else 0
 
 
 def _spec(dataset: str, model: str, method: str, seed: int, users: int) -> Spec:

@@ -14,7 +14,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from benchmarks.cohort import prepare
-from benchmarks.experiments import cells
+from benchmarks.experiments import cells, runner
 from benchmarks.experiments.best_known import best_known
 from benchmarks.options import OUT, SEEDS, USERS, Datasets, Out, Seeds, Users
 from benchmarks.pages import terminal
@@ -52,9 +52,11 @@ def preferences(
         dataset: [check(_spec(dataset, arm, seed, users), ARMS) for seed in seeds for arm in ARMS]
         for dataset in datasets
     }
+    unavailable = runner.fetch(datasets)
     compile_quickly()
     store = Store(out)
-    for specs in todo.values():
+    for dataset in sorted(todo.keys() - unavailable):
+        specs = todo[dataset]
         missing = sorted({spec.seed for spec in specs if asdict(spec) not in store})
         if missing:
             group = cells.Group(prepare(specs[0], missing))
@@ -63,7 +65,7 @@ def preferences(
                 store.append(row)
     store.merge({"preferences"})
     terminal.show_preferences(out, users, ARMS)
-    return 0
+    return 1 if unavailable else 0
 
 
 def _spec(dataset: str, arm: str, seed: int, users: int) -> Spec:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.cohort import Cohort, prepare
-from benchmarks.experiments import cells
+from benchmarks.experiments import cells, runner
 from benchmarks.experiments.best_known import best_known
 from benchmarks.options import OUT, SEEDS, USERS, Datasets, Out, OwnArms, Seeds, Users
 from benchmarks.pages import questions as page
@@ -58,16 +58,18 @@ def questions(
     names = [name for name in ELICITORS if name not in _TABLE10] if arms is None else arms
     not_empty(datasets=datasets, arms=names, seeds=seeds)
     todo = {dataset: specs(dataset, names, seeds, users) for dataset in datasets}
+    unavailable = runner.fetch(datasets)
     compile_quickly()
     store = Store(out)
-    for dataset, wanted in todo.items():
+    for dataset in sorted(todo.keys() - unavailable):
+        wanted = todo[dataset]
         missing = [spec for spec in wanted if asdict(replace(spec, budget=_MOST)) not in store]
         rows = _rows(missing) if missing else iter(())
         for row in track(rows, dataset, len(missing) * len(BUDGETS), console=Console(stderr=True)):
             store.append(row)
     store.merge({"questions"})
     print(page.write(out, users))
-    return 0
+    return 1 if unavailable else 0
 
 
 def cases() -> tuple[tuple[str, str], ...]:
