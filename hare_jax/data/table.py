@@ -62,6 +62,8 @@ class Table:
     def decode(self, x: ArrayLike) -> pd.DataFrame:
         """Decode `x` (d,) or (n, d) to rows in original units: nearest categories; whole numbers for whole features.
 
+        The columns are in the order of the schema.
+
         Raises:
             ValueError: the width is not d, or a value is not finite.
 
@@ -76,7 +78,8 @@ class Table:
         require(not bad.any(), "x", "must be finite", f"{bad.sum()} values that are not")
         warn_if_far(self.features, rows, "x", "encoded units")
         blocks = np.split(rows, np.cumsum([len(feature.columns) for feature in self.features])[:-1], axis=1)
-        return pd.DataFrame({f.name: _decode_feature(f, b) for f, b in zip(self.features, blocks, strict=True)})
+        decoded = {f.name: _decode_feature(f, b) for f, b in zip(self.features, blocks, strict=True)}
+        return pd.DataFrame({name: decoded[name] for name in self.schema["features"]})
 
     def __repr__(self) -> str:
         sizes = f"{len(self.x_train)} training and {len(self.x_test)} test rows"

@@ -56,7 +56,8 @@ def wrap(
       arrays too. `params` are the parameters of a `flax.linen` module, or a first argument of the function.
 
     `wanted` is a class by its name, or a collection of classes; of a model that predicts a number, a condition such as
-    ">= 6" or a range (low, high). The default is the favourable value of the table's target. `threshold` is the least
+    ">= 6" or a range (low, high). The default, of two classes, is the favourable value of
+    the table's target. `threshold` is the least
     probability of the wanted classes; without it, the model's own prediction decides. `classes` names the outputs of a
     network in their order: two for a single output, which is that of the second; by default 0, 1, and so on.
 
@@ -157,7 +158,12 @@ def _open_torch(model: Any, x: np.ndarray, kind: str) -> _Opened:
     def bind(decision: Decision, label: str) -> Wrapped:
         return _on_host(torch_module.TorchModel(Identity(model), decision, label))
 
-    return _Opened(torch_module.outputs(model, x), kind, None, bind)
+    try:
+        answer = torch_module.outputs(model, x)
+    except RuntimeError as error:
+        rule = f"must take rows of the table's {x.shape[1]} encoded columns"
+        raise ValueError(f"model: {rule}; got {callback.quote(error)}") from error
+    return _Opened(answer, kind, None, bind)
 
 
 def _open_traced(model: Any, params: Any, x: np.ndarray, kind: str) -> _Opened:

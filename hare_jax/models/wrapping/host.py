@@ -17,8 +17,15 @@ from hare_jax.base import require
 from hare_jax.models import callback
 from hare_jax.models.wrapping import trial
 from hare_jax.models.wrapping.decision import LOGIT, PROBABILITY, VALUE, Decision, exact_logit
+from hare_jax.models.wrapping.probe import near_boundary
 from hare_jax.models.wrapping.rows import Encoded, Frame, Identity, TableLike, frame_of
 
+_NAMES = {  # the attributes with the names of columns, and what numbers them if the model was trained on an array
+    "feature_names_in_": "Column_",
+    "feature_names_": "",
+    "feature_names": "f",
+    "feature_name": "Column_",
+}
 _METHODS = {"predict_proba": PROBABILITY, "decision_function": LOGIT, "predict": VALUE}
 _BOOSTERS = {"xgboost.core": "inplace_predict", "lightgbm.basic": "predict"}  # module of a native booster -> method
 _NUM_REPEATED = 64  # rows that are asked about twice
@@ -94,11 +101,14 @@ def consult(model: Any, table: TableLike, x: np.ndarray, y: np.ndarray, way: Way
         ValueError: the model was trained on columns that the table does not have, raises an exception for every kind of
             rows, has no method for the wanted outputs, or gives other answers for the same rows in another order.
     """
-    ask_fn = _asker(model, way)
+    ask_fn = _asker(model, way, x)
     answers, failures = [], []
     for rows in candidates(model, table, way.inputs):
         try:
-            answers.append(ask_fn(rows, rows(x)))
+            answer = ask_fn(rows, rows(x))
+            shape = answer.outputs.shape
+            require(shape[:1] == x.shape[:1], "model", f"must give an answer for each of {len(x)} rows", shape)
+            answers.append(answer)
         except Exception as error:
             failures.append(f"{type(rows).__name__.lower()} rows: {callback.quote(error)}")
     rule = "must take decoded rows as a DataFrame, or encoded rows; see inputs=..."
@@ -110,6 +120,8 @@ def consult(model: Any, table: TableLike, x: np.ndarray, y: np.ndarray, way: Way
 
 def _check_pure(model: Any, asked: Asked, x: np.ndarray) -> None:
     """Raise a `ValueError` if the first rows get other answers on their own, in reverse order."""
+    if asked.outputs.dtype.kind not in "fiub":
+        return
     some = x[:_NUM_REPEATED]
     again = ask(model, asked.method, asked.rows(some[::-1]), asked.named)[::-1]
     same = np.allclose(again, asked.outputs[: len(some)], rtol=1e-3, atol=1e-5, equal_nan=True)
@@ -123,7 +135,7 @@ def _information(asked: Asked, y: np.ndarray) -> float:
     return abs(trial.balanced_agreement(_predicted(asked.outputs, asked.kind) > 0, y) - 1 / 2)
 
 
-def _asker(model: Any, way: Way) -> Callable[[Encoded | Frame, Any], Asked]:
+def _asker(model: Any, way: Way, x: np.ndarray) -> Callable[[Encoded | Frame, Any], Asked]:
     """How to ask `model`: a function of a kind of rows, and the rows themselves."""
     booster = _BOOSTERS.get(type(model).__module__)
     known = [name for name in _METHODS if hasattr(model, name)]
@@ -134,7 +146,7 @@ def _asker(model: Any, way: Way) -> Callable[[Encoded | Frame, Any], Asked]:
     require(len(fitting) > 0, "model", f"must have a method that gives a {kind}", known)
     classes = _classes(model) if hasattr(model, "classes_") else None
     if kind is None and classes is not None:
-        return partial(_as_predicted, model, classes)
+        return partial(_as_predicted, model, classes, x)
     return partial(_by_method, model, fitting[0], _METHODS[fitting[0]], classes)
 
 
@@ -150,16 +162,26 @@ def _classes(model: Any) -> tuple[Any, ...]:
     return tuple(classes.tolist())
 
 
-def _as_predicted(model: Any, classes: tuple[Any, ...], rows: Encoded | Frame, data: Any) -> Asked:
-    """The first method from which the model's own predictions follow."""
-    predicted = np.asarray(model.predict(data)).reshape(-1)
+def _as_predicted(model: Any, classes: tuple[Any, ...], x: np.ndarray, rows: Encoded | Frame, data: Any) -> Asked:
+    """The first method from which the model's own predictions follow, for the rows `x` (n, d) and near its boundary."""
+    names, predicted = np.array(classes), np.asarray(model.predict(data)).reshape(-1)
     for method in ("predict_proba", "decision_function"):
         if not hasattr(model, method):
             continue
         asked = Asked(method, rows, ask(model, method, data), _METHODS[method], classes)
-        if np.array_equal(np.array(classes)[_predicted(asked.outputs, asked.kind)], predicted):
+        chosen = names[_predicted(asked.outputs, asked.kind)]
+        if not np.array_equal(chosen, predicted):
+            continue
+        points = near_boundary(partial(_classes_of, model, asked, names), x, chosen)
+        follows = _classes_of(model, asked, names, points) == np.asarray(model.predict(rows(points))).reshape(-1)
+        if follows.all():
             return asked
     return Asked("predict", rows, ask(model, "predict", data, classes), LOGIT, classes, predicts_only=True)
+
+
+def _classes_of(model: Any, asked: Asked, names: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The classes (n,) of points (n, d) by the outputs of `asked`."""
+    return names[_predicted(ask(model, asked.method, asked.rows(points)), asked.kind)]
 
 
 def _predicted(outputs: np.ndarray, kind: str) -> np.ndarray:
@@ -191,7 +213,9 @@ def _unnamed(model: Any, table: TableLike) -> list[Encoded | Frame]:
 
 def _named(names: tuple[str, ...], table: TableLike) -> list[Encoded | Frame]:
     """For a model of DataFrames: by the names of their columns."""
-    unknown = [name for name in names if name not in {feature.name for feature in table.features}]
+    known = {feature.name.replace(" ", "_"): feature.name for feature in table.features}  # LightGBM replaces spaces
+    names = tuple(known.get(name, name) for name in names)
+    unknown = [name for name in names if name not in known.values()]
     found: list[Encoded | Frame] = [] if unknown else [frame_of(table, names)]
     if names == table.columns:
         found.append(_encoded_frame(table, names))
@@ -205,11 +229,11 @@ def _encoded_frame(table: TableLike, names: tuple[str, ...]) -> Encoded:
 
 def _names(model: Any) -> tuple[str, ...] | None:
     """Names of the columns that `model` was trained on, in their order; None if it was an array."""
-    for attribute in ("feature_names_in_", "feature_names_", "feature_names", "feature_name"):
+    for attribute, prefix in _NAMES.items():
         names = getattr(model, attribute, None)
         names = names() if callable(names) else names
         if names is not None and len(names) > 0:
             texts = tuple(map(str, names))
-            numbered = all(text.removeprefix("Column_").removeprefix("f").isdigit() for text in texts)
+            numbered = all(text.startswith(prefix) and text.removeprefix(prefix).isdigit() for text in texts)
             return None if numbered else texts
     return None

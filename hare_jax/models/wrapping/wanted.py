@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from hare_jax.base import require
 from hare_jax.models.wrapping.decision import ByClass, ByValue, Decision
 
-_CONDITION = re.compile(r"\s*(>=|<=|>|<)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
+_CONDITION = re.compile(r"\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 _CODES = [0, 1], [-1, 1]  # classes of encoded labels: 1 stands for the table's positive value
 
 
@@ -26,7 +27,7 @@ def by_class(
 ) -> Wanted:
     """The decision for `wanted`: a class, a collection of classes, or a condition on numeric classes.
 
-    None is the class `positive` of the table, or the second one of the classes 0 and 1.
+    None is, of two classes, the class `positive` of the table, or the second one of the classes 0 and 1.
 
     Raises:
         ValueError: a class is unknown, or none or all of the classes are wanted; or the threshold is not in (0, 1).
@@ -53,7 +54,7 @@ def by_value(wanted: Any, scale: float) -> Wanted:
     ByValue(low=-inf, high=3.0, strict=False, scale=2.0)
     """
     rule = "must be a condition such as '>= 6', or a range (low, high), as the model predicts a number"
-    if isinstance(wanted, tuple | list) and len(wanted) == 2 and all(isinstance(end, int | float) for end in wanted):
+    if isinstance(wanted, tuple | list) and len(wanted) == 2 and all(isinstance(end, Real) for end in wanted):
         low, high = map(float, wanted)
         require(low < high, "wanted", "must be a range (low, high), low below high", wanted)
         return Wanted(ByValue(low, high, scale=scale), tuple(wanted), labelled=False)
@@ -79,7 +80,7 @@ def _parse(wanted: Any) -> dict[str, Any] | None:
 def _inside(wanted: Any, classes: list, positive: Any) -> tuple[int, ...]:
     """The indices of the wanted classes, in order."""
     if wanted is None:
-        wanted = _default(classes, positive)
+        wanted = _default(classes, positive) if len(classes) == len(_CODES[0]) else None
         require(wanted is not None, "wanted", f"must name one of the classes {classes}", wanted)
     several = isinstance(wanted, Collection) and not isinstance(wanted, str)
     chosen = [_plain(one) for one in (wanted if several else (wanted,))]
