@@ -5,14 +5,13 @@ integers. HiGHS keeps constraints and integers to 1e-6, so the caller has to eva
 linear program that remains once the integers are known.
 """
 
-import time
 from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize
 
 OPTIMAL, INFEASIBLE, UNFINISHED = 0, 1, 2  # the status of a solution
-_HIGHS_OPTIMAL, _HIGHS_LIMIT, _HIGHS_INFEASIBLE = 0, 1, 2  # as SciPy numbers them; 3 and 4 tell nothing
+_HIGHS_OPTIMAL, _HIGHS_INFEASIBLE = 0, 2  # as SciPy numbers them; all others count as unfinished
 
 
 class Program(NamedTuple):
@@ -31,13 +30,14 @@ class Solution(NamedTuple):
     """The best point found, and what is known of it."""
 
     values: np.ndarray | None  # (n,) integers are whole; None if there is no such point
-    status: int  # OPTIMAL, to within the gap; INFEASIBLE: there is no point; UNFINISHED: the time limit came first
+    status: int  # OPTIMAL, to within the gap; INFEASIBLE: there is no point; UNFINISHED: neither is proved
 
 
 def solve(program: Program, *, time_limit: float, gap: float) -> Solution:
     """Solve a program to within the relative `gap` of the cost, in at most `time_limit` seconds.
 
-    Presolve sometimes calls a feasible program infeasible: that is believed only if the solver without presolve agrees.
+    Presolve is off: it takes as long, and in HiGHS 1.12 it has called feasible programs of networks infeasible, and
+    points optimal that cost 0.1 % more than the optimum.
 
     >>> cover = Program(np.ones(1), np.ones((1, 1)), np.array([1.5]), np.array([9.0]), np.zeros(1), np.full(1, 5.0),
     ...                 np.ones(1, bool))
@@ -46,31 +46,20 @@ def solve(program: Program, *, time_limit: float, gap: float) -> Solution:
     >>> solve(cover._replace(most=np.ones(1)), time_limit=1.0, gap=1e-6)
     Solution(values=None, status=1)
     """
-    end = time.perf_counter() + time_limit
-    first, decided = _run(program, time_limit, gap, presolve=True)
-    if decided:
-        return first
-    left = end - time.perf_counter()
-    return _run(program, left, gap, presolve=False)[0] if left > 0 else Solution(None, UNFINISHED)
+    result = optimize.milp(
+        program.cost,
+        integrality=program.integer.astype(int),
+        bounds=optimize.Bounds(program.least, program.most),
+        constraints=optimize.LinearConstraint(program.matrix, program.lower, program.upper),
+        options={"time_limit": time_limit, "mip_rel_gap": gap, "presolve": False},
+    )
+    values = None if result.x is None else np.where(program.integer, np.round(result.x), result.x)
+    if result.status == _HIGHS_OPTIMAL:
+        return Solution(values, OPTIMAL)
+    return Solution(values, INFEASIBLE if result.status == _HIGHS_INFEASIBLE and values is None else UNFINISHED)
 
 
 def fixed(program: Program, values: np.ndarray) -> Program:
     """The linear program in which the integers have the given `values` (n,)."""
     least, most = (np.where(program.integer, values, bound) for bound in (program.least, program.most))
     return program._replace(least=least, most=most, integer=np.zeros_like(program.integer))
-
-
-def _run(program: Program, time_limit: float, gap: float, *, presolve: bool) -> tuple[Solution, bool]:
-    """The solution, and whether it is one or the time is over: otherwise another run may tell more."""
-    result = optimize.milp(
-        program.cost,
-        integrality=program.integer.astype(int),
-        bounds=optimize.Bounds(program.least, program.most),
-        constraints=optimize.LinearConstraint(program.matrix, program.lower, program.upper),
-        options={"time_limit": time_limit, "mip_rel_gap": gap, "presolve": presolve},
-    )
-    values = None if result.x is None else np.where(program.integer, np.round(result.x), result.x)
-    if result.status == _HIGHS_OPTIMAL:
-        return Solution(values, OPTIMAL), True
-    status = INFEASIBLE if result.status == _HIGHS_INFEASIBLE and values is None else UNFINISHED
-    return Solution(values, status), values is not None or result.status == _HIGHS_LIMIT

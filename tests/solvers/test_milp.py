@@ -50,20 +50,6 @@ def test_no_time_is_no_proof():
     assert solve(knapsack(0, need=1.01), time_limit=0.0, gap=1e-6).status == UNFINISHED
 
 
-def test_infeasible_is_believed_without_presolve_alone(monkeypatch):
-    """A presolve that calls everything infeasible."""
-    run, tried = milp._run, []
-
-    def broken(program, time_limit, gap, *, presolve):
-        tried.append(presolve)
-        return (Solution(None, INFEASIBLE), False) if presolve else run(program, time_limit, gap, presolve=False)
-
-    monkeypatch.setattr(milp, "_run", broken)
-    assert solve(knapsack(1), time_limit=10.0, gap=1e-6).status == OPTIMAL
-    assert solve(knapsack(1, need=1.01), time_limit=10.0, gap=1e-6).status == INFEASIBLE
-    assert tried == [True, False] * 2
-
-
 def test_an_error_of_the_solver_is_no_proof(monkeypatch):
     failed = milp.optimize.OptimizeResult(x=None, status=4)
     monkeypatch.setattr(milp.optimize, "milp", lambda *args, **options: failed)
