@@ -10,7 +10,9 @@ def main() -> int:
     interrupts.install()
     from benchmarks import commands  # takes seconds: JAX
 
-    return commands.main()
+    status = commands.main()
+    interrupts.ignore()
+    return status
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ def above(bound: float) -> Rule:
     return Rule(f"must be above {bound} and finite", lambda value: (value > bound) & np.isfinite(value))
 
 
+def below(bound: float) -> Rule:
+    """Below `bound`."""
+    return Rule(f"must be below {bound}", lambda value: value < bound)
+
+
 def between(least: float, most: float) -> Rule:
     """From `least` to `most`."""
     return Rule(f"must be from {least} to {most}", lambda value: (value >= least) & (value <= most))

@@ -9,6 +9,8 @@ The kinds of columns, the columns of one feature and the weighted cost of a chan
 `is_category`, `is_coarse`, `same_feature`, `weighted_l1`.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +20,10 @@ from jax.typing import ArrayLike
 from hare_jax.base import ActionSpace as ActionSpace
 from hare_jax.base import check_row, require
 
+_HALF = 0.5
 _BOUND_ULPS = 8  # a column this many units of rounding from a bound is at the bound
-_GRID_TOLERANCE = 1e-3  # in steps: float32 can't hold a step such as 1/15 exactly
+GRID_TOLERANCE = 1e-3  # in steps: float32 can't hold a step such as 1/15 exactly
+FURTHEST = 1e3  # encoded units: the longest move that a search considers where there is no bound
 
 
 def action_space(
@@ -121,6 +125,11 @@ def is_coarse(space: ActionSpace, x: Array | None = None) -> Array:
     return _num_steps_at_most(space, 2, lower, upper)
 
 
+def is_one(levels: Any) -> Any:
+    """Which values, or upper bounds, of the levels of one-hot groups are 1, not 0; arrays of NumPy or JAX."""
+    return levels > _HALF
+
+
 def is_held(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """Which columns (d,) of an allowed `x_cf` (d,) keep their value when `x` (d,) moves a little.
 
@@ -198,20 +207,20 @@ def along(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
 
 
 def _num_steps_at_most(space: ActionSpace, num: int, lower: Array, upper: Array) -> Array:
-    ordered = (space.step > 0) & (num * space.step >= (upper - lower) * (1 - _GRID_TOLERANCE))
+    ordered = (space.step > 0) & (num * space.step >= (upper - lower) * (1 - GRID_TOLERANCE))
     return (space.group >= 0) | ordered
 
 
 def _to_grid(step: Array, x: Array, point: Array, lower: Array, upper: Array) -> Array:
     step = jnp.where(step > 0, step, 1)
-    fewest = jnp.ceil((lower - x) / step - _GRID_TOLERANCE)
-    most = jnp.floor((upper - x) / step + _GRID_TOLERANCE)
+    fewest = jnp.ceil((lower - x) / step - GRID_TOLERANCE)
+    most = jnp.floor((upper - x) / step + GRID_TOLERANCE)
     steps = jnp.clip(jnp.round((point - x) / step), fewest, most)
     return jnp.clip(x + steps * step, lower, upper)
 
 
 def _to_one_hot(group: Array, score: Array, upper: Array) -> Array:
-    score = jnp.where(upper > 0.5, score, -jnp.inf)  # a closed level is never chosen
+    score = jnp.where(is_one(upper), score, -jnp.inf)  # a closed level is never chosen
     order = jnp.arange(score.shape[0])
     ahead = (score[:, None] > score[None, :]) | ((score[:, None] == score[None, :]) & (order[:, None] < order[None, :]))
     beaten = jnp.any(ahead & (group[:, None] == group[None, :]), axis=0)

@@ -10,7 +10,9 @@ def main() -> int:
     interrupts.install()
     from hare_jax.app import cli  # takes seconds
 
-    return cli.main()
+    status = cli.main()
+    interrupts.ignore()
+    return status
 
 
 if __name__ == "__main__":

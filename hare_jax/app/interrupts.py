@@ -32,6 +32,11 @@ def install() -> None:
     signal.signal(signal.SIGINT, _leave_to_thread)
 
 
+def ignore() -> None:
+    """From now on SIGINT does nothing: the work is done, and Python shuts down."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """Postpone the end of the process; child processes that are started within never receive SIGINT."""

@@ -8,11 +8,11 @@ import pandas as pd
 
 from hare_jax.base import require
 from hare_jax.data.schema import Feature
+from hare_jax.space import GRID_TOLERANCE
 
 _MAX_STEPS = 10_000  # float32 resolves a step of 1/10,000 to a thousandth of a step, the grid tolerance of `space`
 _FAR = 10.0  # times its training range: a number so far away is probably in other units
 _RATIO = 1000.0  # of the widths of `range` and of the training rows, above which their units probably differ
-_GRID_TOLERANCE = 1e-3  # in steps
 
 
 def check_frame(df: pd.DataFrame, used: list[str], kept: list[str], argument: str) -> None:
@@ -54,7 +54,7 @@ def check_step(argument: str, step: float, feature: Feature, values: np.ndarray)
 
 def _share_on_grid(steps: np.ndarray) -> float:
     """The share of `steps` (n,) with the most frequent fractional part."""
-    parts = np.rint(steps % 1 / _GRID_TOLERANCE) % (1 / _GRID_TOLERANCE)
+    parts = np.rint(steps % 1 / GRID_TOLERANCE) % (1 / GRID_TOLERANCE)
     return float(np.unique(parts, return_counts=True)[1].max() / len(steps))
 
 

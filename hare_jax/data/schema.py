@@ -33,6 +33,7 @@ import numpy as np
 from hare_jax.base import choose, require
 from hare_jax.space import ActionSpace, action_space
 
+_DIGITS = 5  # of an ordered number, relative to the span of the training rows
 DIRECTIONS = {"up": 1, "down": -1, "free": 0, "1": 1, "-1": -1, "0": 0}
 
 
@@ -57,6 +58,18 @@ class Feature(NamedTuple):
         """Names of the encoded columns: `age`; `sex=Male` for two categories; `job=a`, `job=b`, `job=c` for three."""
         shown = self.categories[1:] if len(self.categories) == 2 else self.categories
         return tuple(f"{self.name}={category}" for category in shown) or (self.name,)
+
+    def numbers(self, column: np.ndarray) -> np.ndarray:
+        """Values (n,) in original units of an encoded `column` (n,), rounded as the training rows are."""
+        span = self.high - self.low
+        values = self.low + column * span
+        if self.whole:
+            return np.rint(values)
+        return values if self.type == "continuous" else values.round(max(0, _DIGITS - math.ceil(math.log10(span))))
+
+    def codes(self, block: np.ndarray) -> np.ndarray:
+        """Index (n,) of the nearest category of encoded columns (n, 1), or (n, k) of a one-hot group."""
+        return (block[:, 0] >= 1 / 2).astype(int) if block.shape[1] == 1 else block.argmax(axis=1)
 
 
 def features_space(features: Sequence[Feature]) -> ActionSpace:

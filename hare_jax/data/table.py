@@ -233,10 +233,6 @@ def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
 
 def _decode_feature(feature: Feature, block: np.ndarray) -> Any:
     if feature.type == "categorical":
-        codes = block[:, 0] >= 0.5 if block.shape[1] == 1 else block.argmax(axis=1)
-        return pd.Series(list(feature.categories)).iloc[codes.astype(int)].array
-    span = feature.high - feature.low
-    values = feature.low + block[:, 0] * span
-    if feature.whole:
-        return np.rint(values).astype(int)
-    return values if feature.type == "continuous" else values.round(max(0, 5 - math.ceil(math.log10(span))))
+        return pd.Series(list(feature.categories)).iloc[feature.codes(block)].array
+    values = feature.numbers(block[:, 0])
+    return values.astype(int) if feature.whole else values

@@ -22,6 +22,7 @@ from jax.tree_util import Partial
 from hare_jax.base import LogitFn, Recourse, as_partial, is_known, require
 from hare_jax.elicit.base import Elicitor
 from hare_jax.hyperparams import typed_fields
+from hare_jax.models import reason
 from hare_jax.space import ActionSpace
 
 _VERSION = 1  # of the format
@@ -152,8 +153,8 @@ def _check_classifier(logit_fn: Callable, x: np.ndarray) -> None:
     try:
         shape = np.shape(jax.block_until_ready(logit_fn(jnp.asarray(x))))
     except Exception as error:  # of any library
-        reason = (str(error).splitlines() or [type(error).__name__])[-1]
-        raise ValueError(f"logit_fn: must accept the session's row of {len(x)} columns; got {reason}") from error
+        rule = f"must accept the session's row of {len(x)} columns"
+        raise ValueError(f"logit_fn: {rule}; got {reason(error)}") from error
     require(shape == (), "logit_fn", "must return a scalar", shape)
 
 

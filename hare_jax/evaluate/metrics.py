@@ -15,10 +15,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, check_row, check_shapes, require
-from hare_jax.space import ActionSpace, same_feature, weighted_l1
+from hare_jax.space import GRID_TOLERANCE, ActionSpace, same_feature, weighted_l1
 
 _CHANGED = 1e-5  # smaller differences do not count as changes
-_GRID_TOLERANCE = 1e-3  # in steps
 _TOLERANCE = 1e-6  # times 1 + |x|
 
 
@@ -163,7 +162,7 @@ def feasible(x: Array, x_cf: Array, space: ActionSpace) -> Feasible:
     wrong_way = jnp.where(space.direction > 0, x - x_cf, jnp.where(space.direction < 0, x_cf - x, 0))
     step = jnp.where(space.step > 0, space.step, 1)
     off_grid = jnp.abs(x_cf - (x + jnp.round((x_cf - x) / step) * step))
-    on_grid = off_grid <= tolerance + _GRID_TOLERANCE * step
+    on_grid = off_grid <= tolerance + GRID_TOLERANCE * step
     ungrouped = space.group < 0
     return Feasible(
         box=jnp.all(above & below & jnp.isfinite(x_cf)),

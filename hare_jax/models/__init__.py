@@ -9,7 +9,7 @@ from hare_jax.models.network import to_layers as to_layers
 from hare_jax.models.perceptron import Classifier as Classifier
 from hare_jax.models.perceptron import accuracy as accuracy
 from hare_jax.models.perceptron import balanced_accuracy as balanced_accuracy
-from hare_jax.models.perceptron import check_rows as check_rows
+from hare_jax.models.perceptron import check_labelled as check_labelled
 from hare_jax.models.perceptron import classifier as classifier
 from hare_jax.models.perceptron import fit as fit
 from hare_jax.models.perceptron import init as init
@@ -17,5 +17,5 @@ from hare_jax.models.perceptron import logit as logit
 from hare_jax.models.recipe import PAPER as PAPER
 from hare_jax.models.recipe import Training as Training
 from hare_jax.models.recipe import balanced as balanced
-from hare_jax.models.wrapping.face import Wrapped as Wrapped
-from hare_jax.models.wrapping.face import wrap as wrap
+from hare_jax.models.wrapping.wrap import Wrapped as Wrapped
+from hare_jax.models.wrapping.wrap import wrap as wrap

@@ -143,15 +143,15 @@ def fit(hp: Training, key: Array, x: Array, y: Array, penalty: Penalty | None = 
     `classifier` rejects, and there is no warning.
 
     Raises:
-        ValueError: those of `check_rows`, a leaf of `given` has not one entry per row, or a hyperparameter is out of
-            its range.
+        ValueError: those of `check_labelled`, a leaf of `given` has not one entry per row, or a hyperparameter is out
+            of its range.
 
     Warns:
         UserWarning: the classifier accepts every training row, or none.
     """
     check_fields(hp, Training)
     check_key(key)
-    check_rows(x, y)
+    check_labelled(x, y)
     check_leaves(given=(given, len(x)))
     rows = _Rows(jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, given))
     params, accepted = _fit(hp, key, rows, None if penalty is None else as_partial(penalty))
@@ -229,7 +229,7 @@ def _warn_if_constant(accepted: int, y: Array) -> None:
         warnings.warn(f"fit: the classifier {found}: {advice}", UserWarning, stacklevel=3)
 
 
-def check_rows(x: Array, y: Array) -> None:
+def check_labelled(x: Array, y: Array) -> None:
     """Raise a `ValueError` unless `x` is (n, d) and finite, and `y` (n,) holds both 0 and 1.
 
     Inside `jit` the values are not known, and only the shapes are checked.

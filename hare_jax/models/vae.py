@@ -20,7 +20,7 @@ from hare_jax.base import check_key, check_row, check_shapes, exact_products, is
 from hare_jax.hyperparams import Count, Counts, NonNegative, Positive, check_fields
 from hare_jax.models.network import Params, Perceptron, apply, draw_normal, parameter_shapes
 from hare_jax.models.training import Adam, train
-from hare_jax.space import ActionSpace, bounds, is_category, relax, same_feature
+from hare_jax.space import ActionSpace, bounds, is_category, is_one, relax, same_feature
 
 _CONSTANT = 1e-5  # a column whose s.d. is less than this share of its mean varies by rounding alone
 _CLOSED = -1e9  # logit of a level that is not open
@@ -89,7 +89,7 @@ def mean_row(raw: Array, x: Array, space: ActionSpace) -> Array:
     Numbers are their means, categories their probabilities among the levels open from `x`; immutables are those of `x`.
     """
     check_row(x, space, raw=raw)
-    probability = jnp.exp(_log_softmax(space, jnp.where(bounds(space, x)[1] > 0.5, raw, _CLOSED)))
+    probability = jnp.exp(_log_softmax(space, jnp.where(is_one(bounds(space, x)[1]), raw, _CLOSED)))
     lower, step = space.lower.astype(x.dtype), space.step.astype(x.dtype)
     two_levels = jnp.where(_is_binary(space), lower, 0) + step * jax.nn.sigmoid(raw)
     point = jnp.where(_is_binary(space), two_levels, jnp.where(space.group >= 0, probability, raw))

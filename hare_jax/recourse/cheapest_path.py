@@ -10,6 +10,8 @@ the point if it costs less; otherwise the radius shrinks. For a linear classifie
 the global minimum, given the categories.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -18,11 +20,10 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.recourse.knapsack import ranks_before
-from hare_jax.space import ActionSpace, bounds, is_coarse, settle, weighted_l1
+from hare_jax.space import FURTHEST, ActionSpace, bounds, is_coarse, settle, weighted_l1
 
 _NUM_BISECTIONS = 30
 _SHRINK = 0.25  # of the radius, after a round without a cheaper point
-FURTHEST = 1e3  # encoded units, where there is no bound
 
 
 class Problem(NamedTuple):
@@ -55,25 +56,22 @@ class Path(NamedTuple):
     before: Array  # (d,) gain of the columns that move earlier
 
 
-def descend(
-    logit_fn: LogitFn,
-    x: Array,
-    recourse: Recourse,
-    space: ActionSpace,
-    weights: Array,
-    *,
-    margin: float | Array,
-    num_rounds: int,
-) -> Recourse:
-    """A recourse for `x` (d,) that costs no more than `recourse`, and is a local minimum of `sum_j w_j |x'_j - x_j|`.
+def descend(problem: Problem, recourse: Recourse, num_rounds: int) -> Recourse:
+    """A recourse that costs no more than `recourse`, and is a local minimum of `sum_j w_j |x'_j - x_j|`.
 
     Coarse columns keep their values. It evaluates `d + 30` logits a round and uses no gradients. An
     invalid recourse is returned unchanged.
     """
-    problem = bounded(logit_fn, x, space, weights, margin)
-    radius = 2 * jnp.max(jnp.where(problem.free, jnp.abs(recourse.x - x), 0))
-    start = Incumbent(recourse.x, weighted_l1(weights, x, recourse.x), radius)
-    end = jax.lax.fori_loop(0, num_rounds, lambda _, now: one_round(problem, now), start)
+    radius = 2 * jnp.max(jnp.where(problem.free, jnp.abs(recourse.x - problem.x), 0))
+    return improve(problem, partial(one_round, problem), recourse, radius, num_rounds)
+
+
+def improve(
+    problem: Problem, step: Callable[[Incumbent], Incumbent], recourse: Recourse, radius: Array, num_rounds: int
+) -> Recourse:
+    """The recourse after `num_rounds` of `step` from a trust region of `radius` (); unchanged if it is not valid."""
+    start = Incumbent(recourse.x, weighted_l1(problem.weights, problem.x, recourse.x), radius)
+    end = jax.lax.fori_loop(0, num_rounds, lambda _, now: step(now), start)
     return Recourse(jnp.where(recourse.valid, end.z, recourse.x), recourse.valid)
 
 

@@ -5,35 +5,24 @@ to another level or its further bound. The free columns then make up for the log
 a category whose change they can replace does not stay changed, as it does where rays alone are perturbed.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse
-from hare_jax.recourse.cheapest_path import FURTHEST, Incumbent, Problem, bounded, one_round
-from hare_jax.space import ActionSpace, same_feature, weighted_l1
-
-_OPEN = 0.5  # a level of a one-hot group is closed if its upper bound, 0 or 1, is below this
+from hare_jax.base import Recourse
+from hare_jax.recourse.cheapest_path import Incumbent, Problem, improve, one_round
+from hare_jax.space import FURTHEST, is_one, same_feature
 
 
-def switch(
-    logit_fn: LogitFn,
-    x: Array,
-    recourse: Recourse,
-    space: ActionSpace,
-    weights: Array,
-    *,
-    margin: float | Array,
-    num_rounds: int,
-) -> Recourse:
-    """A recourse for `x` (d,) that costs no more than `recourse`, by at most `num_rounds` switches.
+def switch(problem: Problem, recourse: Recourse, num_rounds: int) -> Recourse:
+    """A recourse that costs no more than `recourse`, by at most `num_rounds` switches.
 
     Each round evaluates `d (d + 30)` logits. An invalid recourse is returned unchanged.
     """
-    problem = bounded(logit_fn, x, space, weights, margin)
-    start = Incumbent(recourse.x, weighted_l1(weights, x, recourse.x), jnp.asarray(FURTHEST, x.dtype))
-    end = jax.lax.fori_loop(0, num_rounds, lambda _, now: _best_switch(problem, now), start)
-    return Recourse(jnp.where(recourse.valid, end.z, recourse.x), recourse.valid)
+    step = partial(_best_switch, problem)
+    return improve(problem, step, recourse, jnp.asarray(FURTHEST, recourse.x.dtype), num_rounds)
 
 
 def _best_switch(problem: Problem, now: Incumbent) -> Incumbent:
@@ -51,6 +40,6 @@ def _switched(problem: Problem, z: Array) -> Array:
     same, level = same_feature(space), jnp.eye(len(x), dtype=z.dtype)
     further = jnp.where(x - lower > upper - x, lower, upper)
     there = jnp.where((space.group >= 0)[:, None], level, further[None, :])
-    possible = ~problem.free & ((space.group < 0) | (upper > _OPEN))
+    possible = ~problem.free & ((space.group < 0) | is_one(upper))
     to = jnp.where((z != x)[:, None], x[None, :], jnp.where(possible[:, None], there, z[None, :]))
     return jnp.where(same, to, z[None, :])

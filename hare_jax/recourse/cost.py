@@ -29,12 +29,11 @@ from hare_jax.base import (
 from hare_jax.hyperparams import NonNegative, check_values
 from hare_jax.recourse.cheapest_path import at_gain, path
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import ActionSpace, bounds, is_coarse, weighted_l1
+from hare_jax.space import FURTHEST, ActionSpace, bounds, is_coarse, weighted_l1
 
 LossFn = Callable[[Any, Array, Array], Array]  # hidden, x (d,), x_cf (d,) -> ()
 
 _MAX_PRICE = 1.0  # cost of a logit: where the classifier is flat, the price has no limit
-_FURTHEST = 1e3  # encoded units, where there is no bound
 
 
 class Costs(NamedTuple):
@@ -135,7 +134,7 @@ def cheapest_move(
 
     def step(z: Array, _: None) -> tuple[Array, None]:
         logit, slope = jax.value_and_grad(logit_fn)(z)
-        room = jnp.clip(jnp.where(slope > 0, upper - z, lower - z), -_FURTHEST, _FURTHEST)
+        room = jnp.clip(jnp.where(slope > 0, upper - z, lower - z), -FURTHEST, FURTHEST)
         return at_gain(path(z, jnp.where(movable, room, 0), slope, weights), margin - logit), None
 
     return jax.lax.scan(step, x, length=num_steps)[0]

@@ -13,13 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hare_jax.base import ActionSpace
 from hare_jax.models.network import Layer
 from hare_jax.solvers.milp import Program
-
-_GRID_TOLERANCE = 1e-3  # in steps, as in `space.project`
-_FURTHEST = 1e3  # encoded units, where there is no bound
-_OPEN = 0.5  # a level of a one-hot group is closed if its upper bound, 0 or 1, is below this
+from hare_jax.space import FURTHEST, GRID_TOLERANCE, ActionSpace, is_one
 
 
 class Moves(NamedTuple):
@@ -45,7 +41,7 @@ def moves(x: np.ndarray, space: ActionSpace, weights: np.ndarray, budget: float)
     parts = _changes(x, space, weights, 1), _changes(x, space, weights, -1), _switches(x, space, weights)
     found = Moves(*(np.concatenate(fields, axis=-1) for fields in zip(*parts, strict=True)))
     affordable = np.divide(budget, found.cost, out=np.full(len(found.cost), np.inf), where=found.cost > 0)
-    whole = np.floor(affordable * (1 + _GRID_TOLERANCE))
+    whole = np.floor(affordable * (1 + GRID_TOLERANCE))
     most = np.minimum(found.most, np.where(found.integer, whole, affordable))
     kept, cut = most > 0, found.cut & (most >= found.most)
     columns = found.cost, most, found.integer, found.group, cut
@@ -60,16 +56,16 @@ def _changes(x: np.ndarray, space: ActionSpace, weights: np.ndarray, sign: int) 
     ordered = step > 0
     unit = np.where(ordered, step, 1)
     endless = free & np.isinf(end)
-    reach = np.where(endless, _FURTHEST, np.where(free, sign * (end - x), 0)) / unit
-    most = np.where(ordered, np.floor(reach + _GRID_TOLERANCE), reach)
+    reach = np.where(endless, FURTHEST, np.where(free, sign * (end - x), 0)) / unit
+    most = np.where(ordered, np.floor(reach + GRID_TOLERANCE), reach)
     return Moves(sign * np.diag(unit), weights * unit, most, ordered, np.full(len(x), -1), endless)
 
 
 def _switches(x: np.ndarray, space: ActionSpace, weights: np.ndarray) -> Moves:
     """The switches of one-hot groups from the level of `x` to each other open level."""
     mutable, _, upper, _, group, _ = map(np.asarray, space)
-    possible = mutable & (group >= 0) & (upper > _OPEN) & (x < _OPEN)
-    left = (group[:, None] == group[None, :]) & (x > _OPEN)[:, None]  # (d, d) whether the switch to j leaves level i
+    possible = mutable & (group >= 0) & is_one(upper) & ~is_one(x)
+    left = (group[:, None] == group[None, :]) & is_one(x)[:, None]  # (d, d) whether the switch to j leaves level i
     cost, never = weights + left.T @ weights, np.zeros(len(x), bool)
     return Moves(np.eye(len(x)) - left, cost, possible.astype(float), possible, group, never)
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
+from hare_jax.hyperparams import check_fields
 from hare_jax.recourse import face_graph, nnce
 from hare_jax.recourse.derivative import constant
 from hare_jax.recourse.face_graph import Face
@@ -56,7 +57,7 @@ def fit(hp: Face, key: Array, logit_fn: LogitFn, rows: Array, space: ActionSpace
     Raises:
         ValueError: a hyperparameter is out of its range, or `epsilon` makes too many rows neighbours.
     """
-    face_graph.check(hp)
+    check_fields(hp, Face)
     rows = jnp.asarray(rows)[jax.random.permutation(key, len(rows))[: hp.num_rows]]
     accepted = np.asarray(_logits(logit_fn, rows) >= hp.margin)
     others = rows[np.argsort(accepted, kind="stable")[:_NUM_OTHERS]]  # refused rows first

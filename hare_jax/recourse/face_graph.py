@@ -6,7 +6,7 @@ numbers, which hardly two rows share, may differ by a tolerance along an edge. O
 of targets (accepted rows in dense regions) gives every row its cheapest path to any of them.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,16 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
-from hare_jax.base import choose, pytree_dataclass, require
-from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share
+from hare_jax.base import pytree_dataclass, require
+from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share, below, one_of
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace, bounds, is_category
 
 _MAX_PAIRS = 5_000_000  # of neighbours in an epsilon graph; more would take gigabytes
 _DENSE = 0.1  # quantile of the edge lengths: shorter edges count as equally dense
+
+_Graph = Annotated[str, one_of("knn", "epsilon")]
+_Quantile = Annotated[Share, below(1)]
 
 
 @pytree_dataclass
@@ -30,12 +33,12 @@ class Face:
     """How FACE builds its graph, and how a factual enters it. Lengths are Euclidean, over all encoded columns."""
 
     num_rows: Count = 10_000  # training rows in the graph, drawn by the key where there are more
-    graph: str = "knn"  # neighbours: "knn" a row and its nearest, "epsilon" all rows within a radius
+    graph: _Graph = "knn"  # neighbours: "knn" a row and its nearest, "epsilon" all rows within a radius
     num_neighbours: Count = 50  # nearest rows, in a knn graph
     epsilon: Positive = 0.3  # radius of an epsilon graph, and the largest distance of a factual from its first row
     num_switches: Natural = 8  # further neighbours: for each mutable category, the nearest rows that have another value
     density_weight: NonNegative = 1.0  # of the density in the cost of an edge; with 0 the cost is the edge's length
-    density_quantile: Share = 0.25  # share of the accepted rows of a kind that are too sparse for targets
+    density_quantile: _Quantile = 0.25  # share of the accepted rows of a kind that are too sparse for targets
     immutable_tolerance: NonNegative = 0.2  # how far an immutable number may differ along an edge
     num_tiers: Count = 6  # sets of targets: tier t holds the 1/2^t with the highest logit on other rows' immutables
     num_entries: Count = 32  # nearest rows that a factual may enter by
@@ -65,17 +68,6 @@ class _Near(NamedTuple):
     pairs: np.ndarray  # (2, p) of neighbours
     num: np.ndarray  # (c,) neighbours of each row
     radius: np.ndarray  # (c,) of the ball that holds them; infinite where there are none
-
-
-def check(hp: Face) -> None:
-    """Raise a `ValueError` if a hyperparameter is out of its range."""
-    choose("graph", hp.graph, ("knn", "epsilon"))
-    for name in ("num_rows", "num_neighbours", "num_tiers", "num_entries", "max_path"):
-        require(getattr(hp, name) >= 1, name, "must be at least 1", getattr(hp, name))
-    for name in ("num_switches", "density_weight", "immutable_tolerance"):
-        require(0 <= getattr(hp, name) < np.inf, name, "must be finite and not negative", getattr(hp, name))
-    require(0 < hp.epsilon < np.inf, "epsilon", "must be finite and positive", hp.epsilon)
-    require(0 <= hp.density_quantile < 1, "density_quantile", "must be at least 0 and below 1", hp.density_quantile)
 
 
 def edge_cost(hp: Face, length: Any, dense_length: Any, width: int) -> Any:

@@ -52,5 +52,5 @@ def generate(hp: LeastCost, key: Array, logit_fn: LogitFn, x: Array, space: Acti
     key_base, key_search = jax.random.split(key)
     base = growing_spheres.search(hp.spheres, key_base, logit_fn, x, x, space)
     found = local_search(hp.search, key_search, partial(weighted_l1, weights, x), logit_fn, x, base, space)
-    found = cheapest_switch.switch(logit_fn, x, found, space, weights, margin=hp.margin, num_rounds=hp.num_switches)
-    return cheapest_path.descend(logit_fn, x, found, space, weights, margin=hp.margin, num_rounds=hp.num_rounds)
+    problem = cheapest_path.bounded(logit_fn, x, space, weights, hp.margin)
+    return cheapest_path.descend(problem, cheapest_switch.switch(problem, found, hp.num_switches), hp.num_rounds)

@@ -8,11 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.recourse.knapsack import ROUNDING, Items, knapsack, ranks_before
-from hare_jax.space import ActionSpace, bounds, project, same_feature
+from hare_jax.space import GRID_TOLERANCE, ActionSpace, bounds, is_one, project, same_feature
 
 _SWITCH_COST = 2  # L1 of a one-hot group's change of level
-_OPEN = 0.5  # a level of a one-hot group is closed if its upper bound, 0 or 1, is below this
-_GRID_TOLERANCE = 1e-3  # of a step: what float32 may lose of the distance to a bound
 
 
 def linear_action(
@@ -42,7 +40,7 @@ def _items(weight: Array, need: Array, x: Array, space: ActionSpace) -> Items:
     limits = jnp.finfo(x.dtype)
     smallest_gain = limits.eps * jnp.abs(need) + limits.tiny
     enough = jnp.ceil(jnp.maximum(need, 0) / jnp.maximum(gain, smallest_gain)) + 1  # finite, unlike the bounds
-    most = jnp.minimum(jnp.where(ordered, jnp.floor(reach + _GRID_TOLERANCE), reach), enough)
+    most = jnp.minimum(jnp.where(ordered, jnp.floor(reach + GRID_TOLERANCE), reach), enough)
     most = jnp.where(gain > 0, jnp.where(grouped, 1, most), 0)
     return Items(gain, jnp.where(grouped, _SWITCH_COST, unit), most, grouped | ordered)
 
@@ -51,7 +49,7 @@ def _switch_gain(weight: Array, upper: Array, x: Array, space: ActionSpace) -> A
     """What the logit gains by a switch to each level (d,) of a one-hot group; 0 for all but the group's best level."""
     same = _same_group(space)
     gain = weight - jnp.matmul(same.astype(x.dtype), weight * x, precision="highest")  # from the present level
-    gain = jnp.where(space.mutable & (upper > _OPEN), gain, -jnp.inf)
+    gain = jnp.where(space.mutable & is_one(upper), gain, -jnp.inf)
     return jnp.where(jnp.any(same & ranks_before(gain), axis=1), 0, jnp.maximum(gain, 0))
 
 

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.space import ActionSpace, bounds, is_category
+from hare_jax.space import FURTHEST, ActionSpace, bounds, is_category
 
 NUM_SPARSE, NUM_PERTURBED = 3, 2  # columns of a sparse direction, and of a perturbation, at most
 
-_FURTHEST = 1e3  # encoded units from the factual, where there is no bound
 _FAIR = 0.5  # probability of either side of a coin
 _RESET, _RESET_OR_REDRAWN = 0.3, 0.65  # probabilities of what a perturbation does to a column; else it is scaled
 _MAX_SCALE = 2  # of a column's change
@@ -59,7 +58,7 @@ class PerturbationDraw(NamedTuple):
 def region_around(x: Array, space: ActionSpace) -> Region:
     """The region of targets around `x` (d,)."""
     lower, upper = bounds(space, x)
-    lower, upper = jnp.maximum(lower, x - _FURTHEST), jnp.minimum(upper, x + _FURTHEST)
+    lower, upper = jnp.maximum(lower, x - FURTHEST), jnp.minimum(upper, x + FURTHEST)
     columns, num_mutable = jnp.argsort(~space.mutable), jnp.sum(space.mutable)
     return Region(x, space.group, lower, upper, columns, num_mutable, is_category(space))
 

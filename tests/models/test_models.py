@@ -175,8 +175,8 @@ def test_accuracies_by_hand():
         (np.zeros((2, 2)), [0, np.nan], r"y: must hold both 0 and 1 and nothing else; got \[0.0, nan\]"),
     ],
 )
-def test_check_rows(x, y, message):
-    models.check_rows(np.zeros((2, 1)), np.array([0, 1]))
+def test_check_labelled(x, y, message):
+    models.check_labelled(np.zeros((2, 1)), np.array([0, 1]))
     with pytest.raises(ValueError, match=message):
         models.fit(models.Training(), jax.random.key(0), np.asarray(x), np.asarray(y))
 

@@ -9,7 +9,7 @@ from spaces import WIDTH, array, jit, random_problems, random_rows, random_space
 
 from hare_jax import models
 from hare_jax.base import Recourse
-from hare_jax.recourse.cheapest_path import descend
+from hare_jax.recourse.cheapest_path import bounded, descend
 from hare_jax.recourse.cost import smoothed
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import allows, bounds, is_coarse, project, weighted_l1
@@ -51,7 +51,7 @@ def test_the_global_minimum_for_a_linear_classifier():
     def one(params, x, x_cf, weights, space):
         logit_fn = partial(linear, params)
         found = Recourse(x_cf, logit_fn(x_cf) >= MARGIN)
-        return descend(logit_fn, x, found, space, weights, margin=MARGIN, num_rounds=8)
+        return descend(bounded(logit_fn, x, space, weights, MARGIN), found, 8)
 
     with jax.enable_x64(True):
         problems = widen(problems)
@@ -70,7 +70,7 @@ def test_a_cheaper_allowed_recourse_for_any_classifier():
     def one(space, x, params, x_cf, weights):
         logit_fn = models.classifier(params)
         given = Recourse(x_cf, logit_fn(x_cf) >= MARGIN)
-        found = descend(logit_fn, x, given, space, weights, margin=MARGIN, num_rounds=16)
+        found = descend(bounded(logit_fn, x, space, weights, MARGIN), given, 16)
         costs = weighted_l1(weights, x, x_cf), weighted_l1(weights, x, found.x)
         return given, found, *costs, logit_fn(found.x), allows(space, x, found.x), is_coarse(space, x)
 

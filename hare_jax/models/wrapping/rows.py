@@ -6,7 +6,6 @@ calls JAX, as it runs inside of callbacks.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
@@ -87,24 +86,15 @@ def round_trip(features: tuple[Any, ...], x: np.ndarray) -> np.ndarray:
     """`table.encode(table.decode(x))` of rows (n, d), in the dtype of `x`, without a DataFrame."""
     rows, start = x.astype(np.float64), 0
     for feature in features:
-        end = start + max(1, len(feature.categories) * (len(feature.categories) > 2))
-        block = rows[:, start:end]
-        rows[:, start:end] = _category(block) if feature.categories else _number(feature, block)
+        end = start + len(feature.columns)
+        rows[:, start:end] = _encode_again(feature, rows[:, start:end])
         start = end
     return rows.astype(x.dtype)
 
 
-def _category(block: np.ndarray) -> np.ndarray:
-    """The nearest category of a two-level column (n, 1), or of a one-hot group (n, k)."""
-    return block >= 0.5 if block.shape[1] == 1 else np.eye(block.shape[1])[block.argmax(axis=1)]
-
-
-def _number(feature: Any, block: np.ndarray) -> np.ndarray:
-    """A numeric column (n, 1), rounded in original units as decoding does."""
-    span = feature.high - feature.low
-    values = feature.low + block * span
-    if feature.whole:
-        values = np.rint(values)
-    elif feature.type == "ordered":
-        values = values.round(max(0, 5 - math.ceil(math.log10(span))))
-    return (values - feature.low) / span
+def _encode_again(feature: Any, block: np.ndarray) -> np.ndarray:
+    """The encoded columns (n, k) of a feature after decoding."""
+    if feature.categories:
+        codes = feature.codes(block)
+        return codes[:, None] if block.shape[1] == 1 else np.eye(block.shape[1])[codes]
+    return (feature.numbers(block) - feature.low) / (feature.high - feature.low)

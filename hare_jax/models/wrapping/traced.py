@@ -16,6 +16,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import require
+from hare_jax.models import callback
 from hare_jax.models.wrapping.decision import Decision
 from hare_jax.models.wrapping.rows import Identity
 
@@ -101,15 +102,10 @@ def open_model(model: Any, params: Any, x: np.ndarray) -> Traced:
             jax.eval_shape(lambda row, traced=traced: outputs(traced, row), x[0])
             return traced
         except Exception as error:
-            failures.append(_first_line(error))
+            failures.append(callback.quote(error))
     rule = f"must be a JAX function of a row ({x.shape[1]},); a function on the host needs inputs=... or black_box"
     require(False, "model", rule, failures[0])
     raise AssertionError
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"
 
 
 def all_outputs(model: Traced, x: np.ndarray) -> np.ndarray:
