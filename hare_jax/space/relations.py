@@ -137,6 +137,7 @@ def followers(relations: Relations, width: int) -> np.ndarray:
 
 def follow(relations: Relations, mutable: Array, step: Array, x: Array, point: Array) -> Array:
     """`point` (d,) with each column that has a link where it follows, unless it is acted on."""
+    point = jnp.asarray(point)
     for link in relations.links:
         c = link.column
         value = x[c] + _shift(relations, link, step, x, point)
@@ -147,7 +148,7 @@ def follow(relations: Relations, mutable: Array, step: Array, x: Array, point: A
 
 def own_values(relations: Relations, mutable: Array, step: Array, x: Array, point: Array) -> Array:
     """`point` (d,) without what follows: linked columns are at `x` plus their own changes."""
-    own = point
+    own = jnp.asarray(point)
     for link in relations.links:
         c = link.column
         value = point[c] - _shift(relations, link, step, x, point)
@@ -158,7 +159,7 @@ def own_values(relations: Relations, mutable: Array, step: Array, x: Array, poin
 
 def shifted(relations: Relations, step: Array, x: Array, own: Array) -> Array:
     """The inverse of `own_values`: `own` (d,) with what follows added to the linked columns."""
-    point = own
+    point = jnp.asarray(own)
     for link in relations.links:
         point = point.at[link.column].add(_shift(relations, link, step, x, point))
     return point
@@ -188,7 +189,7 @@ def rows_from(relations: Relations, x: Array, lower: Array, upper: Array) -> Row
     unit = jnp.eye(len(x), dtype=x.dtype)[columns]
     coefficients = jnp.concatenate([relations.coefficients.astype(x.dtype), unit, -unit])
     limits = jnp.concatenate([relations.limits.astype(x.dtype), upper[columns], -lower[columns]])
-    size = jnp.sum(jnp.abs(coefficients) * (1 + jnp.abs(x)), axis=1)
+    size = jnp.sum(jnp.abs(coefficients) * (1 + jnp.abs(x))[None, :], axis=1)
     slack = _SLACK_ULPS * jnp.finfo(x.dtype).eps * size
     return Rows(coefficients, jnp.maximum(limits, _products(coefficients, x) + slack), slack)
 
@@ -218,7 +219,7 @@ def tightening(rows: Rows, effect: Callable[[Array], Array], own: Array, change:
         one = gradient[index]
         length = jnp.sum(one**2)
         one = jnp.where(length > _PARALLEL, one / jnp.sqrt(jnp.maximum(length, _PARALLEL)), 0)
-        others = gradient - jnp.sum(gradient * one, axis=1, keepdims=True) * one
+        others = gradient - jnp.sum(gradient * one[None, :], axis=1, keepdims=True) * one[None, :]
         return rest - jnp.sum(rest * one) * one, others
 
     rest, _ = jax.lax.fori_loop(0, len(value), remove, (change, gradient))
@@ -267,10 +268,10 @@ def repair(relations: Relations, moves: Moves, point: Array, grid: Callable[[Arr
         value, pull = jax.value_and_grad(lambda z: _products(row.coefficients[None], complete(z))[0])(point)
         pull = jnp.where(movable & jnp.isfinite(pull), pull, 0)
         excess = value - (row.limits - 2 * row.slack)
-        wanted = excess + jnp.sum(jnp.abs(pull) * moves.step) / 2
-        move = wanted / jnp.maximum(jnp.sum(pull**2), jnp.finfo(point.dtype).tiny) * pull
-        nearer = grid(jnp.clip(point - move, moves.lower, moves.upper))
-        return jnp.where((excess > 0) & jnp.isfinite(wanted), nearer, point), None
+        wanted, strength = excess + jnp.sum(jnp.abs(pull) * moves.step) / 2, jnp.sum(pull**2)
+        broken = (excess > 0) & jnp.isfinite(wanted) & (strength > 0)
+        move = jnp.where(broken, wanted / jnp.where(strength > 0, strength, 1), 0) * pull
+        return jnp.where(broken, grid(jnp.clip(point - move, moves.lower, moves.upper)), point), None
 
     for _ in range(_NUM_SWEEPS):
         point, _ = jax.lax.scan(correct, point, moves.rows)
