@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from related import OFFSET, SCALE, WIDTH, contradictions, related_rows, related_space
+from related import OFFSET, RESERVED, SAVED, SCALE, STEP, WIDTH, contradictions, related_rows, related_space
 from spaces import array
 
 from hare_jax.space import Link, allows, along, own_change, project, relate, relax, settle, with_own_change
@@ -67,12 +67,17 @@ def test_projection_is_idempotent_and_leaves_the_factual(rows, answers):
 def test_contradictions_are_not_allowed(rows):
     """Each relation broken on its own, from a row in which it holds."""
     space, x = related_space(), rows[(rows[:, 0] * SCALE[0] < rows[:, 1] * SCALE[1]) & (rows[:, 9] == 1)][0]
+    income = OFFSET[2] + SCALE[2] * x[2]
+    rise = -10 if x[2] > 0.5 else 10  # of the income, after which the savings stay, and the reserve moves with them
+    ratio = (OFFSET[1] + SCALE[1] * x[1]) / (income + rise) / SCALE[3]
+    reserve = x[6] + RESERVED * SAVED * rise / SCALE[6]
     moves = {
         "derived": {3: x[3] + 0.01},
         "follows": {6: x[6] + 0.01},
         "unmoved cause": {1: x[1] / 2},  # the ratio stays as it was
         "inequality": {0: (x[1] * SCALE[1] + 1) / SCALE[0]},
         "education": {8: 1.0, 9: 0.0},
+        "unmoved child": {2: x[2] + rise * STEP[2], 3: ratio, 6: reserve},
     }
     for name, move in moves.items():
         point = x.copy()

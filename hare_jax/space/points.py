@@ -120,22 +120,26 @@ def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """Whether the move from `x` (d,) to `x_cf` (d,) is allowed: () bool. Immutable columns must be bit-identical."""
     check_row(x, space, x_cf=x_cf)
     nearest, fixed = _project_columns(space, x, x_cf), ~space.mutable
-    if space.relations is not None:
-        follows = is_follower(space) & ~space.mutable
-        nearest, fixed = jnp.where(follows, complete(space, x, x_cf), nearest), fixed & ~follows
-    near = jnp.abs(x_cf - nearest) <= _ROUNDING * (1 + jnp.maximum(jnp.abs(x), jnp.abs(nearest)))
-    return keeps_relations(space, x, x_cf) & jnp.all(jnp.where(fixed, x_cf == x, near))
+    follows = is_follower(space) & fixed
+    right = jnp.where(fixed, x_cf == x, _is_near(x, x_cf, nearest))
+    return keeps_relations(space, x, x_cf) & jnp.all(follows | right)
 
 
 def keeps_relations(space: ActionSpace, x: Array, x_cf: Array) -> Array:
-    """Whether `x_cf` (d,) satisfies the inequalities, and changes no more features than it may: () bool."""
+    """Whether columns follow others where `x_cf` (d,) has to, the inequalities hold, and few enough features change."""
     if space.relations is None:
         return jnp.array(True)
     rows = related.rows_from(space.relations, x, *limits(space, x))
-    within, most = related.fits(rows, x_cf, _ALLOWED_SLACKS), space.relations.max_changes
+    follows = ~is_follower(space) | _is_near(x, x_cf, complete(space, x, x_cf))
+    within, most = jnp.all(follows) & related.fits(rows, x_cf, _ALLOWED_SLACKS), space.relations.max_changes
     if most is None:
         return within
     return within & (related.num_changes(same_feature(space), own_change(space, x, x_cf)) <= most)
+
+
+def _is_near(x: Array, x_cf: Array, nearest: Array) -> Array:
+    """Which columns (d,) of `x_cf` (d,) are at the `nearest` (d,) allowed values but for rounding."""
+    return jnp.abs(x_cf - nearest) <= _ROUNDING * (1 + jnp.maximum(jnp.abs(x), jnp.abs(nearest)))
 
 
 def tightening(space: ActionSpace, x: Array, x_cf: Array, change: Array) -> Array:
