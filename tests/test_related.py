@@ -9,7 +9,7 @@ import pytest
 from related import OFFSET, RESERVED, SAVED, SCALE, STEP, WIDTH, contradictions, related_rows, related_space
 from spaces import array
 
-from hare_jax.space import Link, allows, along, own_change, project, relate, relax, settle, with_own_change
+from hare_jax.space import Link, allows, along, between, own_change, project, relate, relax, settle, with_own_change
 
 NUM = 500
 FRACTIONS = jnp.linspace(0, 1, 9)
@@ -18,6 +18,8 @@ FRACTIONS = jnp.linspace(0, 1, 9)
 def answers_row(space, x, wish):
     point = project(space, x, wish)
     path = jax.vmap(partial(along, space, x, point))(FRACTIONS)
+    other = project(space, x, wish[::-1])
+    bridge = jax.vmap(partial(between, space, x, point, other))(FRACTIONS)
     return {
         "point": point,
         "again": project(space, x, point),
@@ -25,6 +27,9 @@ def answers_row(space, x, wish):
         "relaxed": relax(space, x, wish),
         "path": path,
         "allowed": jax.vmap(partial(allows, space, x))(path),
+        "ends": jnp.stack([point, other]),
+        "bridge": bridge,
+        "bridge allowed": jax.vmap(partial(allows, space, x))(bridge),
         "inverse": with_own_change(space, x, own_change(space, x, point)),
         "of_x": project(space, x, x),
     }
@@ -55,6 +60,13 @@ def test_every_point_of_a_path_is_allowed_and_contradicts_nothing(rows, answers)
     for index in range(len(FRACTIONS)):
         broken = contradictions(rows, answers["path"][:, index])
         assert all(rule[answers["allowed"][:, index]].sum() == 0 for rule in broken.values())
+
+
+def test_every_point_between_two_allowed_points_is_allowed_and_contradicts_nothing(rows, answers):
+    assert answers["bridge allowed"].all()
+    for index in range(len(FRACTIONS)):
+        assert not any(rule.any() for rule in contradictions(rows, answers["bridge"][:, index]).values())
+    np.testing.assert_allclose(answers["bridge"][:, [0, -1]], answers["ends"], atol=2e-6)
 
 
 def test_projection_is_idempotent_and_leaves_the_factual(rows, answers):

@@ -36,6 +36,7 @@ from hare_jax.space.effects import own_slope as own_slope
 from hare_jax.space.effects import with_own_change as with_own_change
 from hare_jax.space.points import allows as allows
 from hare_jax.space.points import along as along
+from hare_jax.space.points import between as between
 from hare_jax.space.points import is_held as is_held
 from hare_jax.space.points import keeps_relations as keeps_relations
 from hare_jax.space.points import project as project
