@@ -9,6 +9,7 @@ import hare_jax
 
 LAYERS = [
     {"base"},
+    {"conditions"},
     {"hyperparams"},
     {"space"},
     {"solvers"},

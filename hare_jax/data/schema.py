@@ -3,7 +3,7 @@
 A schema is a dict, or a TOML file with the same structure. Defaults are in parentheses:
 
     target = "approved"          # the column to predict
-    positive = 1                 # its favourable value, encoded as class 1 (1)
+    positive = 1                 # its favourable value, encoded as class 1; or a list of them; or ">= 6", "< 10" (1)
     audit = ["sex"]              # kept for the test rows, not a model input (none)
     [features.income]            # one table per feature
     type = "ordered"             # "continuous", "ordered" (moves in steps) or "categorical"
@@ -100,7 +100,8 @@ def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     features, target, audit = known.get("features", {}), known.get("target"), known.get("audit", [])
     require(isinstance(target, str), "schema target", "must name the column to predict", target)
     positive = known.get("positive", 1)
-    require(not isinstance(positive, Mapping | list), "schema positive", "must be one value of the target", positive)
+    rule = "must be a value of the target, a list of values, or a condition such as '>= 6'"
+    require(not isinstance(positive, Mapping) and positive != [], "schema positive", rule, positive)
     require(_is_list(audit, _is_text), "schema audit", "must be a list of column names", audit)
     require(isinstance(features, Mapping) and len(features) > 0, "schema features", "must hold a table", features)
     shared = [name for name in (target, *audit) if name in features]

@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 from hare_jax.base import choose, require
 from hare_jax.data.checks import check_frame, check_range, check_step, warn_if_far
 from hare_jax.data.schema import DIRECTIONS, Feature, check_schema, features_space
+from hare_jax.data.target import labels
 from hare_jax.space import ActionSpace
 
 
@@ -104,7 +105,7 @@ def from_frame(
     Raises:
         ValueError: the schema has an unknown key or an invalid value, or the rows are empty, lack a column, have a
             missing value, an unseen category, a constant feature, a range or a step that doesn't fit the training rows,
-            or a target without exactly two values.
+            or a target that `positive` does not divide in two.
 
     Warns:
         UserWarning: numbers, a range or a step are probably in other units than the training rows.
@@ -128,7 +129,7 @@ def from_frame(
     source = pd.concat([df, test], ignore_index=True) if bounds_from == "all" else df
     fitted = [_fit_feature(feature, spec, source[feature]) for feature, spec in schema["features"].items()]
     features = tuple(sorted(fitted, key=lambda feature: feature.type == "categorical"))
-    y_train, y_test = _labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
+    y_train, y_test = labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
     x_train, x_test = _encode(features, df, "df"), _encode(features, test, "test")
     warn_if_far(features, x_test, "test", "the units of the training rows")
     return Table(
@@ -153,17 +154,6 @@ def split(df: pd.DataFrame, test_size: float, seed: int) -> tuple[pd.DataFrame, 
     in_test = np.random.default_rng(seed).permutation(len(df)) < num_test
     require(num_test < len(df), "df", "must have rows left for training", f"{len(df)} rows")
     return df[~in_test], df[in_test]
-
-
-def _labels(train: pd.Series, test: pd.Series, positive: Any) -> list[Array]:
-    argument, values = f"target {train.name!r}", train.unique().tolist()
-    require(len(values) == 2, argument, "must have exactly two values in the training rows", values[:10])
-    require(
-        positive in values, argument, f"must take the favourable value {positive!r}; set positive otherwise", values
-    )
-    unseen = test[~test.isin(values)].unique().tolist()
-    require(not unseen, argument, f"must be one of {values} in the test rows", unseen)
-    return [jnp.asarray((rows == positive).to_numpy(), dtype=float) for rows in (train, test)]
 
 
 def _numbers(column: pd.Series) -> np.ndarray:
