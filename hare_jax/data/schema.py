@@ -5,6 +5,7 @@ A schema is a dict, or a TOML file with the same structure. Defaults are in pare
     target = "approved"          # the column to predict
     positive = 1                 # its favourable value, encoded as class 1; or a list of them; or ">= 6", "< 10" (1)
     audit = ["sex"]              # kept for the test rows, not a model input (none)
+    missing = "drop"             # missing values: "drop" their rows, "fill" or "category" (an error)
     [features.income]            # one table per feature
     type = "ordered"             # "continuous", "ordered" (moves in steps) or "categorical"
     mutable = true               # (true)
@@ -14,8 +15,13 @@ A schema is a dict, or a TOML file with the same structure. Defaults are in pare
     categories = ["no", "yes"]   # categorical only (those of the training rows, in their order)
     unit = "thousand $"          # for display ("")
     label = "yearly income"      # for display (the feature's name)
+    missing = "fill"             # missing values of this feature (the schema's)
 
 The order of categories that are not listed is that of an ordered pandas dtype; otherwise they are sorted.
+
+Missing values: "drop" leaves out their rows in `from_frame`, those without a target too. "fill" replaces them by the
+median of the training rows, or by their most frequent category. "category" is for categorical features: "missing" is a
+last category of their own, which no change may lead to, and which is decoded to NaN.
 
 Encoded columns: first the continuous and ordered features, scaled to [0, 1] by their lowest and highest value, then the
 categorical ones, both in the schema's order. Two categories are one column, 0 for the first and 1 for the second, and
@@ -34,6 +40,7 @@ from hare_jax.base import choose, require
 from hare_jax.space import ActionSpace, action_space
 
 _DIGITS = 5  # of an ordered number, relative to the span of the training rows
+MISSING_LEVEL = "missing"
 DIRECTIONS = {"up": 1, "down": -1, "free": 0, "1": 1, "-1": -1, "0": 0}
 
 
@@ -52,6 +59,8 @@ class Feature(NamedTuple):
     step: float = 0.0  # 0 = not ordered
     whole: bool = False  # step and values are whole numbers
     categories: tuple[Any, ...] = ()
+    missing: str = ""  # "drop", "fill", "category" or "", an error
+    fill: Any = None  # replaces missing values
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -83,6 +92,8 @@ def features_space(features: Sequence[Feature]) -> ActionSpace:
         group = num_groups if one_hot else -1
         num_groups += one_hot
         rows += [(feature.mutable, lower, upper, feature.direction, group, step)] * len(feature.columns)
+        if feature.missing == "category":  # its level is the last column, and closed
+            rows[-1] = (feature.mutable, lower, 0.0, feature.direction, group, step)
     mutable, *rest = zip(*rows, strict=True)
     return action_space(np.array(mutable, bool), *map(np.array, rest))
 
@@ -96,13 +107,14 @@ def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     """
     known: Any = _plain(_read(Path(schema)) if isinstance(schema, str | Path) else schema)
     require(isinstance(known, dict), "schema", "must be a dict or the path of a TOML file", type(known).__name__)
-    _check_keys("schema", known, {"target", "positive", "audit", "features"})
+    _check_keys("schema", known, {"target", "positive", "audit", "missing", "features"})
     features, target, audit = known.get("features", {}), known.get("target"), known.get("audit", [])
     require(isinstance(target, str), "schema target", "must name the column to predict", target)
     positive = known.get("positive", 1)
     rule = "must be a value of the target, a list of values, or a condition such as '>= 6'"
     require(not isinstance(positive, Mapping) and positive != [], "schema positive", rule, positive)
     require(_is_list(audit, _is_text), "schema audit", "must be a list of column names", audit)
+    _check_value("schema", "missing", known.get("missing", "drop"))
     require(isinstance(features, Mapping) and len(features) > 0, "schema features", "must hold a table", features)
     shared = [name for name in (target, *audit) if name in features]
     require(not shared, "schema features", "must hold neither the target nor an audit column", shared)
@@ -134,8 +146,12 @@ def _check_feature(argument: str, spec: Any) -> None:
     choose(f"{argument}.type", spec.get("type"), _KEYS)
     _check_keys(f"{argument}, {spec['type']}", spec, _KEYS[spec["type"]])
     for key in spec.keys() - {"type"}:
-        rule, ok = _RULES[key]
-        require(ok(spec[key]), f"{argument}.{key}", rule, spec[key])
+        _check_value(argument, key, spec[key])
+
+
+def _check_value(argument: str, key: str, value: Any) -> None:
+    rule, ok = _RULES[key]
+    require(ok(value), f"{argument}.{key}", rule, value)
 
 
 def _check_keys(argument: str, table: Mapping[str, Any], known: set[str]) -> None:
@@ -164,10 +180,11 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "must list two or more categories, each once",
         lambda v: _is_list(v, lambda _: True) and 2 <= len(set(map(str, v))) == len(v),
     ),
+    "missing": ("must be drop, fill or category", lambda value: value in ("drop", "fill", "category")),
     "unit": ("must be text", _is_text),
     "label": ("must be text", _is_text),
 }
-_COMMON = {"type", "mutable", "direction", "unit", "label"}
+_COMMON = {"type", "mutable", "direction", "unit", "label", "missing"}
 _KEYS = {
     "continuous": _COMMON | {"range"},
     "ordered": _COMMON | {"range", "step"},

@@ -17,6 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from hare_jax.base import choose, require
+from hare_jax.data import missing
 from hare_jax.data.checks import check_frame, check_range, check_step, warn_if_far
 from hare_jax.data.schema import DIRECTIONS, Feature, check_schema, features_space
 from hare_jax.data.target import labels
@@ -48,10 +49,11 @@ class Table:
         return {feature.name: feature.unit for feature in self.features}
 
     def encode(self, df: pd.DataFrame) -> Array:
-        """Encode n rows in original units: (n, d).
+        """Encode n rows in original units, in their order: (n, d). Missing values are filled or a category.
 
         Raises:
-            ValueError: a column is missing, has a missing value or an unseen category, or is not numeric.
+            ValueError: a column is missing, has a missing value that is neither filled nor a category or an unseen
+                category, or is not numeric.
 
         Warns:
             UserWarning: a number is so far from the training rows that it is probably in other units.
@@ -108,7 +110,8 @@ def from_frame(
             or a target that `positive` does not divide in two.
 
     Warns:
-        UserWarning: numbers, a range or a step are probably in other units than the training rows.
+        UserWarning: rows with missing values are dropped; or numbers, a range or a step are probably in other units
+            than the training rows.
 
     >>> rows = pd.DataFrame({"income": [20, 40, 60, 30], "job": ["b", "a", "c", "a"], "ok": [0, 1, 1, 0]})
     >>> features = {"income": {"type": "ordered", "step": 10, "direction": "up"}, "job": {"type": "categorical"}}
@@ -120,14 +123,18 @@ def from_frame(
     """
     choose("bounds_from", bounds_from, ("train", "all"))
     schema = check_schema(schema)
-    used = [schema["target"], *schema["features"]]
-    kept = [*used, *schema.get("audit", ())]
-    check_frame(df, used, kept, "df")
-    if test is None:
-        df, test = split(df, test_size, seed)
-    check_frame(test, used, kept, "test")
+    kept = [schema["target"], *schema["features"], *schema.get("audit", ())]
+    check_frame(df, kept, "df")
+    if test is not None:
+        check_frame(test, kept, "test")
+    ways = missing.ways(schema, [df] if test is None else [df, test])
+    df = missing.drop(df, ways, "df")
+    df, test = split(df, test_size, seed) if test is None else (df, missing.drop(test, ways, "test"))
     source = pd.concat([df, test], ignore_index=True) if bounds_from == "all" else df
-    fitted = [_fit_feature(feature, spec, source[feature]) for feature, spec in schema["features"].items()]
+    fitted = [
+        missing.fit(_fit_feature(name, spec, missing.known(source[name], ways[name])), df[name], ways[name])
+        for name, spec in schema["features"].items()
+    ]
     features = tuple(sorted(fitted, key=lambda feature: feature.type == "categorical"))
     y_train, y_test = labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
     x_train, x_test = _encode(features, df, "df"), _encode(features, test, "test")
@@ -203,9 +210,9 @@ def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) 
 
 
 def _encode(features: Sequence[Feature], df: pd.DataFrame, argument: str) -> np.ndarray:
-    names = [feature.name for feature in features]
-    check_frame(df, names, names, argument)
-    return np.column_stack([_encode_feature(feature, df[feature.name]) for feature in features])
+    check_frame(df, [feature.name for feature in features], argument)
+    columns = [missing.complete(feature, df[feature.name]) for feature in features]
+    return np.column_stack([_encode_feature(*one) for one in zip(features, columns, strict=True)])
 
 
 def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
@@ -223,6 +230,6 @@ def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
 
 def _decode_feature(feature: Feature, block: np.ndarray) -> Any:
     if feature.type == "categorical":
-        return pd.Series(list(feature.categories)).iloc[feature.codes(block)].array
+        return pd.Series(missing.decoded(feature)).iloc[feature.codes(block)].array
     values = feature.numbers(block[:, 0])
     return values.astype(int) if feature.whole else values
