@@ -10,7 +10,7 @@ from hare_jax.base import require
 from hare_jax.data.schema import Feature
 from hare_jax.space import GRID_TOLERANCE
 
-_MAX_STEPS = 10_000  # float32 resolves a step of 1/10,000 to a thousandth of a step, the grid tolerance of `space`
+MAX_STEPS = 10_000  # float32 resolves a step of 1/10,000 to a thousandth of a step, the grid tolerance of `space`
 _FAR = 10.0  # times its training range: a number so far away is probably in other units
 _RATIO = 1000.0  # of the widths of `range` and of the training rows, above which their units probably differ
 
@@ -37,9 +37,9 @@ def check_step(argument: str, step: float, feature: Feature, values: np.ndarray)
     """Check that a step is neither too small nor too large, and divides the differences of the values (n,)."""
     low, high, (lower, upper) = feature.low, feature.high, feature.range
     rule = (
-        f"must give at most {_MAX_STEPS} steps from {low:g} to {high:g}: enlarge it, or declare the feature continuous"
+        f"must give at most {MAX_STEPS} steps from {low:g} to {high:g}: enlarge it, or declare the feature continuous"
     )
-    require((high - low) / step <= _MAX_STEPS, argument, rule, step)
+    require((high - low) / step <= MAX_STEPS, argument, rule, step)
     widest = max(upper, high) - min(lower, low)
     require(step <= widest, argument, f"must be at most {widest:g}, the width of the range", step)
     off = 1 - _share_on_grid(values / step)

@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from hare_jax.base import choose, require
-from hare_jax.data import missing
+from hare_jax.data import display, missing
 from hare_jax.data.checks import check_frame, check_range, check_step, warn_if_far
 from hare_jax.data.schema import DIRECTIONS, Feature, check_schema, features_space
 from hare_jax.data.target import labels
@@ -87,6 +87,12 @@ class Table:
     def __repr__(self) -> str:
         sizes = f"{len(self.x_train)} training and {len(self.x_test)} test rows"
         return f"Table({self.name!r}, {sizes}, d={len(self.columns)}: {', '.join(self.columns)})"
+
+    def _repr_html_(self) -> str:
+        labels = {"training": self.y_train, "test": self.y_test}
+        features = {feature.name: feature for feature in self.features}
+        in_order = [features[name] for name in self.schema["features"]]
+        return display.summary(self.name, labels, len(self.columns), in_order)
 
 
 def from_frame(
