@@ -9,10 +9,10 @@ import hare_jax
 
 LAYERS = [
     {"base"},
-    {"conditions"},
     {"hyperparams"},
     {"space"},
     {"solvers"},
+    {"conditions"},
     {"data", "models"},
     {"recourse"},
     {"people"},

@@ -1,7 +1,7 @@
 """A schema proposed from the columns of a DataFrame: a dict to be edited, and then given to `from_frame`."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,9 +34,9 @@ def infer(
     target: str,
     *,
     positive: Any = None,
-    audit: Iterable[str] = (),
-    immutable: Iterable[str] = (),
-    exclude: Iterable[str] = (),
+    audit: Collection[str] = (),
+    immutable: Collection[str] = (),
+    exclude: Collection[str] = (),
     missing: str | None = None,
 ) -> dict[str, Any]:
     """Propose a schema for the columns of `df`: a dict to be edited, for `from_frame` (see `hare_jax.data.schema`).
@@ -88,7 +88,7 @@ def _text(name: Any) -> str:
     return name
 
 
-def _names(argument: str, names: Iterable[str], df: pd.DataFrame) -> list[str]:
+def _names(argument: str, names: Collection[str], df: pd.DataFrame) -> list[str]:
     """The `names` of columns of `df`, checked, as a list."""
     require(isinstance(names, Collection) and not isinstance(names, str), argument, "must be a list of columns", names)
     unknown = [name for name in names if name not in df.columns]

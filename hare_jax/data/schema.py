@@ -13,9 +13,9 @@ A schema is a dict, or a TOML file with the same structure. Defaults are in pare
     range = [10, 90]             # numbers: allowed values, in original units (those of the training rows)
     step = 1                     # ordered only, in original units (1)
     categories = ["no", "yes"]   # categorical only (those of the training rows, in their order)
+    missing = "fill"             # missing values of this feature (the schema's)
     unit = "thousand $"          # for display ("")
     label = "yearly income"      # for display (the feature's name)
-    missing = "fill"             # missing values of this feature (the schema's)
 
 The order of categories that are not listed is that of an ordered pandas dtype; otherwise they are sorted.
 
@@ -40,7 +40,6 @@ from hare_jax.base import choose, require
 from hare_jax.space import ActionSpace, action_space
 
 _DIGITS = 5  # of an ordered number, relative to the span of the training rows
-MISSING_LEVEL = "missing"
 DIRECTIONS = {"up": 1, "down": -1, "free": 0, "1": 1, "-1": -1, "0": 0}
 
 
@@ -53,14 +52,14 @@ class Feature(NamedTuple):
     direction: int  # +1 may only rise, -1 may only fall, 0 free
     unit: str
     label: str
+    missing: str = ""  # missing values: "drop", "fill", "category", or "" for an error
+    fill: Any = None  # what replaces them
     low: float = 0.0  # encoded as 0
     high: float = 1.0  # encoded as 1
     range: tuple[float, float] = (0.0, 1.0)  # allowed values
     step: float = 0.0  # 0 = not ordered
     whole: bool = False  # step and values are whole numbers
     categories: tuple[Any, ...] = ()
-    missing: str = ""  # "drop", "fill", "category" or "", an error
-    fill: Any = None  # replaces missing values
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -92,8 +91,6 @@ def features_space(features: Sequence[Feature]) -> ActionSpace:
         group = num_groups if one_hot else -1
         num_groups += one_hot
         rows += [(feature.mutable, lower, upper, feature.direction, group, step)] * len(feature.columns)
-        if feature.missing == "category":  # its level is the last column, and closed
-            rows[-1] = (feature.mutable, lower, 0.0, feature.direction, group, step)
     mutable, *rest = zip(*rows, strict=True)
     return action_space(np.array(mutable, bool), *map(np.array, rest))
 

@@ -52,7 +52,7 @@ class Table:
         """Encode n rows in original units, in their order: (n, d). Missing values are filled or a category.
 
         Raises:
-            ValueError: a column is missing, has a missing value that is neither filled nor a category or an unseen
+            ValueError: a column is missing, has a missing value that is neither filled nor a category, or an unseen
                 category, or is not numeric.
 
         Warns:
@@ -129,19 +129,18 @@ def from_frame(
     """
     choose("bounds_from", bounds_from, ("train", "all"))
     schema = check_schema(schema)
-    kept = [schema["target"], *schema["features"], *schema.get("audit", ())]
+    used = [schema["target"], *schema["features"]]
+    kept = [*used, *schema.get("audit", ())]
     check_frame(df, kept, "df")
     if test is not None:
         check_frame(test, kept, "test")
-    ways = missing.ways(schema, [df] if test is None else [df, test])
+    ways = missing.ways(schema, used, [df] if test is None else [df, test])
     df = missing.drop(df, ways, "df")
     df, test = split(df, test_size, seed) if test is None else (df, missing.drop(test, ways, "test"))
+    replacements = missing.replacements(df, schema, ways)
+    df, test = missing.replace(df, replacements), missing.replace(test, replacements)
     source = pd.concat([df, test], ignore_index=True) if bounds_from == "all" else df
-    fitted = [
-        missing.fit(_fit_feature(name, spec, missing.known(source[name], ways[name])), df[name], ways[name])
-        for name, spec in schema["features"].items()
-    ]
-    features = tuple(sorted(fitted, key=lambda feature: feature.type == "categorical"))
+    features = missing.record(_fit(schema, source), ways, replacements)
     y_train, y_test = labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
     x_train, x_test = _encode(features, df, "df"), _encode(features, test, "test")
     warn_if_far(features, x_test, "test", "the units of the training rows")
@@ -151,7 +150,7 @@ def from_frame(
         y_train=y_train,
         x_test=jnp.asarray(x_test, dtype=float),
         y_test=y_test,
-        space=features_space(features),
+        space=missing.close(features_space(features), features),
         features=features,
         schema=schema,
         audit=test[list(schema.get("audit", ()))].reset_index(drop=True),
@@ -180,6 +179,12 @@ def _numbers(column: pd.Series) -> np.ndarray:
     values = column.to_numpy(float)
     require(bool(np.isfinite(values).all()), argument, "must be finite", values[~np.isfinite(values)][:3])
     return values
+
+
+def _fit(schema: dict[str, Any], source: pd.DataFrame) -> tuple[Feature, ...]:
+    """The features of a schema, fitted to rows, in column order."""
+    fitted = [_fit_feature(name, spec, source[name]) for name, spec in schema["features"].items()]
+    return tuple(sorted(fitted, key=lambda feature: feature.type == "categorical"))
 
 
 def _fit_feature(name: str, spec: Mapping[str, Any], column: pd.Series) -> Feature:
@@ -216,9 +221,10 @@ def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) 
 
 
 def _encode(features: Sequence[Feature], df: pd.DataFrame, argument: str) -> np.ndarray:
-    check_frame(df, [feature.name for feature in features], argument)
-    columns = [missing.complete(feature, df[feature.name]) for feature in features]
-    return np.column_stack([_encode_feature(*one) for one in zip(features, columns, strict=True)])
+    names = [feature.name for feature in features]
+    check_frame(df, names, argument)
+    df = missing.complete(features, df)
+    return np.column_stack([_encode_feature(feature, df[feature.name]) for feature in features])
 
 
 def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
@@ -236,6 +242,6 @@ def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
 
 def _decode_feature(feature: Feature, block: np.ndarray) -> Any:
     if feature.type == "categorical":
-        return pd.Series(missing.decoded(feature)).iloc[feature.codes(block)].array
+        return pd.Series(missing.categories(feature)).iloc[feature.codes(block)].array
     values = feature.numbers(block[:, 0])
     return values.astype(int) if feature.whole else values
