@@ -14,6 +14,7 @@ LAYERS = [
     {"relations"},
     {"space"},
     {"solvers"},
+    {"conditions"},
     {"data", "models"},
     {"recourse"},
     {"people"},

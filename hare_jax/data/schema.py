@@ -3,8 +3,9 @@
 A schema is a dict, or a TOML file with the same structure. Defaults are in parentheses:
 
     target = "approved"          # the column to predict
-    positive = 1                 # its favourable value, encoded as class 1 (1)
+    positive = 1                 # its favourable value, encoded as class 1; or a list of them; or ">= 6", "< 10" (1)
     audit = ["sex"]              # kept for the test rows, not a model input (none)
+    missing = "drop"             # missing values: "drop" their rows, "fill" or "category" (an error)
     [features.income]            # one table per feature
     type = "ordered"             # "continuous", "ordered" (moves in steps) or "categorical"
     mutable = true               # (true)
@@ -12,10 +13,15 @@ A schema is a dict, or a TOML file with the same structure. Defaults are in pare
     range = [10, 90]             # numbers: allowed values, in original units (those of the training rows)
     step = 1                     # ordered only, in original units (1)
     categories = ["no", "yes"]   # categorical only (those of the training rows, in their order)
+    missing = "fill"             # missing values of this feature (the schema's)
     unit = "thousand $"          # for display ("")
     label = "yearly income"      # for display (the feature's name)
 
 The order of categories that are not listed is that of an ordered pandas dtype; otherwise they are sorted.
+
+Missing values: "drop" leaves out their rows in `from_frame`, those without a target too. "fill" replaces them by the
+median of the training rows, or by their most frequent category. "category" is for categorical features: "missing" is a
+last category of their own, which no change may lead to, and which is decoded to NaN.
 
 Encoded columns: first the continuous and ordered features, scaled to [0, 1] by their lowest and highest value, then the
 categorical ones, both in the schema's order. Two categories are one column, 0 for the first and 1 for the second, and
@@ -46,6 +52,8 @@ class Feature(NamedTuple):
     direction: int  # +1 may only rise, -1 may only fall, 0 free
     unit: str
     label: str
+    missing: str = ""  # missing values: "drop", "fill", "category", or "" for an error
+    fill: Any = None  # what replaces them
     low: float = 0.0  # encoded as 0
     high: float = 1.0  # encoded as 1
     range: tuple[float, float] = (0.0, 1.0)  # allowed values
@@ -97,12 +105,14 @@ def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     """
     known: Any = _plain(_read(Path(schema)) if isinstance(schema, str | Path) else schema)
     require(isinstance(known, dict), "schema", "must be a dict or the path of a TOML file", type(known).__name__)
-    _check_keys("schema", known, {"target", "positive", "audit", "features"})
+    _check_keys("schema", known, {"target", "positive", "audit", "missing", "features"})
     features, target, audit = known.get("features", {}), known.get("target"), known.get("audit", [])
     require(isinstance(target, str), "schema target", "must name the column to predict", target)
     positive = known.get("positive", 1)
-    require(not isinstance(positive, Mapping | list), "schema positive", "must be one value of the target", positive)
+    rule = "must be a value of the target, a list of values, or a condition such as '>= 6'"
+    require(not isinstance(positive, Mapping) and positive != [], "schema positive", rule, positive)
     require(_is_list(audit, _is_text), "schema audit", "must be a list of column names", audit)
+    _check_value("schema", "missing", known.get("missing", "drop"))
     require(isinstance(features, Mapping) and len(features) > 0, "schema features", "must hold a table", features)
     shared = [name for name in (target, *audit) if name in features]
     require(not shared, "schema features", "must hold neither the target nor an audit column", shared)
@@ -134,8 +144,12 @@ def _check_feature(argument: str, spec: Any) -> None:
     choose(f"{argument}.type", spec.get("type"), _KEYS)
     _check_keys(f"{argument}, {spec['type']}", spec, _KEYS[spec["type"]])
     for key in spec.keys() - {"type"}:
-        rule, ok = _RULES[key]
-        require(ok(spec[key]), f"{argument}.{key}", rule, spec[key])
+        _check_value(argument, key, spec[key])
+
+
+def _check_value(argument: str, key: str, value: Any) -> None:
+    rule, ok = _RULES[key]
+    require(ok(value), f"{argument}.{key}", rule, value)
 
 
 def _check_keys(argument: str, table: Mapping[str, Any], known: set[str]) -> None:
@@ -164,10 +178,11 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "must list two or more categories, each once",
         lambda v: _is_list(v, lambda _: True) and 2 <= len(set(map(str, v))) == len(v),
     ),
+    "missing": ("must be drop, fill or category", lambda value: value in ("drop", "fill", "category")),
     "unit": ("must be text", _is_text),
     "label": ("must be text", _is_text),
 }
-_COMMON = {"type", "mutable", "direction", "unit", "label"}
+_COMMON = {"type", "mutable", "direction", "unit", "label", "missing"}
 _KEYS = {
     "continuous": _COMMON | {"range"},
     "ordered": _COMMON | {"range", "step"},

@@ -17,8 +17,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from hare_jax.base import choose, require
+from hare_jax.data import display, missing
 from hare_jax.data.checks import check_frame, check_range, check_step, warn_if_far
 from hare_jax.data.schema import DIRECTIONS, Feature, check_schema, features_space
+from hare_jax.data.target import labels
 from hare_jax.space import ActionSpace
 
 
@@ -47,10 +49,11 @@ class Table:
         return {feature.name: feature.unit for feature in self.features}
 
     def encode(self, df: pd.DataFrame) -> Array:
-        """Encode n rows in original units: (n, d).
+        """Encode n rows in original units, in their order: (n, d). Missing values are filled or a category.
 
         Raises:
-            ValueError: a column is missing, has a missing value or an unseen category, or is not numeric.
+            ValueError: a column is missing, has a missing value that is neither filled nor a category, or an unseen
+                category, or is not numeric.
 
         Warns:
             UserWarning: a number is so far from the training rows that it is probably in other units.
@@ -85,6 +88,12 @@ class Table:
         sizes = f"{len(self.x_train)} training and {len(self.x_test)} test rows"
         return f"Table({self.name!r}, {sizes}, d={len(self.columns)}: {', '.join(self.columns)})"
 
+    def _repr_html_(self) -> str:
+        labels = {"training": self.y_train, "test": self.y_test}
+        features = {feature.name: feature for feature in self.features}
+        in_order = [features[name] for name in self.schema["features"]]
+        return display.summary(self.name, labels, len(self.columns), in_order)
+
 
 def from_frame(
     df: pd.DataFrame,
@@ -104,10 +113,11 @@ def from_frame(
     Raises:
         ValueError: the schema has an unknown key or an invalid value, or the rows are empty, lack a column, have a
             missing value, an unseen category, a constant feature, a range or a step that doesn't fit the training rows,
-            or a target without exactly two values.
+            or a target that `positive` does not divide in two.
 
     Warns:
-        UserWarning: numbers, a range or a step are probably in other units than the training rows.
+        UserWarning: rows with missing values are dropped; or numbers, a range or a step are probably in other units
+            than the training rows.
 
     >>> rows = pd.DataFrame({"income": [20, 40, 60, 30], "job": ["b", "a", "c", "a"], "ok": [0, 1, 1, 0]})
     >>> features = {"income": {"type": "ordered", "step": 10, "direction": "up"}, "job": {"type": "categorical"}}
@@ -121,14 +131,17 @@ def from_frame(
     schema = check_schema(schema)
     used = [schema["target"], *schema["features"]]
     kept = [*used, *schema.get("audit", ())]
-    check_frame(df, used, kept, "df")
-    if test is None:
-        df, test = split(df, test_size, seed)
-    check_frame(test, used, kept, "test")
+    check_frame(df, kept, "df")
+    if test is not None:
+        check_frame(test, kept, "test")
+    ways = missing.ways(schema, used, [df] if test is None else [df, test])
+    df = missing.drop(df, ways, "df")
+    df, test = split(df, test_size, seed) if test is None else (df, missing.drop(test, ways, "test"))
+    replacements = missing.replacements(df, schema, ways)
+    df, test = missing.replace(df, replacements), missing.replace(test, replacements)
     source = pd.concat([df, test], ignore_index=True) if bounds_from == "all" else df
-    fitted = [_fit_feature(feature, spec, source[feature]) for feature, spec in schema["features"].items()]
-    features = tuple(sorted(fitted, key=lambda feature: feature.type == "categorical"))
-    y_train, y_test = _labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
+    features = missing.record(_fit(schema, source), ways, replacements)
+    y_train, y_test = labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
     x_train, x_test = _encode(features, df, "df"), _encode(features, test, "test")
     warn_if_far(features, x_test, "test", "the units of the training rows")
     return Table(
@@ -137,7 +150,7 @@ def from_frame(
         y_train=y_train,
         x_test=jnp.asarray(x_test, dtype=float),
         y_test=y_test,
-        space=features_space(features),
+        space=missing.close(features_space(features), features),
         features=features,
         schema=schema,
         audit=test[list(schema.get("audit", ()))].reset_index(drop=True),
@@ -155,17 +168,6 @@ def split(df: pd.DataFrame, test_size: float, seed: int) -> tuple[pd.DataFrame, 
     return df[~in_test], df[in_test]
 
 
-def _labels(train: pd.Series, test: pd.Series, positive: Any) -> list[Array]:
-    argument, values = f"target {train.name!r}", train.unique().tolist()
-    require(len(values) == 2, argument, "must have exactly two values in the training rows", values[:10])
-    require(
-        positive in values, argument, f"must take the favourable value {positive!r}; set positive otherwise", values
-    )
-    unseen = test[~test.isin(values)].unique().tolist()
-    require(not unseen, argument, f"must be one of {values} in the test rows", unseen)
-    return [jnp.asarray((rows == positive).to_numpy(), dtype=float) for rows in (train, test)]
-
-
 def _numbers(column: pd.Series) -> np.ndarray:
     argument, types = f"column {column.name!r}", pd.api.types
     if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
@@ -177,6 +179,12 @@ def _numbers(column: pd.Series) -> np.ndarray:
     values = column.to_numpy(float)
     require(bool(np.isfinite(values).all()), argument, "must be finite", values[~np.isfinite(values)][:3])
     return values
+
+
+def _fit(schema: dict[str, Any], source: pd.DataFrame) -> tuple[Feature, ...]:
+    """The features of a schema, fitted to rows, in column order."""
+    fitted = [_fit_feature(name, spec, source[name]) for name, spec in schema["features"].items()]
+    return tuple(sorted(fitted, key=lambda feature: feature.type == "categorical"))
 
 
 def _fit_feature(name: str, spec: Mapping[str, Any], column: pd.Series) -> Feature:
@@ -214,7 +222,8 @@ def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) 
 
 def _encode(features: Sequence[Feature], df: pd.DataFrame, argument: str) -> np.ndarray:
     names = [feature.name for feature in features]
-    check_frame(df, names, names, argument)
+    check_frame(df, names, argument)
+    df = missing.complete(features, df)
     return np.column_stack([_encode_feature(feature, df[feature.name]) for feature in features])
 
 
@@ -233,6 +242,6 @@ def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
 
 def _decode_feature(feature: Feature, block: np.ndarray) -> Any:
     if feature.type == "categorical":
-        return pd.Series(list(feature.categories)).iloc[feature.codes(block)].array
+        return pd.Series(missing.categories(feature)).iloc[feature.codes(block)].array
     values = feature.numbers(block[:, 0])
     return values.astype(int) if feature.whole else values
