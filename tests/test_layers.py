@@ -11,7 +11,6 @@ LAYERS = [
     {"base"},
     {"hyperparams"},
     {"formula"},
-    {"relations"},
     {"space"},
     {"solvers"},
     {"conditions"},

@@ -144,6 +144,7 @@ def complete(features: Sequence[Feature], df: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: a value is missing, and the way is "drop" or none.
     """
+    features = [feature for feature in features if feature.type != "derived"]  # computed where missing
     values = {feature.name: feature.fill for feature in features if feature.missing in (FILL, CATEGORY)}
     dropped = [feature.name for feature in features if feature.missing == DROP and feature.name in df]
     strict = [feature.name for feature in features if not feature.missing and feature.name in df]

@@ -7,7 +7,7 @@ A schema is a dict, or a TOML file with the same structure. Defaults are in pare
     audit = ["sex"]              # kept for the test rows, not a model input (none)
     missing = "drop"             # missing values: "drop" their rows, "fill" or "category" (an error)
     [features.income]            # one table per feature
-    type = "ordered"             # "continuous", "ordered" (moves in steps) or "categorical"
+    type = "ordered"             # "continuous", "ordered" (moves in steps), "categorical" or "derived"
     mutable = true               # (true)
     direction = "up"             # "up", "down" or "free"; or 1, -1 or 0 ("free")
     range = [10, 90]             # numbers: allowed values, in original units (those of the training rows)
@@ -16,6 +16,17 @@ A schema is a dict, or a TOML file with the same structure. Defaults are in pare
     missing = "fill"             # missing values of this feature (the schema's)
     unit = "thousand $"          # for display ("")
     label = "yearly income"      # for display (the feature's name)
+    cost = 2.0                   # of a change, per width of the training rows' values (1)
+    follows = "0.3 * age"        # continuous or ordered: moves with other features (not at all)
+
+Relations between features: docs/relations.md describes them.
+
+    relations = ["card_debt <= total_debt"]   # linear, between numeric features, in original units (none)
+    forbidden = [["job", "full", "none"]]     # feature, from, to: no recourse changes the category so (none)
+    max_changes = 3                           # features that a recourse changes at most (any number)
+    [features.dti]
+    type = "derived"             # computed from other features, also where the rows lack the column; may have a range
+    formula = "debt / income"    # + - * / **, abs, exp, log, max, min, sqrt; other names in backticks: `capital-gain`
 
 The order of categories that are not listed is that of an ordered pandas dtype; otherwise they are sorted.
 
@@ -24,8 +35,9 @@ median of the training rows, or by their most frequent category. "category" is f
 last category of their own, which no change may lead to, and which is decoded to NaN.
 
 Encoded columns: first the continuous and ordered features, scaled to [0, 1] by their lowest and highest value, then the
-categorical ones, both in the schema's order. Two categories are one column, 0 for the first and 1 for the second, and
-"up" is towards the second; more are a one-hot group.
+categorical ones, both in the schema's order; a derived feature is a continuous one that is not mutable. Two categories
+are one column, 0 for the first and 1 for the second; more are a one-hot group. "up" is towards later categories: three
+or more must have an order, listed or that of an ordered pandas dtype.
 """
 
 import math
@@ -37,7 +49,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hare_jax.base import choose, require
-from hare_jax.space import ActionSpace, action_space
+from hare_jax.data.formulas import check_relations
+from hare_jax.formula import Expression
+from hare_jax.space import ActionSpace, Relations, action_space
 
 _DIGITS = 5  # of an ordered number, relative to the span of the training rows
 DIRECTIONS = {"up": 1, "down": -1, "free": 0, "1": 1, "-1": -1, "0": 0}
@@ -47,7 +61,7 @@ class Feature(NamedTuple):
     """A feature in original units, fitted to rows."""
 
     name: str
-    type: str  # "continuous", "ordered" or "categorical"
+    type: str  # "continuous", "ordered", "categorical" or "derived"
     mutable: bool
     direction: int  # +1 may only rise, -1 may only fall, 0 free
     unit: str
@@ -60,6 +74,9 @@ class Feature(NamedTuple):
     step: float = 0.0  # 0 = not ordered
     whole: bool = False  # step and values are whole numbers
     categories: tuple[Any, ...] = ()
+    cost: float = 1.0  # of a change by the width of the training rows
+    formula: Expression | None = None  # over names: of a derived feature, or of one that follows others
+    tolerance: float = 0.0  # of a derived feature: differences to its formula that are rounding
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -73,15 +90,15 @@ class Feature(NamedTuple):
         values = self.low + column * span
         if self.whole:
             return np.rint(values)
-        return values if self.type == "continuous" else values.round(max(0, _DIGITS - math.ceil(math.log10(span))))
+        return values if self.type != "ordered" else values.round(max(0, _DIGITS - math.ceil(math.log10(span))))
 
     def codes(self, block: np.ndarray) -> np.ndarray:
         """Index (n,) of the nearest category of encoded columns (n, 1), or (n, k) of a one-hot group."""
         return (block[:, 0] >= 1 / 2).astype(int) if block.shape[1] == 1 else block.argmax(axis=1)
 
 
-def features_space(features: Sequence[Feature]) -> ActionSpace:
-    """The action space of the encoded columns of `features`."""
+def features_space(features: Sequence[Feature], relations: Relations | None = None) -> ActionSpace:
+    """The action space of the encoded columns of `features`, with `relations` between them."""
     rows: list[tuple[Any, ...]] = []
     num_groups = 0
     for feature in features:
@@ -91,9 +108,11 @@ def features_space(features: Sequence[Feature]) -> ActionSpace:
         one_hot = len(feature.columns) > 1
         group = num_groups if one_hot else -1
         num_groups += one_hot
-        rows += [(feature.mutable, lower, upper, feature.direction, group, step)] * len(feature.columns)
-    mutable, lower, upper, direction, group, step = np.array(rows, float).T
-    return action_space(mutable.astype(bool), lower, upper, direction, group, step)
+        direction = 0 if one_hot else feature.direction  # that of a one-hot group is a relation
+        rows += [(feature.mutable, lower, upper, direction, group, step, feature.cost)] * len(feature.columns)
+    mutable, lower, upper, direction, group, step, cost = np.array(rows, float).T
+    costs = None if (cost == 1).all() else cost
+    return action_space(mutable.astype(bool), lower, upper, direction, group, step, costs, relations)
 
 
 def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
@@ -105,7 +124,7 @@ def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     """
     known: Any = _plain(_read(Path(schema)) if isinstance(schema, str | Path) else schema)
     require(isinstance(known, dict), "schema", "must be a dict or the path of a TOML file", type(known).__name__)
-    _check_keys("schema", known, {"target", "positive", "audit", "missing", "features"})
+    _check_keys("schema", known, _TOP)
     features, target, audit = known.get("features", {}), known.get("target"), known.get("audit", [])
     require(isinstance(target, str), "schema target", "must name the column to predict", target)
     positive = known.get("positive", 1)
@@ -118,6 +137,7 @@ def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     require(not shared, "schema features", "must hold neither the target nor an audit column", shared)
     for name, spec in features.items():
         _check_feature(f"schema features.{name}", spec)
+    check_relations(known)
     return known
 
 
@@ -181,10 +201,15 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "missing": ("must be drop, fill or category", lambda value: value in ("drop", "fill", "category")),
     "unit": ("must be text", _is_text),
     "label": ("must be text", _is_text),
+    "cost": ("must be a number above 0", lambda value: _is_number(value) and value > 0),
+    "formula": ("must be text", _is_text),
+    "follows": ("must be text", _is_text),
 }
-_COMMON = {"type", "mutable", "direction", "unit", "label", "missing"}
+_COMMON = {"type", "mutable", "direction", "unit", "label", "missing", "cost"}
+_TOP = {"target", "positive", "audit", "missing", "features", "relations", "forbidden", "max_changes"}
 _KEYS = {
-    "continuous": _COMMON | {"range"},
-    "ordered": _COMMON | {"range", "step"},
+    "continuous": _COMMON | {"range", "follows"},
+    "ordered": _COMMON | {"range", "step", "follows"},
     "categorical": _COMMON | {"categories"},
+    "derived": {"type", "formula", "range", "unit", "label"},
 }

@@ -19,6 +19,9 @@ from jax.typing import ArrayLike
 from hare_jax.base import choose, require
 from hare_jax.data import display, missing
 from hare_jax.data.checks import check_frame, check_range, check_step, warn_if_far
+from hare_jax.data.derived import check_derived, decode_derived, tolerance, with_derived
+from hare_jax.data.formulas import schema_formulas
+from hare_jax.data.relations import closed_ways, feature_relations, warn_if_broken
 from hare_jax.data.schema import DIRECTIONS, Feature, check_schema, features_space
 from hare_jax.data.target import labels
 from hare_jax.space import ActionSpace
@@ -82,6 +85,7 @@ class Table:
         warn_if_far(self.features, rows, "x", "encoded units")
         blocks = np.split(rows, np.cumsum([len(feature.columns) for feature in self.features])[:-1], axis=1)
         decoded = {f.name: _decode_feature(f, b) for f, b in zip(self.features, blocks, strict=True)}
+        decoded |= decode_derived(self.features, decoded)
         return pd.DataFrame({name: decoded[name] for name in self.schema["features"]})
 
     def __repr__(self) -> str:
@@ -129,7 +133,7 @@ def from_frame(
     """
     choose("bounds_from", bounds_from, ("train", "all"))
     schema = check_schema(schema)
-    used = [schema["target"], *schema["features"]]
+    used = [schema["target"], *(name for name, spec in schema["features"].items() if spec["type"] != "derived")]
     kept = [*used, *schema.get("audit", ())]
     check_frame(df, kept, "df")
     if test is not None:
@@ -144,13 +148,15 @@ def from_frame(
     y_train, y_test = labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
     x_train, x_test = _encode(features, df, "df"), _encode(features, test, "test")
     warn_if_far(features, x_test, "test", "the units of the training rows")
+    relations = feature_relations(features, schema)
+    warn_if_broken(schema, relations, x_train)
     return Table(
         name=name,
         x_train=jnp.asarray(x_train, dtype=float),
         y_train=y_train,
         x_test=jnp.asarray(x_test, dtype=float),
         y_test=y_test,
-        space=missing.close(features_space(features), features),
+        space=missing.close(features_space(features, relations), features),
         features=features,
         schema=schema,
         audit=test[list(schema.get("audit", ()))].reset_index(drop=True),
@@ -183,8 +189,17 @@ def _numbers(column: pd.Series) -> np.ndarray:
 
 def _fit(schema: dict[str, Any], source: pd.DataFrame) -> tuple[Feature, ...]:
     """The features of a schema, fitted to rows, in column order."""
-    fitted = [_fit_feature(name, spec, source[name]) for name, spec in schema["features"].items()]
-    return tuple(sorted(fitted, key=lambda feature: feature.type == "categorical"))
+    formulas, specs = schema_formulas(schema), schema["features"]
+    derived = [name for name, spec in specs.items() if spec["type"] == "derived"]
+    values = {name: _numbers(source[name]) for name, spec in specs.items() if spec["type"] in ("continuous", "ordered")}
+    full = with_derived(source, formulas, derived, values)
+    fitted = {name: _fit_feature(name, spec, full[name]) for name, spec in specs.items()}
+    for name in formulas:
+        fitted[name] = fitted[name]._replace(formula=formulas[name])
+    for name in derived:
+        given = _numbers(source[name].dropna()) if name in source else np.zeros(0)
+        fitted[name] = fitted[name]._replace(tolerance=tolerance(fitted[name], given))
+    return closed_ways(sorted(fitted.values(), key=lambda feature: feature.type == "categorical"), schema)
 
 
 def _fit_feature(name: str, spec: Mapping[str, Any], column: pd.Series) -> Feature:
@@ -192,20 +207,26 @@ def _fit_feature(name: str, spec: Mapping[str, Any], column: pd.Series) -> Featu
     require(len(distinct) > 1, f"column {name!r}", f"is constant: leave {name!r} out of the schema", distinct)
     given = spec.get("direction", "free")
     texts = {"unit": spec.get("unit", ""), "label": spec.get("label", name)}
-    feature = Feature(name, spec["type"], spec.get("mutable", True), DIRECTIONS[str(given)], **texts)
+    mutable, cost = spec.get("mutable", spec["type"] != "derived"), float(spec.get("cost", 1))
+    feature = Feature(name, spec["type"], mutable, DIRECTIONS[str(given)], **texts, cost=cost)
     if feature.type != "categorical":
         return _fit_numbers(feature, spec, _numbers(column))
     categories = tuple(spec.get("categories", _in_order(column, distinct)))
-    ordered = feature.direction == 0 or len(categories) == 2
-    require(ordered, f"schema features.{name}.direction", "must be free for three or more categories", given)
+    ordered = feature.direction == 0 or len(categories) == 2 or "categories" in spec or _has_order(column)
+    rule = "must be free for three or more categories without an order: list them under categories"
+    require(ordered, f"schema features.{name}.direction", rule, given)
     return feature._replace(categories=categories)
 
 
 def _in_order(column: pd.Series, distinct: list) -> list:
     """The `distinct` values of `column` in the order of its dtype, if that has one; otherwise sorted."""
-    if isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.ordered:
+    if _has_order(column):
         return [value for value in column.dtype.categories.tolist() if value in distinct]
     return sorted(distinct, key=lambda value: (type(value).__name__, value))
+
+
+def _has_order(column: pd.Series) -> bool:
+    return isinstance(column.dtype, pd.CategoricalDtype) and bool(column.dtype.ordered)
 
 
 def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) -> Feature:
@@ -213,7 +234,7 @@ def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) 
     lower, upper = map(float, spec.get("range", (low, high)))
     check_range(f"schema features.{feature.name}.range", (lower, upper), low, high)
     feature = feature._replace(low=low, high=high, range=(lower, upper))
-    if feature.type == "continuous":
+    if feature.type != "ordered":
         return feature
     step = float(spec.get("step", 1))
     check_step(f"schema features.{feature.name}.step", step, feature, values)
@@ -221,10 +242,24 @@ def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) 
 
 
 def _encode(features: Sequence[Feature], df: pd.DataFrame, argument: str) -> np.ndarray:
-    names = [feature.name for feature in features]
+    names = [feature.name for feature in features if feature.type != "derived"]
     check_frame(df, names, argument)
-    df = missing.complete(features, df)
+    df = _derive(features, missing.complete(features, df))
     return np.column_stack([_encode_feature(feature, df[feature.name]) for feature in features])
+
+
+def _derive(features: Sequence[Feature], df: pd.DataFrame) -> pd.DataFrame:
+    """`df` with its derived columns computed; those that it holds are checked."""
+    formulas = {feature.name: feature.formula for feature in features if feature.formula is not None}
+    values = {f.name: _numbers(df[f.name]) for f in features if f.type in ("continuous", "ordered")}
+    derived = [feature for feature in features if feature.type == "derived"]
+    full = with_derived(df, formulas, [feature.name for feature in derived], values)
+    for feature in derived:
+        if feature.name in df:
+            given = df[feature.name].dropna()
+            known = df[feature.name].notna().to_numpy()
+            check_derived(feature, _numbers(given), full[feature.name].to_numpy()[known], given.index)
+    return full
 
 
 def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:

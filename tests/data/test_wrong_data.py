@@ -113,7 +113,7 @@ ERRORS = {
     ),
     "an order of three": (
         lambda: table(home={"type": "categorical", "direction": 1}),
-        r"features\.home\.direction: must be free for three or more categories; got 1",
+        r"features\.home\.direction: must be free for three or more categories without an order: list.*; got 1",
     ),
     "a step of true": (
         lambda: table(children={"type": "ordered", "step": np.True_}),
