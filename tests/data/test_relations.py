@@ -222,7 +222,7 @@ def test_decoding_keeps_what_has_no_formula_value():
     assert found == pytest.approx(low + 0.25 * span) or abs(found) > 1e4  # rounding may miss the pole
 
 
-FORMULAS = ["a + b", "a / (abs(b) + 1)", "-2 * a", "max(a, b) - min(a, 3)", "sqrt(abs(a)) + b ** 2"]
+FORMULAS = ["a + b", "a / (abs(b) + 1)", "-2 * a", "max(a, b) - min(a, 3)", "sqrt(abs(a) + 1) + b ** 2"]
 
 
 @st.composite
