@@ -117,6 +117,8 @@ def _replaced(column: pd.Series, value: Any) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = column.cat.categories
         return (column if value in levels else column.cat.add_categories(value)).fillna(value)
+    if pd.api.types.is_float_dtype(column) and isinstance(value, float):
+        return column.fillna(value)
     return column.astype(object).where(column.notna(), value).infer_objects()
 
 
@@ -134,7 +136,8 @@ def _record(feature: Feature, way: str, value: Any) -> Feature:
     if way != CATEGORY:
         return feature
     argument = f"schema features.{feature.name}.direction"
-    require(feature.direction == 0, argument, 'must be free with missing = "category"', feature.direction)
+    rule = 'must be free with missing = "category", which has no place in an order: set missing = "fill" or "drop"'
+    require(feature.direction == 0, argument, rule, feature.direction)
     return feature._replace(categories=(*(one for one in feature.categories if one != LEVEL), LEVEL))
 
 
