@@ -143,10 +143,6 @@ ERRORS = {
         lambda: table(**BOTH, frame=rows(home=["missing", None, "a", "b", "a", "b"])),
         "column 'home': must have no category 'missing' beside",
     ),
-    "a direction": (
-        lambda: table({"missing": "fill"}, home={**BOTH["home"], "direction": "up", "categories": ["own", "rent"]}),
-        r"features\.home\.direction: must be free",
-    ),
     "text for filled numbers": (
         lambda: table({"missing": "fill"}, frame=rows(income=["1", None, "2", "3", "4", "5"])),
         "column 'income': must hold numbers",
