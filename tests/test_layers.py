@@ -10,6 +10,8 @@ import hare_jax
 LAYERS = [
     {"base"},
     {"hyperparams"},
+    {"formula"},
+    {"relations"},
     {"space"},
     {"solvers"},
     {"data", "models"},
