@@ -118,6 +118,8 @@ def _replaced(column: pd.Series, value: Any) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = column.cat.categories
         return (column if value in levels else column.cat.add_categories(value)).fillna(value)
+    if pd.api.types.is_float_dtype(column) and isinstance(value, float):
+        return column.fillna(value)
     return column.astype(object).where(column.notna(), value).infer_objects()
 
 

@@ -1,0 +1,187 @@
+"""The recourses of refused rows: by the method, and for what it leaves by the methods that it falls back on."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jax import Array
+
+from hare_jax import recourse
+from hare_jax.app.explainer import cells, programs
+from hare_jax.app.explainer.choice import is_exact, name_of
+from hare_jax.app.explainer.chunks import Tick, map_chunks, no_tick
+from hare_jax.app.explainer.judging import judge
+from hare_jax.base import LogitFn, as_partial
+from hare_jax.data import Table
+from hare_jax.recourse import BoundMethod, Reason, exact
+
+ACCEPTED = "already accepted"
+_NONE = "no recourse: "
+_REFUSED = "the model refuses the recourse found once it is in original units"
+
+
+class Setting(NamedTuple):
+    """What all searches share."""
+
+    logit_fn: LogitFn
+    table: Table
+    generate: BoundMethod
+    key: Array
+    digits: cells.Decimals
+    has_tried_spheres: bool  # the method is growing spheres, as the fallback
+
+
+class Rows(NamedTuple):
+    """n rows."""
+
+    frame: pd.DataFrame
+    x: np.ndarray  # (n, d)
+    frozen: np.ndarray  # (n, d) bool: columns that must not change, besides the immutable ones
+
+    def take(self, chosen: np.ndarray) -> "Rows":
+        """The `chosen` rows, by a mask or by positions."""
+        return Rows(self.frame.iloc[chosen], self.x[chosen], self.frozen[chosen])
+
+
+class Found(NamedTuple):
+    """The recourses of n rows; a row without one is unchanged."""
+
+    frame: pd.DataFrame
+    x: np.ndarray  # (n, d)
+    valid: np.ndarray  # (n,) bool
+    cost: np.ndarray  # (n,) NaN where there is none
+    logit: np.ndarray  # (n,) of the recourse, or of the row where there is none
+    reason: np.ndarray  # (n,) of texts
+
+
+def search(setting: Setting, rows: Rows, logits: np.ndarray, tick: Tick = no_tick) -> Found:
+    """The recourses of refused `rows` with `logits` (n,): each method is tried on the rows that are left."""
+    num = len(rows.x)
+    found = Found(
+        rows.frame, rows.x.copy(), np.zeros(num, bool), np.full(num, np.nan), logits.copy(), np.full(num, "", object)
+    )
+    proved, refused = np.zeros(num, bool), np.zeros(num, bool)
+    for name in fallbacks(setting):
+        left = np.flatnonzero(~found.valid & ~proved)
+        if not len(left):
+            break
+        tried = attempt(setting, name, rows.take(left), tick if name is None else no_tick)
+        text = "found" if name in (None, name_of(setting.generate)) else f"found by {name}"
+        found = _merge(found, left, tried, text)
+        proved[left], refused[left] = tried.proved, refused[left] | tried.refused
+    failed = ~found.valid
+    if failed.any():
+        found.reason[failed] = _reasons(setting, rows.x[failed], proved[failed], refused[failed])
+    return found
+
+
+def fallbacks(setting: Setting) -> tuple[str | None, ...]:
+    """The methods in the order in which they are tried: None is the method chosen."""
+    last = "exact" if is_exact(setting.logit_fn) else "nnce"
+    spheres = () if setting.has_tried_spheres else ("growing_spheres",)
+    return (None, *spheres, last)
+
+
+class _Tried(NamedTuple):
+    """What one method returned for n rows."""
+
+    written: "_Written"
+    accepted: np.ndarray  # (n,) bool
+    proved: np.ndarray  # (n,) bool: no recourse exists
+    refused: np.ndarray  # (n,) bool: the method's recourse is valid, and refused in original units
+
+
+class _Written(NamedTuple):
+    """Recourses of n rows in original units."""
+
+    frame: pd.DataFrame
+    x: np.ndarray  # (n, d)
+    logit: np.ndarray  # (n,) of the rows of `frame`; -inf where the action space does not allow the change
+    cost: np.ndarray  # (n,)
+
+
+def attempt(setting: Setting, name: str | None, rows: Rows, tick: Tick = no_tick) -> _Tried:
+    """One method on all `rows`, judged in original units: rounded, or as it is where the model refuses it rounded."""
+    point, valid, proved = _points(setting, name, rows, tick)
+    written = _write(setting, rows, _rounded(setting, rows, point))
+    again = np.flatnonzero(valid & ~(written.logit >= 0))
+    if len(again):
+        plain = _write(setting, rows.take(again), point[again])
+        frame = put_rows(written.frame, again, plain.frame)
+        written = _Written(frame, *(_put(*pair, again) for pair in zip(written[1:], plain[1:], strict=True)))
+    accepted = valid & (written.logit >= 0)
+    return _Tried(written, accepted, proved, valid & ~accepted)
+
+
+def _points(setting: Setting, name: str | None, rows: Rows, tick: Tick) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The encoded points (n, d) of a method, whether they are valid (n,), and whether it is proved that none exists."""
+    space, given = setting.table.space, programs.Row(rows.x, rows.frozen)
+    logit_fn = as_partial(setting.logit_fn)
+    if name == "exact":
+        found, proved = map_chunks(programs.solutions, exact.Exact(), setting.key, logit_fn, space, rows=given)
+        return found.x, found.valid, proved
+    generate = setting.generate if name is None else bind(setting, name)
+    found = map_chunks(programs.recourses, generate, setting.key, logit_fn, space, rows=given, tick=tick)
+    return found.x, found.valid, np.zeros(len(rows.x), bool)
+
+
+def bind(setting: Setting, name: str) -> BoundMethod:
+    """A method with its default hyperparameters."""
+    table = setting.table
+    return recourse.bind(name, setting.key, setting.logit_fn, table.x_train, table.space)
+
+
+def _rounded(setting: Setting, rows: Rows, points: np.ndarray) -> np.ndarray:
+    """The `points` (n, d) with the decimals of the training rows."""
+    space = setting.table.space
+    near = cells.rounded(setting.table, rows.frame, rows.x, points, setting.digits)
+    if space.relations is None:
+        return near
+    return map_chunks(programs.followed, space, rows=(programs.Move(rows.x, points), near))
+
+
+def _write(setting: Setting, rows: Rows, points: np.ndarray) -> _Written:
+    """The `rows` moved to `points` (n, d), and what the model and the action space say of them."""
+    table = setting.table
+    frame = cells.write(table, rows.frame, rows.x, points, setting.digits)
+    measured = map_chunks(programs.measures, table.space, rows=programs.Move(rows.x, points))
+    logit = np.where(measured.allowed, judge(setting.logit_fn, table, frame), -np.inf)
+    return _Written(frame, points, logit, measured.cost)
+
+
+def put_rows(frame: pd.DataFrame, chosen: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with `rows` in place of those at the positions `chosen`: the index may hold anything."""
+    order = np.arange(len(frame))
+    order[chosen] = len(frame) + np.arange(len(chosen))
+    merged = pd.concat([frame, rows]).iloc[order]
+    merged.index = frame.index
+    return merged
+
+
+def _put(values: np.ndarray, others: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """`values` with `others` in place of the `chosen` ones."""
+    filled = np.array(values)
+    filled[chosen] = others
+    return filled
+
+
+def _merge(found: Found, left: np.ndarray, tried: _Tried, text: str) -> Found:
+    """`found`, with what a method found for the rows `left`."""
+    new, taken = left[tried.accepted], np.flatnonzero(tried.accepted)
+    for name in ("x", "cost", "logit"):
+        getattr(found, name)[new] = getattr(tried.written, name)[taken]
+    found.valid[new], found.reason[new] = True, text
+    return found._replace(frame=put_rows(found.frame, new, tried.written.frame.iloc[taken]))
+
+
+def _reasons(setting: Setting, x: np.ndarray, proved: np.ndarray, refused: np.ndarray) -> np.ndarray:
+    """Why no method found a recourse for rows `x` (n, d): texts (n,)."""
+    space = setting.table.space
+    if name_of(setting.generate) == "exact":
+        codes = map_chunks(programs.unable, space, rows=x)
+    else:
+        logit_fn = as_partial(setting.logit_fn)
+        codes = map_chunks(programs.reasons, setting.generate, logit_fn, space, rows=x)
+    codes = np.where(proved & (codes != Reason.NOTHING_MAY_CHANGE), Reason.IMPOSSIBLE, codes)
+    texts = np.array([_NONE + Reason(int(code)).text for code in codes], object)
+    return np.where(refused & ~proved, _NONE + _REFUSED, texts)
