@@ -98,7 +98,6 @@ def _restrained(space: ActionSpace, x: Array, point: Array) -> Array:
 
 def _back_to_fitting(space: ActionSpace, rows: related.Rows, x: Array, point: Array) -> Array:
     """`point` (d,) if it satisfies the `rows`, otherwise a point that does, on the way back to `x` (d,)."""
-
     change = own_change(space, x, point)
 
     def halve(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
