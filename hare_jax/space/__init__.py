@@ -41,6 +41,7 @@ from hare_jax.space.points import is_held as is_held
 from hare_jax.space.points import keeps_relations as keeps_relations
 from hare_jax.space.points import project as project
 from hare_jax.space.points import relax as relax
+from hare_jax.space.points import restore as restore
 from hare_jax.space.points import settle as settle
 from hare_jax.space.points import snap as snap
 from hare_jax.space.points import tightening as tightening
