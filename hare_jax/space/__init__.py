@@ -25,6 +25,7 @@ from hare_jax.space.columns import is_coarse as is_coarse
 from hare_jax.space.columns import is_one as is_one
 from hare_jax.space.columns import same_feature as same_feature
 from hare_jax.space.columns import weighted_l1 as weighted_l1
+from hare_jax.space.effects import causes as causes
 from hare_jax.space.effects import complete as complete
 from hare_jax.space.effects import costs as costs
 from hare_jax.space.effects import distance as distance

@@ -135,6 +135,15 @@ def followers(relations: Relations, width: int) -> np.ndarray:
     return np.isin(np.arange(width), [link.column for link in relations.links])
 
 
+def causes(relations: Relations, width: int) -> np.ndarray:
+    """Which columns j move column i, directly or through others: (d, d) bool, known at trace time."""
+    moves = np.zeros((width, width), bool)
+    for link in relations.links:  # causes come before effects
+        direct = list(formula.columns(link.formula))
+        moves[link.column] = moves[direct].any(axis=0) | np.isin(np.arange(width), direct)
+    return moves
+
+
 def follow(relations: Relations, mutable: Array, step: Array, x: Array, point: Array) -> Array:
     """`point` (d,) with each column that has a link where it follows, unless it is acted on."""
     point = jnp.asarray(point)
