@@ -79,9 +79,13 @@ def _released(space: ActionSpace, x: Array, point: Array) -> Array:
     return related.release(space.relations, space.mutable, space.step, x, jnp.where(jnp.isnan(point), x, point))
 
 
+def rows_from(space: ActionSpace, x: Array) -> related.Rows | None:
+    """The inequalities from the factual `x` (d,), with the bounds of columns that follow; None without relations."""
+    return None if space.relations is None else related.rows_from(space.relations, x, *limits(space, x))
+
+
 def _moves(space: ActionSpace, x: Array) -> related.Moves:
-    relations: Any = space.relations
-    rows = related.rows_from(relations, x, *limits(space, x))
+    rows: Any = rows_from(space, x)
     step, numeric = space.step.astype(x.dtype), space.group < 0
     return related.Moves(x, *bounds(space, x), space.mutable, step, numeric, same_feature(space), rows)
 

@@ -27,7 +27,7 @@ _ROUNDING = 1e-5  # of a column's value: an own change below it is rounding
 _SLACK_ULPS = 16  # units of rounding of its terms that a row of inequalities is kept away from its limit
 _ACTIVE_SLACKS = 8  # units of slack within which a row of inequalities counts as without slack
 _PARALLEL = 1e-10  # squared length of a gradient, without its part along others, that is rounding
-_HALF_STEP = 0.501  # rounds shifts to whole steps, ties up, whatever the rounding of the formula
+HALF_STEP = 0.501  # rounds shifts to whole steps, ties up, whatever the rounding of the formula
 _NUM_SWEEPS = 2  # of a repair over all rows of inequalities
 
 
@@ -194,7 +194,7 @@ def _shift(relations: Relations, link: Link, step: Array, x: Array, point: Array
     before, after = (formula.evaluate(link.formula, offset + scale * z) for z in (x, point))
     size = step[link.column].astype(x.dtype)
     shift = (after - before) / scale[link.column]
-    whole = jnp.floor(shift / jnp.where(size > 0, size, 1) + _HALF_STEP) * size
+    whole = jnp.floor(shift / jnp.where(size > 0, size, 1) + HALF_STEP) * size
     return jnp.where(jnp.any(causes & (point != x)), jnp.where(size > 0, whole, shift), 0)
 
 
