@@ -126,8 +126,10 @@ def restore(space: ActionSpace, x: Array, x_cf: Array, columns: Array) -> Array:
 
 def snap(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """`project`, with the gradient of `relax` (straight-through), for descent over categories and steps."""
-    relaxed = relax(space, x, x_cf)
-    return relaxed + jax.lax.stop_gradient(project(space, x, x_cf) - relaxed)
+    relaxed, point = relax(space, x, x_cf), jax.lax.stop_gradient(project(space, x, x_cf))
+    if space.relations is None:
+        return relaxed + (point - jax.lax.stop_gradient(relaxed))
+    return point + (relaxed - jax.lax.stop_gradient(relaxed))  # exact: a change by rounding would count as one
 
 
 def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
