@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hare_jax import recourse as recourse
     from hare_jax import solvers as solvers
     from hare_jax import space as space
+    from hare_jax.app.explainer import Explainer as Explainer
+    from hare_jax.app.explainer import Explanation as Explanation
     from hare_jax.base import Generate as Generate
     from hare_jax.base import LogitFn as LogitFn
     from hare_jax.base import Prefers as Prefers
@@ -25,7 +27,10 @@ __version__ = "0.1.0"
 
 _LEAST_PYTHON = (3, 11)
 _MODULES = ("data", "elicit", "evaluate", "models", "people", "recourse", "solvers", "space")
-_OF_BASE = ("Generate", "LogitFn", "Prefers", "Recourse")
+_MEMBERS = {
+    **dict.fromkeys(("Generate", "LogitFn", "Prefers", "Recourse"), "base"),
+    **dict.fromkeys(("Explainer", "Explanation"), "app.explainer"),
+}
 
 if sys.version_info < _LEAST_PYTHON:
     needed, running = (".".join(map(str, version[:2])) for version in (_LEAST_PYTHON, sys.version_info))
@@ -35,10 +40,10 @@ if sys.version_info < _LEAST_PYTHON:
 def __getattr__(name: str) -> object:
     if name in _MODULES:
         return importlib.import_module(f"hare_jax.{name}")
-    if name in _OF_BASE:
-        return getattr(importlib.import_module("hare_jax.base"), name)
+    if name in _MEMBERS:
+        return getattr(importlib.import_module(f"hare_jax.{_MEMBERS[name]}"), name)
     raise AttributeError(f"module 'hare_jax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_OF_BASE})
+    return sorted({*globals(), *_MODULES, *_MEMBERS})

@@ -24,6 +24,13 @@ _FAR = 10.0  # widths of the bounds: a value so far outside of them is probably 
 _LONGEST = 200  # characters of a value in the message of an error
 
 
+class Link(NamedTuple):
+    """A column that follows others by a formula. Static: it contains no arrays."""
+
+    column: int  # that follows
+    formula: tuple  # an expression of `hare_jax.formula` over column indices, in original units
+
+
 class ActionSpace(NamedTuple):
     """What may change, in encoded units. Build it with `space.action_space`, which checks its arguments."""
 
@@ -33,6 +40,8 @@ class ActionSpace(NamedTuple):
     direction: Array  # (d,) int8: +1 may only rise, -1 may only fall, 0 free
     group: Array  # (d,) int32: one-hot group id, -1 where the column is its own feature
     step: Array  # (d,) grid step of an ordered feature, 0 = continuous, 1 in a one-hot group
+    cost: Array | None = None  # (d,) of a unit of change of each column; None = 1
+    relations: "Relations | None" = None  # between columns
 
 
 class Recourse(NamedTuple):
@@ -77,6 +86,19 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
     static = [name for name in names if (typing.get_origin(hints[name]) or hints[name]) in (int, bool, str, tuple)]
     traced = [name for name in names if name not in static]
     return jax.tree_util.register_dataclass(cls, traced, static)
+
+
+@pytree_dataclass
+class Relations:
+    """How columns hang together. Build it with `relations.relate`, which checks its arguments."""
+
+    links: tuple  # of `Link`, causes before effects
+    offset: Array  # (d,) original units = offset + scale * encoded units
+    scale: Array  # (d,)
+    coefficients: Array  # (m, d) of linear inequalities in encoded units, coefficients @ x_cf <= limits
+    limits: Array  # (m,)
+    forbidden: Array | None = None  # (d, d) bool: from level i of a one-hot group to level j
+    max_changes: Array | None = None  # () features that may change; those that only follow others don't count
 
 
 class Bound(Partial):

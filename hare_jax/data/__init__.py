@@ -1,4 +1,4 @@
-"""Conversion of a DataFrame to arrays and an action space, and back; the only subpackage that uses pandas."""
+"""Conversion of a DataFrame to arrays and an action space, and back. Besides `app`, only it uses pandas."""
 
 from hare_jax.data.sources import SOURCES as SOURCES
 from hare_jax.data.sources import Source as Source

@@ -74,7 +74,8 @@ class Feature(NamedTuple):
 
 def features_space(features: Sequence[Feature]) -> ActionSpace:
     """The action space of the encoded columns of `features`."""
-    rows, num_groups = [], 0
+    rows: list[tuple[Any, ...]] = []
+    num_groups = 0
     for feature in features:
         span = feature.high - feature.low
         lower, upper = ((bound - feature.low) / span for bound in feature.range)
@@ -83,8 +84,8 @@ def features_space(features: Sequence[Feature]) -> ActionSpace:
         group = num_groups if one_hot else -1
         num_groups += one_hot
         rows += [(feature.mutable, lower, upper, feature.direction, group, step)] * len(feature.columns)
-    mutable, *rest = zip(*rows, strict=True)
-    return action_space(np.array(mutable, bool), *map(np.array, rest))
+    mutable, lower, upper, direction, group, step = np.array(rows, float).T
+    return action_space(mutable.astype(bool), lower, upper, direction, group, step)
 
 
 def check_schema(schema: Mapping[str, Any] | str | Path) -> dict[str, Any]:

@@ -24,7 +24,16 @@ from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, as_partial, check_row, is_known
 from hare_jax.solvers.host import calls_host
-from hare_jax.space import ActionSpace, along, is_held
+from hare_jax.space import (
+    ActionSpace,
+    allows,
+    along,
+    is_held,
+    keeps_relations,
+    own_change,
+    tightening,
+    with_own_change,
+)
 
 MARGIN = 1e-3  # logits; a point bisected to logit 0 is refused in one of seven separate evaluations in float32
 _ROUND_STEPS = 3  # bisections that one round of the section search replaces, by 2^3 sections
@@ -104,7 +113,8 @@ def scale_back(
     """Scale the change from `x` (d,) to a `recourse` (d,) back until just before the classifier refuses it.
 
     Only continuous columns that are not at a bound are scaled: categories, columns at a bound and ordered columns keep
-    their values. The validity is that of `recourse`; an invalid one is returned unchanged.
+    their values. Columns in inequalities without slack are scaled in the direction that keeps them so, and columns that
+    follow others follow. The validity is that of `recourse`; an invalid one is returned unchanged.
 
     The derivative is that of `boundary`, with the direction of the change held constant. Columns that did not change,
     and ordered ones, move with `x`; a changed category and a column that has changed to its bound are constant. Where
@@ -116,16 +126,43 @@ def scale_back(
     >>> scale_back(lambda x: jnp.sum(x) - 1.25, jnp.zeros(2), far, space, margin=0.0).x.tolist()
     [0.25, 1.0]
     """
+    ends = _ends(x, recourse, space) if space.relations is None else _related_ends(x, recourse, space)
+    continuous = space._replace(step=jnp.zeros_like(space.step))
+    found = boundary(logit_fn, *ends, continuous, margin=margin, num_steps=num_steps, width=width)
+    accepted = jax.lax.stop_gradient(logit_fn(jax.lax.stop_gradient(ends.start)) >= margin)
+    scaled = jnp.where(accepted & (num_steps > 0), ends.start, found.x)
+    usable = recourse.valid
+    if space.relations is not None:
+        usable &= allows(space, *jax.lax.stop_gradient((x, scaled)))
+    return Recourse(jnp.where(usable, scaled, ends.end), recourse.valid)
+
+
+class _Ends(NamedTuple):
+    """The segment along which a recourse is scaled back."""
+
+    start: Array  # (d,)
+    end: Array  # (d,) with the value of the recourse
+
+
+def _ends(x: Array, recourse: Recourse, space: ActionSpace) -> _Ends:
+    """The segment from `x` (d,), with the columns at their values that are not scaled, to the `recourse`."""
     fixed_x, target = jax.lax.stop_gradient((x, recourse.x))
     constant, ordered = recourse.valid & is_held(space, fixed_x, target), space.step > 0
     moving = x + (target - fixed_x)
     end = with_value(jnp.where(constant, target, moving), target)
-    start = jnp.where(constant | ordered, end, x)
-    continuous = space._replace(step=jnp.zeros_like(space.step))
-    found = boundary(logit_fn, start, end, continuous, margin=margin, num_steps=num_steps, width=width)
-    accepted = jax.lax.stop_gradient(logit_fn(jax.lax.stop_gradient(start)) >= margin)
-    scaled = jnp.where(accepted & (num_steps > 0), start, found.x)
-    return Recourse(jnp.where(recourse.valid, scaled, end), recourse.valid)
+    return _Ends(jnp.where(constant | ordered, end, x), end)
+
+
+def _related_ends(x: Array, recourse: Recourse, space: ActionSpace) -> _Ends:
+    """As `_ends`, of the own changes, in the direction that keeps the slack of the inequalities that have none."""
+    fixed_x, target = jax.lax.stop_gradient((x, recourse.x))
+    own = jax.lax.stop_gradient(own_change(space, fixed_x, target))
+    constant = recourse.valid & is_held(space, fixed_x, target) & (own != 0)
+    scaled = jnp.where(constant | (space.step > 0), 0, own)
+    direction = jax.lax.stop_gradient(scaled - tightening(space, fixed_x, target, scaled))
+    change = jnp.where(constant, fixed_x + own - x, own)
+    end = with_value(with_own_change(space, x, change), target)
+    return _Ends(with_own_change(space, x, change - direction), end)
 
 
 def with_value(like: Array, value: Array) -> Array:
@@ -137,7 +174,10 @@ def _evaluate(call: Callable[..., Array], segment: _Segment, t: Array) -> tuple[
     """The point (d,) of the segment at fraction `t` (), and its slack ()."""
     point = along(segment.space, segment.x, segment.x_cf, t)
     point = jax.lax.optimization_barrier(point)  # so that the returned point is the one that was evaluated
-    return point, call(segment.logit_fn, point, *segment.constants) - segment.margin
+    slack = call(segment.logit_fn, point, *segment.constants) - segment.margin
+    if segment.space.relations is None:
+        return point, slack
+    return point, jnp.where(keeps_relations(segment.space, segment.x, point), slack, -jnp.inf)
 
 
 def _takes_sections(num_steps: int) -> bool:
@@ -207,4 +247,4 @@ def _has_smooth_root(call: Callable[..., Array], segment: _Segment, t: Array, wi
     rounding = _ROUNDING_ULPS * float(jnp.finfo(t.dtype).eps)
     before, slack = _evaluate(call, segment, jnp.maximum(t - jnp.maximum(width, rounding), 0))
     unmoved = (segment.space.step == 0) | (before == _evaluate(call, segment, t)[0])
-    return jnp.all(unmoved) & (slack < rounding)
+    return jnp.all(unmoved) & (slack < rounding) & (slack > -jnp.inf)

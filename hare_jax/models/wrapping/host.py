@@ -45,8 +45,14 @@ class HostModel:
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Logits (n,) of encoded rows (n, d)."""
-        outputs = ask(self.model.value, self.method, self.rows(rows), self.classes)
-        outputs = outputs.reshape(len(rows), -1)
+        return self._logits(self.rows(rows), len(rows))
+
+    def judge(self, frame: Any, rows: np.ndarray) -> np.ndarray:
+        """Logits (n,) of a DataFrame of n rows in original units, whose encoding is `rows` (n, d)."""
+        return self._logits(self.rows.given(frame, rows), len(rows))
+
+    def _logits(self, given: Any, num: int) -> np.ndarray:
+        outputs = ask(self.model.value, self.method, given, self.classes).reshape(num, -1)
         require(bool(np.isfinite(outputs).all()), self.method, "must give finite outputs", outputs[:2].tolist())
         return exact_logit(self.decision, outputs)
 

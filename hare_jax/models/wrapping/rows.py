@@ -52,8 +52,11 @@ class Encoded:
 
     def __call__(self, x: np.ndarray) -> Any:
         """Rows (n, d) as the model wants them, in the dtype of `x` (n, d)."""
-        rows = round_trip(self.features, x)
-        return rows if self.frame is None else self.frame(rows, columns=list(self.names))
+        return self.given(None, round_trip(self.features, x))
+
+    def given(self, frame: Any, x: np.ndarray) -> Any:
+        """Rows (n, d) as the model wants them, from their DataFrame in original units and its encoding `x` (n, d)."""
+        return x if self.frame is None else self.frame(x, columns=list(self.names))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,11 @@ class Frame:
 
     def __call__(self, x: np.ndarray) -> Any:
         """The decoded rows of `x` (n, d)."""
-        frame = self.decode(x)[list(self.names)]
+        return self.given(self.decode(x), x)
+
+    def given(self, frame: Any, x: np.ndarray) -> Any:
+        """Rows as the model wants them, from a DataFrame of n rows in original units."""
+        frame = frame[list(self.names)]
         if callable(self.prepare):
             return self.prepare(frame)
         return frame.to_numpy() if self.as_array else frame

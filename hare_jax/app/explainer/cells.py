@@ -1,0 +1,110 @@
+"""Encoded recourses written into rows in original units: only the cells of changed features differ from the rows given.
+
+Continuous numbers are rounded to the decimals of the training rows, away from the present value, so that the rounded
+point lies beyond the decision boundary, not before it.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from hare_jax.data import Table
+from hare_jax.data.schema import Feature
+
+_LEAST_CHANGE = 1e-6  # encoded: below it a difference is rounding, as in `space.allows`
+_NOISE = 1e-6  # of the span of a feature: what encoding in float32 may change
+_DIGITS = 5  # shown of a number, relative to the span of its feature, at most
+
+Decimals = dict[str, int]
+
+
+class Written(NamedTuple):
+    """Rows with their recourses."""
+
+    frame: pd.DataFrame  # n rows
+    x: np.ndarray  # (n, d) the same in encoded units
+
+
+def decimals(table: Table) -> Decimals:
+    """The decimals of each numeric feature: as many as the training rows have, at most five digits of its span."""
+    frame = table.decode(table.x_train)
+    numbers = [feature for feature in table.features if feature.type != "categorical"]
+    return {feature.name: _decimals_of(feature, frame[feature.name].to_numpy(float)) for feature in numbers}
+
+
+def _decimals_of(feature: Feature, values: np.ndarray) -> int:
+    span = feature.high - feature.low
+    most = max(0, _DIGITS - math.ceil(math.log10(span)))
+    exact = (num for num in range(most) if np.abs(values.round(num) - values).max() <= _NOISE * span)
+    return next(exact, most)
+
+
+def write(table: Table, given: pd.DataFrame, x: np.ndarray, x_cf: np.ndarray, digits: Decimals | None) -> Written:
+    """The rows `given`, whose encoding is `x` (n, d), with the changes to `x_cf` (n, d), rounded to `digits` if any."""
+    after, frame, point = table.decode(x_cf), given.copy(), x_cf.copy()
+    moved = np.abs(x_cf - x) > _LEAST_CHANGE * (1 + np.abs(x))
+    for feature, columns in blocks(table.features):
+        name, changed = feature.name, moved[:, columns].any(axis=1)
+        point[~changed, columns] = x[~changed, columns]
+        if not changed.any():
+            continue
+        values = after[name].array
+        if digits is not None and feature.type == "continuous":
+            values = outward(feature, digits[name], given[name].to_numpy(float), np.asarray(values, float))
+            span = feature.high - feature.low
+            point[changed, columns.start] = ((values - feature.low) / span)[changed]
+        frame[name] = put(given[name], changed, pd.Series(values, index=given.index))
+    return Written(frame, point)
+
+
+def blocks(features: tuple[Feature, ...]) -> Iterator[tuple[Feature, slice]]:
+    """Each feature with its encoded columns."""
+    start = 0
+    for feature in features:
+        end = start + len(feature.columns)
+        yield feature, slice(start, end)
+        start = end
+
+
+def outward(feature: Feature, num: int, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """`after` (n,) rounded to `num` decimals, away from `before` (n,), within the feature's range.
+
+    >>> income = Feature("income", "continuous", True, 0, "", "income", 0.0, 100.0, (0.0, 90.0))
+    >>> outward(income, 0, np.array([20.0, 20.0, 20.0]), np.array([31.2, 11.7, 89.9])).tolist()
+    [32.0, 11.0, 90.0]
+    """
+    factor = 10.0**num
+    noise = min(1 / 2, _NOISE * (feature.high - feature.low) * factor)
+    scaled = after * factor
+    rounded = np.where(after > before, np.ceil(scaled - noise), np.floor(scaled + noise)) / factor
+    lower, upper = feature.range
+    return np.clip(rounded, np.minimum(lower, before), np.maximum(upper, before))
+
+
+def put(column: pd.Series, changed: np.ndarray, values: pd.Series) -> pd.Series:
+    """`column` with the `values` where it is `changed` (n,), in its own dtype wherever that can hold them."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        new = pd.Index(values[changed].unique()).difference(column.cat.categories)
+        column = column.cat.add_categories(new) if len(new) else column
+    elif pd.api.types.is_integer_dtype(column) and not _are_whole(values[changed]):
+        column = column.astype(float)
+    elif not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return _put_objects(column, changed, values)
+    filled = column.copy()
+    filled[changed] = values[changed].to_numpy()
+    return filled
+
+
+def _put_objects(column: pd.Series, changed: np.ndarray, values: pd.Series) -> pd.Series:
+    """Text and other objects: through objects, back in the dtype of the column."""
+    filled = column.astype(object)
+    filled[changed] = values[changed].to_numpy(object)
+    return filled.astype(column.dtype)
+
+
+def _are_whole(values: pd.Series) -> bool:
+    numeric = pd.api.types.is_numeric_dtype(values)
+    return numeric and bool((values.to_numpy(float) % 1 == 0).all())

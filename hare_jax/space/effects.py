@@ -1,0 +1,52 @@
+"""What follows from a change: columns that follow others, and the part of a change that is a person's own.
+
+Own changes are what costs, and what is counted; a space without relations has no others.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hare_jax.base import ActionSpace
+from hare_jax.space import relations as related
+
+
+def is_follower(space: ActionSpace) -> np.ndarray:
+    """Which columns (d,) follow others by a link; a NumPy array of bool, known at trace time."""
+    width = len(space.mutable)
+    return np.zeros(width, bool) if space.relations is None else related.followers(space.relations, width)
+
+
+def own_change(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """The change (d,) from `x` to `x_cf`, both (d,), without what only follows other columns."""
+    if space.relations is None:
+        return x_cf - x
+    return related.own_values(space.relations, space.mutable, space.step, x, x_cf) - x
+
+
+def with_own_change(space: ActionSpace, x: Array, change: Array) -> Array:
+    """The inverse of `own_change`: the point (d,) after an own `change` (d,) from `x` (d,), and what follows it."""
+    if space.relations is None:
+        return x + change
+    return related.shifted(space.relations, space.step, x, x + change)
+
+
+def complete(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """`x_cf` (d,) with columns that follow others where they follow, unless they have been acted on.
+
+    Differentiable: methods that evaluate the classifier at a point with moved causes call this first.
+    """
+    if space.relations is None:
+        return x_cf
+    return related.follow(space.relations, space.mutable, space.step, x, x_cf)
+
+
+def costs(space: ActionSpace, x: Array) -> Array:
+    """The cost (d,) of a unit of change of each column, of the dtype of `x` (d,)."""
+    return jnp.ones_like(x) if space.cost is None else space.cost.astype(x.dtype)
+
+
+def distance(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """The cost () of the change from `x` to `x_cf`, both (d,): the L1 norm of the own changes, weighted by `costs`."""
+    change = jnp.abs(own_change(space, x, x_cf))
+    return jnp.sum(change if space.cost is None else space.cost.astype(x.dtype) * change)

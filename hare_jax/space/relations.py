@@ -1,0 +1,278 @@
+"""Relations between columns: columns that follow others, linear inequalities, and a limit on the number of changes.
+
+A *link* makes column c follow its causes by a formula f in original units, with the residual of the factual x:
+
+    x'_c = x_c + f(x') - f(x),
+
+so that x itself always satisfies it. A derived column, such as a ratio, is the same with a residual of 0. A column that
+is immutable only follows; a mutable one follows until it is acted on itself, which is when a point has it neither at
+its factual value nor where it would follow. The *own changes* of a point are what is left without what follows: they
+are what costs, and what is counted. `space` applies all this; the functions here take bounds from there.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from hare_jax import formula
+from hare_jax.base import Link, Relations, require
+
+_ROUNDING = 1e-5  # of a column's value: an own change below it is rounding
+_SLACK_ULPS = 16  # units of rounding of its terms that a row of inequalities is kept away from its limit
+_ACTIVE_SLACKS = 8  # units of slack within which a row of inequalities counts as without slack
+_PARALLEL = 1e-10  # squared length of a gradient, without its part along others, that is rounding
+_HALF_STEP = 0.501  # rounds shifts to whole steps, ties up, whatever the rounding of the formula
+_NUM_SWEEPS = 2  # of a repair over all rows of inequalities
+
+
+class Rows(NamedTuple):
+    """Linear inequalities `coefficients @ x_cf <= limits` from one factual, which satisfies them."""
+
+    coefficients: Array  # (m, d)
+    limits: Array  # (m,)
+    slack: Array  # (m,) by which searches stay below the limits
+
+
+class Moves(NamedTuple):
+    """What the columns of a space may do from one factual, for `restrain`."""
+
+    x: Array  # (d,) factual
+    lower: Array  # (d,) bounds of own changes
+    upper: Array  # (d,)
+    mutable: Array  # (d,) bool
+    step: Array  # (d,) 0 = continuous
+    numeric: Array  # (d,) bool: no column of a one-hot group
+    same: Array  # (d, d) bool: columns of the same feature
+    rows: Rows
+
+
+def relate(
+    width: int,
+    *,
+    links: Sequence[Link] = (),
+    offset: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    coefficients: ArrayLike | None = None,
+    limits: ArrayLike | None = None,
+    forbidden: ArrayLike | None = None,
+    max_changes: int | None = None,
+) -> Relations | None:
+    """Build the relations of `width` columns, or None if there are none.
+
+    `links` may be in any order. `offset` and `scale` (d,), by default 0 and 1, give the original units of formulas.
+
+    Raises:
+        ValueError: an array has the wrong shape or is not finite, a link names no column, follows itself (through
+            others), or a column has two links, or `max_changes` is below 1.
+
+    >>> follows = Link(1, ("*", ("number", 2.0), ("column", 0)))
+    >>> relate(2, links=[follows]).links[0].column, relate(2) is None
+    (1, True)
+    """
+    given = links or coefficients is not None or forbidden is not None or max_changes is not None
+    if not given:
+        return None
+    shapes: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
+        "offset": (offset, np.zeros(width), (width,)),
+        "scale": (scale, np.ones(width), (width,)),
+        "coefficients": (coefficients, np.zeros((0, width)), (-1, width)),
+        "limits": (limits, np.zeros(0), (-1,)),
+    }
+    arrays = {name: np.asarray(default if a is None else a, float) for name, (a, default, _) in shapes.items()}
+    for name, (*_, shape) in shapes.items():
+        fits = arrays[name].ndim == len(shape) and arrays[name].shape[1:] == shape[1:] and shape[0] in (-1, width)
+        require(fits, name, f"must have shape {shape}".replace("-1", "m"), arrays[name].shape)
+        require(bool(np.isfinite(arrays[name]).all()), name, "must be finite", arrays[name].tolist())
+    same = len(arrays["coefficients"]) == len(arrays["limits"])
+    require(same, "limits", "must have one entry for each row of coefficients", arrays["limits"].shape)
+    require(bool((arrays["scale"] > 0).all()), "scale", "must be above 0", arrays["scale"].tolist())
+    return Relations(
+        links=_in_causal_order(links, width),
+        **{name: jnp.asarray(array, float) for name, array in arrays.items()},
+        forbidden=None if forbidden is None else _checked_forbidden(forbidden, width),
+        max_changes=None if max_changes is None else _checked_count(max_changes),
+    )
+
+
+def _checked_forbidden(forbidden: ArrayLike, width: int) -> Array:
+    array = np.asarray(forbidden)
+    fits = array.shape == (width, width) and array.dtype == bool
+    require(fits, "forbidden", f"must be boolean of shape {(width, width)}", (array.dtype.name, array.shape))
+    return jnp.asarray(array)
+
+
+def _checked_count(max_changes: int) -> Array:
+    whole = isinstance(max_changes, int | np.integer) and not isinstance(max_changes, bool) and max_changes >= 1
+    require(whole, "max_changes", "must be a whole number from 1", max_changes)
+    return jnp.asarray(max_changes, float)
+
+
+def _in_causal_order(links: Sequence[Link], width: int) -> tuple[Link, ...]:
+    """`links`, each after those of the columns that its formula uses."""
+    waiting = {}
+    for link in links:
+        used = (link.column, *formula.columns(link.formula))
+        known = all(isinstance(column, int) and 0 <= column < width for column in used)
+        require(known, "links", f"must name columns from 0 to {width - 1}", used)
+        require(link.column not in waiting, "links", "must hold one link for a column", link.column)
+        waiting[link.column] = Link(*link)
+    order: list[Link] = []
+    while waiting:
+        ready = [c for c, link in waiting.items() if not waiting.keys() & set(formula.columns(link.formula))]
+        require(bool(ready), "links", "must not follow each other in a circle", sorted(waiting))
+        order += [waiting.pop(column) for column in ready]
+    return tuple(order)
+
+
+def followers(relations: Relations, width: int) -> np.ndarray:
+    """Which columns (d,) have a link; a NumPy array of bool, known at trace time."""
+    return np.isin(np.arange(width), [link.column for link in relations.links])
+
+
+def follow(relations: Relations, mutable: Array, step: Array, x: Array, point: Array) -> Array:
+    """`point` (d,) with each column that has a link where it follows, unless it is acted on."""
+    point = jnp.asarray(point)
+    for link in relations.links:
+        c = link.column
+        value = x[c] + _shift(relations, link, step, x, point)
+        acted = mutable[c] & (point[c] != x[c])
+        point = point.at[c].set(jnp.where(acted, point[c], value))
+    return point
+
+
+def own_values(relations: Relations, mutable: Array, step: Array, x: Array, point: Array) -> Array:
+    """`point` (d,) without what follows: linked columns are at `x` plus their own changes."""
+    own = jnp.asarray(point)
+    for link in relations.links:
+        c = link.column
+        value = point[c] - _shift(relations, link, step, x, point)
+        follows = ~mutable[c] | (point[c] == x[c]) | (jnp.abs(value - x[c]) <= _ROUNDING * (1 + jnp.abs(x[c])))
+        own = own.at[c].set(jnp.where(follows, x[c], value))
+    return own
+
+
+def shifted(relations: Relations, step: Array, x: Array, own: Array) -> Array:
+    """The inverse of `own_values`: `own` (d,) with what follows added to the linked columns."""
+    point = jnp.asarray(own)
+    for link in relations.links:
+        point = point.at[link.column].add(_shift(relations, link, step, x, point))
+    return point
+
+
+def release(relations: Relations, mutable: Array, step: Array, x: Array, point: Array) -> Array:
+    """`point` (d,) with the linked columns that only follow reset to `x`, so that `follow` moves them anew."""
+    linked = followers(relations, len(x))
+    own = own_values(relations, mutable, step, x, point)
+    return jnp.where(linked & (own == x), x, point)
+
+
+def _shift(relations: Relations, link: Link, step: Array, x: Array, point: Array) -> Array:
+    """By how much (), in encoded units, the causes at `point` (d,) move the column of `link`; exactly 0 if unmoved."""
+    causes = np.array(formula.columns(link.formula))
+    offset, scale = relations.offset.astype(x.dtype), relations.scale.astype(x.dtype)
+    before, after = (formula.evaluate(link.formula, offset + scale * z) for z in (x, point))
+    size = step[link.column].astype(x.dtype)
+    shift = (after - before) / scale[link.column]
+    whole = jnp.floor(shift / jnp.where(size > 0, size, 1) + _HALF_STEP) * size
+    return jnp.where(jnp.any(point[causes] != x[causes]), jnp.where(size > 0, whole, shift), 0)
+
+
+def rows_from(relations: Relations, x: Array, lower: Array, upper: Array) -> Rows:
+    """The inequalities from the factual `x` (d,), and the bounds (d,) of the linked columns as further ones."""
+    columns = np.flatnonzero(followers(relations, len(x)))
+    unit = jnp.eye(len(x), dtype=x.dtype)[columns]
+    coefficients = jnp.concatenate([relations.coefficients.astype(x.dtype), unit, -unit])
+    limits = jnp.concatenate([relations.limits.astype(x.dtype), upper[columns], -lower[columns]])
+    size = jnp.sum(jnp.abs(coefficients) * (1 + jnp.abs(x))[None, :], axis=1)
+    slack = _SLACK_ULPS * jnp.finfo(x.dtype).eps * size
+    return Rows(coefficients, jnp.maximum(limits, _products(coefficients, x) + slack), slack)
+
+
+def fits(rows: Rows, point: Array, tolerance: float = -1.0) -> Array:
+    """Whether `point` (d,) satisfies all `rows`: () bool; `tolerance` is in units of their slack."""
+    return jnp.all(_products(rows.coefficients, point) <= rows.limits + tolerance * rows.slack)
+
+
+def _products(coefficients: Array, point: Array) -> Array:
+    """`coefficients @ point`, in which a coefficient of 0 makes any value 0, infinite ones too."""
+    return jnp.sum(jnp.where(coefficients == 0, 0, coefficients * point[None, :]), axis=1)
+
+
+def tightening(rows: Rows, effect: Callable[[Array], Array], own: Array, change: Array) -> Array:
+    """The part (d,) of `change` (d,) in the span of the gradients of the `rows` without slack at `effect(own)`.
+
+    `effect` maps own changes (d,) to points (d,). By Gram-Schmidt, on the columns that `change` moves.
+    """
+    value = _products(rows.coefficients, effect(own))
+    active = value >= rows.limits - _ACTIVE_SLACKS * rows.slack
+    gradient = jax.jacrev(lambda own: _products(rows.coefficients, effect(own)))(own)
+    gradient = jnp.where(active[:, None] & (change != 0)[None, :] & jnp.isfinite(gradient), gradient, 0)
+
+    def remove(index: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        rest, gradient = state
+        one = gradient[index]
+        length = jnp.sum(one**2)
+        one = jnp.where(length > _PARALLEL, one / jnp.sqrt(jnp.maximum(length, _PARALLEL)), 0)
+        others = gradient - jnp.sum(gradient * one[None, :], axis=1, keepdims=True) * one[None, :]
+        return rest - jnp.sum(rest * one) * one, others
+
+    rest, _ = jax.lax.fori_loop(0, len(value), remove, (change, gradient))
+    return change - rest
+
+
+def sizes(same: Array, change: Array) -> Array:
+    """The size (d,) of the change of each column's whole feature, from the changes (d,) of the columns."""
+    return jnp.sum(jnp.where(same, jnp.abs(change)[None, :], 0), axis=1)
+
+
+def num_changes(same: Array, change: Array) -> Array:
+    """The number () of features with a change (d,)."""
+    first = ~jnp.any(jnp.tril(same, -1), axis=1)
+    return jnp.sum(first & (sizes(same, change) > 0))
+
+
+def largest(same: Array, change: Array, num: Array) -> Array:
+    """Which columns (d,) belong to the `num` () features of the largest changes (d,)."""
+    size, index = sizes(same, change), jnp.argmax(same, axis=1)
+    first = jnp.arange(len(index)) == index
+    ahead = (size[:, None] > size[None, :]) | ((size[:, None] == size[None, :]) & (index[:, None] < index[None, :]))
+    return jnp.sum(ahead & first[:, None], axis=0) < num
+
+
+def keep_largest(relations: Relations, moves: Moves, point: Array) -> Array:
+    """`point` (d,) with all but the `max_changes` features of the largest own changes at their factual values."""
+    if relations.max_changes is None:
+        return point
+    own = own_values(relations, moves.mutable, moves.step, moves.x, point)
+    return jnp.where(largest(moves.same, own - moves.x, relations.max_changes), point, moves.x)
+
+
+def repair(relations: Relations, moves: Moves, point: Array, grid: Callable[[Array], Array]) -> Array:
+    """`point` (d,) moved towards satisfying the inequalities, one by one, by the nearest change of numeric columns.
+
+    With a limit on the number of changes only columns that have changed move. `grid` puts ordered columns on their
+    grid; rows are corrected by what this may add to them. The result may still break some of them.
+    """
+    movable = moves.mutable & moves.numeric
+    if relations.max_changes is not None:
+        movable &= point != moves.x
+    complete = partial(follow, relations, moves.mutable, jnp.zeros_like(moves.step), moves.x)  # smooth
+
+    def correct(point: Array, row: Rows) -> tuple[Array, None]:
+        value, pull = jax.value_and_grad(lambda z: _products(row.coefficients[None], complete(z))[0])(point)
+        pull = jnp.where(movable & jnp.isfinite(pull), pull, 0)
+        excess = value - (row.limits - 2 * row.slack)
+        wanted, strength = excess + jnp.sum(jnp.abs(pull) * moves.step) / 2, jnp.sum(pull**2)
+        broken = (excess > 0) & jnp.isfinite(wanted) & (strength > 0)
+        move = jnp.where(broken, wanted / jnp.where(strength > 0, strength, 1), 0) * pull
+        return jnp.where(broken, grid(jnp.clip(point - move, moves.lower, moves.upper)), point), None
+
+    for _ in range(_NUM_SWEEPS):
+        point, _ = jax.lax.scan(correct, point, moves.rows)
+    return point
