@@ -11,7 +11,7 @@ from hare_jax.base import Generate, LogitFn, Recourse, as_partial
 from hare_jax.models.network import from_layers, to_layers
 from hare_jax.models.perceptron import Classifier
 from hare_jax.solvers.host import calls_host
-from hare_jax.space import ActionSpace, weighted_l1
+from hare_jax.space import ActionSpace, distance
 
 STEP = 0.25  # logits: the change of the margin from which the price of a black box is computed
 
@@ -27,12 +27,12 @@ class Priced(NamedTuple):
 def price(
     generate: Generate, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, *, step: float = STEP
 ) -> Priced:
-    """Derivative of the cost `sum_j |x_cf_j - x_j|` of the recourse for `x` (d,) in the margin that its logit reaches.
+    """Derivative of the cost of the recourse for `x` (d,) in the margin that its logit reaches.
 
-    Where the recourse has the least cost, it is that of the least cost, by the envelope theorem: see
-    `recourse.derivative`. It is the local slope: 0 where the recourse ends in a move by categories or steps, which
-    reaches more than the margin, and of a method whose recourse does not lie on the boundary, such as `nnce`. With
-    `recourse.cost.smoothed(space)` ordered columns have a slope, too.
+    The cost is `space.distance`. Where it is the least one, the derivative is that of the least cost, by the envelope
+    theorem: see `recourse.derivative`. It is the local slope: 0 where the recourse ends in a move by categories or
+    steps, which reaches more than the margin, and of a method whose recourse does not lie on the boundary, such as
+    `nnce`. With `recourse.cost.smoothed(space)` ordered columns have a slope, too.
 
     A classifier on the host has no derivative: the price is the difference of the costs of two recourses, the second
     one of a logit higher by `step`, over the step. As a search is random, it may be negative for a single row.
@@ -48,7 +48,7 @@ def price(
 
     def cost(rise: Array) -> tuple[Array, Recourse]:
         found = generate(key, stricter(logit_fn, rise), x, space)
-        return weighted_l1(jnp.ones_like(x), x, found.x), found
+        return distance(space, x, found.x), found
 
     zero, one = jnp.zeros((), x.dtype), jnp.ones((), x.dtype)
     if calls_host(logit_fn, x):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hare_jax.app.compiling import quick_jit
 from hare_jax.base import Generate, LogitFn, Recourse, as_partial, check_key, check_rows, require
 from hare_jax.evaluate.audit import Results
 from hare_jax.evaluate.sharding import map_users
@@ -18,7 +19,7 @@ from hare_jax.models.perceptron import Classifier
 from hare_jax.recourse import exact
 from hare_jax.recourse.cost import smoothed
 from hare_jax.recourse.price import Priced, price
-from hare_jax.space import ActionSpace, weighted_l1
+from hare_jax.space import ActionSpace, distance
 
 _TIME_LIMIT = 10.0  # seconds for the exact recourse of a row
 
@@ -35,11 +36,11 @@ def results(
 ) -> Results:
     """The `Results` for an audit of `generate`, a bound method, over the rows `x` (n, d).
 
-    If the classifier is a `models.Classifier`, a refused row for which the method finds nothing is solved by `exact`,
-    within `time_limit` seconds: it counts with the exact recourse if there is one, and as proved to have none if that
-    is proved. Of other classifiers nothing is proved. The prices are those of `recourse.price.price` with ordered
-    columns as continuous (`recourse.cost.smoothed`), by a second run of the same program; without `prices` there is one
-    run.
+    If the classifier is a `models.Classifier` and the space has no relations, a refused row for which the method finds
+    nothing is solved by `exact`, within `time_limit` seconds: it counts with the exact recourse if there is one, and as
+    proved to have none if that is proved. Of others nothing is proved. The prices are those of `recourse.price.price`
+    with ordered columns as continuous (`recourse.cost.smoothed`), by a second run of the same program; without `prices`
+    there is one run.
 
     Raises:
         ValueError: an argument is no method, key or rows of the space.
@@ -48,16 +49,16 @@ def results(
     check_rows(x, space, argument="x")
     require(callable(generate), "generate", "must be a method bound by recourse.bind", generate)
     logit_fn = as_partial(logit_fn)
-    refused = np.asarray(jax.jit(_all_refused)(logit_fn, x))
+    refused = np.asarray(quick_jit(_all_refused)(logit_fn, x))
     if not refused.any():
-        return _of_nobody(refused, isinstance(logit_fn, Classifier), prices)
+        return _of_nobody(refused, _is_provable(logit_fn, space), prices)
     key_method, key_exact, key_price = jax.random.split(key, 3)
-    rows, search = x[refused], jax.jit(_priced if prices else generate_all)
+    rows, search = x[refused], quick_jit(_priced if prices else generate_all)
     found = search(generate, key_method, logit_fn, rows, space)
     priced = search(generate, key_price, logit_fn, rows, smoothed(space)) if prices else None
     found = found.recourse if prices else found
     found, proved = _completed(time_limit, key_exact, logit_fn, rows, space, found)
-    cost = np.where(found.valid, jax.jit(_costs)(rows, found.x), np.nan)
+    cost = np.where(found.valid, quick_jit(_costs)(space, rows, found.x), np.nan)
     return Results(
         refused=refused,
         found=_spread(refused, found.valid, False),
@@ -80,12 +81,16 @@ def _spread(refused: np.ndarray, values: Array | np.ndarray, other: float | bool
     return spread
 
 
+def _is_provable(logit_fn: LogitFn, space: ActionSpace) -> bool:
+    return isinstance(logit_fn, Classifier) and space.relations is None
+
+
 def _all_refused(logit_fn: LogitFn, x: Array) -> Array:
     return jax.vmap(logit_fn)(x) < 0
 
 
-def _costs(x: Array, x_cf: Array) -> Array:
-    return jax.vmap(weighted_l1)(jnp.ones_like(x), x, x_cf)
+def _costs(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    return jax.vmap(distance, (None, 0, 0))(space, x, x_cf)
 
 
 def _priced(generate: Generate, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Priced:
@@ -97,14 +102,14 @@ def _completed(
     time_limit: float, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, found: Recourse
 ) -> tuple[Recourse, np.ndarray | None]:
     """`found` (n, d), with exact recourses where it has none, and which rows are proved to have none: (n,)."""
-    if not isinstance(logit_fn, Classifier):
+    if not _is_provable(logit_fn, space):
         return found, None
     points, valid = (np.array(leaf) for leaf in found)
     proved, missing = np.zeros_like(valid), np.flatnonzero(~valid)
     if len(missing):
         solve = partial(exact.solve, exact.Exact(time_limit=time_limit))
         keys = jax.random.split(key, len(missing))
-        solved, status = jax.jit(jax.vmap(solve, (0, None, 0, None)))(keys, logit_fn, x[missing], space)
+        solved, status = quick_jit(jax.vmap(solve, (0, None, 0, None)))(keys, logit_fn, x[missing], space)
         points[missing], valid[missing] = solved.x, solved.valid
         proved[missing] = np.asarray(status) == exact.NONE_EXISTS
     return Recourse(jnp.asarray(points), jnp.asarray(valid)), proved
