@@ -23,24 +23,21 @@ class TableOptions:
     """The rows, and the model that decides on them."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE.csv|NAME")]
-    """CSV file with a line of column names; or the name of a data set, as listed by `hare-jax data list`, whose test
-    rows are used."""
-    schema: Path | None = None
+    """CSV file with a line of column names; or a data set, as listed by `hare-jax data list`, for its test rows."""
+    schema: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """TOML file with the target and the features of the CSV file, and how they may change: see docs/audit.md."""
-    train: Path | None = None
-    """CSV file with the rows that the scaling, and the built-in classifier, are fitted to, with the target column; FILE
-    needs no target column then. By default they are rows of FILE."""
-    model: Path | None = None
-    """File of a model: XGBoost (.json, .ubj), LightGBM (.txt), ONNX (.onnx), or a pickle (.pkl, .joblib). By default
+    train: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
+    """CSV file of training rows with the target column, which FILE does not need then; by default rows of FILE."""
+    model: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """File of a model: XGBoost (.json, .ubj), LightGBM (.txt), ONNX (.onnx) or a pickle (.pkl, .joblib); without it,
     the built-in classifier is trained."""
-    allow_pickle: bool = False
+    allow_pickle: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Read a model from a pickle. This runs code that is in the file: use it for files that you trust alone."""
-    wanted: str | None = None
-    """Wanted class of the model by its name, or a condition such as ">= 6" on the number that it predicts; by default
-    the favourable value of the target."""
-    threshold: float | None = None
+    wanted: Annotated[str | None, tyro.conf.arg(metavar="CLASS")] = None
+    """Wanted class of the model, or a condition on a number as ">= 6"; by default the target's favourable value."""
+    threshold: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """Least probability of the wanted class; by default the model's own prediction decides."""
-    classes: tuple[str, ...] = ()
+    classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CLASS...")] = ()
     """Names of the classes of a model that does not know them, in the order of its probabilities."""
     seed: int = 0
     """Seed of the split, the built-in classifier and the method."""
@@ -57,6 +54,8 @@ class Loaded(NamedTuple):
 def check(options: TableOptions) -> None:
     """Raise a `ValueError` if the options contradict each other, before any data is loaded."""
     named = _is_named(options)
+    rule = f"must be a CSV file, or one of {', '.join(data.SOURCES)}"
+    require(named or Path(options.file).is_file(), "file", rule, options.file)
     required = named or options.schema is not None
     require(required, "schema", "must be given for a CSV file (--schema FILE.toml)", options.schema)
     fixed = [name for name in ("schema", "train") if named and getattr(options, name) is not None]

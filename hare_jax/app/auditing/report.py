@@ -35,7 +35,8 @@ def show(console: Console, report: Report) -> None:
     """Print a table for each figure, and what it means."""
     console.print(Text(report.about))
     for name in dict.fromkeys(row.figure for row in report.rows):
-        console.print(_table(name, [row for row in report.rows if row.figure == name]))
+        rows = [row for row in report.rows if row.figure == name]
+        console.print(_table(name, rows) if _differs(rows) else Text(f"\n{FIGURES[name].label}: {_same(name, rows)}"))
     console.print(Text(_notes(report)))
 
 
@@ -55,11 +56,27 @@ def write(folder: Path, report: Report) -> Iterator[Path]:
     yield folder / "audit.png"
 
 
+def _differs(rows: Sequence[Row]) -> bool:
+    """Whether the groups of a figure have different estimates."""
+    return len({row.estimate for row in rows if row.n}) > 1
+
+
+def _same(name: str, rows: Sequence[Row]) -> str:
+    """The estimate that all groups have."""
+    scale = 100 if FIGURES[name].is_share else 1
+    everybody = rows[0]
+    if not everybody.n:
+        return "no rows"
+    unit = " %" if FIGURES[name].is_share else ""
+    interval = _interval(scale * everybody.low, scale * everybody.high, scale)
+    return f"{_number(scale * everybody.estimate, scale)}{unit} ({interval}) of {everybody.n:,} rows, in every group"
+
+
 def _table(name: str, rows: Sequence[Row]) -> Table:
     """The table of a figure."""
     title = FIGURES[name].label + (", %" if FIGURES[name].is_share else "")
     grid = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
-    for heading in ("group", "n", "", "95 % interval", "difference to the rest", "95 % interval", "p"):
+    for heading in ("group", "n", "estimate", "95 % interval", "difference", "95 % interval", "p"):
         grid.add_column(heading, justify="left" if heading == "group" else "right")
     for row in rows:
         significant = row.p_value < _SIGNIFICANT

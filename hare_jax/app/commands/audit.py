@@ -22,13 +22,13 @@ class Audit(tables.TableOptions):
     quarters of the rows train the built-in classifier, and the others are audited.
     """
 
-    by: tuple[str, ...]
+    by: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN...")]
     """Columns of FILE whose values are the groups, and their intersections; of numbers with cut points: age:40,65."""
     method: str = "least_cost"
     """Method of the recourse, as listed by `hare-jax methods`; exact takes up to 10 seconds a row."""
-    price: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: price)")] = True
+    price: bool = True
     """Compute the price of a logit, the derivative of the cost in the margin, which doubles the time."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Folder for the files audit.csv, rows.csv and audit.png."""
 
 

@@ -2,9 +2,10 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas as pd
+import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -26,15 +27,15 @@ class Explain(tables.TableOptions):
     trained on the rows of FILE, or on those of --train.
     """
 
-    method: str | None = None
+    method: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Method, as listed by `hare-jax methods`; by default that of `hare_jax.Explainer`."""
     rows: Literal["refused", "all"] = "refused"
     """Which rows to write: those refused, or all, of which the accepted ones are unchanged."""
     show: int = 10
     """Rows to print."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
     """CSV file for the rows after the recourse, with the columns valid, cost, reason and recourse, in words."""
-    save: Path | None = None
+    save: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File for the explainer, to be loaded by `hare_jax.Explainer.load`."""
 
 
