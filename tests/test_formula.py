@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hare_jax.formula import affine, columns, evaluate, inequality, parse, rename
+from hare_jax.formula import affine, columns, complete, evaluate, in_causal_order, inequality, parse, rename
 
 NAMES = ("a", "b", "capital-gain", "class", "µ")
 
@@ -171,13 +171,13 @@ WRONG = {
     "`a``b`": ARITHMETIC,
     "a\0": ARITHMETIC,
     "`a": "must close each backtick",
-    "a + c": "'c' is not a column; use a, b, `capital-gain`, `class`, µ; got",
-    "a + clas": "'clas' is not a column; did you mean `class`; got",
-    "a + capital": "'capital' is not a column; did you mean `capital-gain`; got",
-    "capital-gain": "'capital' is not a column; did you mean `capital-gain`",
-    "`capital_gain`": "'capital_gain' is not a column; did you mean `capital-gain`",
-    "a + zzz": "'zzz' is not a column; use a, b, `capital-gain`, `class`, µ",
-    "``": "'' is not a column; use a, b",
+    "a + c": "'c' is unknown; use a, b, `capital-gain`, `class`, µ; got",
+    "a + clas": "'clas' is unknown; did you mean `class`; got",
+    "a + capital": "'capital' is unknown; did you mean `capital-gain`; got",
+    "capital-gain": "'capital' is unknown; did you mean `capital-gain`",
+    "`capital_gain`": "'capital_gain' is unknown; did you mean `capital-gain`",
+    "a + zzz": "'zzz' is unknown; use a, b, `capital-gain`, `class`, µ",
+    "``": "'' is unknown; use a, b",
     "1 + 2": "must name a column",
     "a ** b": "must have powers that are numbers from -10 to 10",
     "a ** 11": "must have powers that are numbers from -10 to 10",
@@ -207,8 +207,9 @@ WRONG_RELATIONS = {
     "a + b": "must be one inequality",
     "(a <= b) <= b": ARITHMETIC,
     "1 <= 2": "must name a column",
-    "a <= c": "'c' is not a column",
+    "a <= c": "'c' is unknown",
     "": "must be a formula",
+    3: "must be one inequality",
 }
 
 
@@ -233,3 +234,17 @@ def test_names_in_backticks_may_be_anything():
     expression = parse(text, odd)
     assert columns(expression) == tuple(odd)
     assert evaluate(expression, dict.fromkeys(odd, 2.0)) == 17
+
+
+def test_causes_come_before_effects():
+    formulas = {name: parse(text, "abcd") for name, text in {"a": "b + c", "b": "1 / d", "c": "2 * b"}.items()}
+    assert list(in_causal_order(formulas)) == ["b", "c", "a"]
+    values = {name: np.array([9.0, 9.0]) for name in "abc"} | {"d": np.array([4.0, 0.0])}
+    completed = complete(formulas, values)
+    assert [completed[name].tolist() for name in "abc"] == [[0.75, 27], [0.25, 9], [0.5, 18]]  # b is infinite at 0
+    for text, cycle in {"a * d": "c -> a -> c", "d - c": "c -> c"}.items():
+        with pytest.raises(ValueError, match="formulas: must not depend on themselves; got ") as caught:
+            in_causal_order(formulas | {"c": parse(text, "abcd")})
+        found = str(caught.value).partition("got ")[2].strip("'").split(" -> ")
+        assert found[0] == found[-1]
+        assert set(found) == set(cycle.split(" -> "))

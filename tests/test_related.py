@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from related import OFFSET, SCALE, WIDTH, contradictions, related_rows, related_space
+from related import OFFSET, RESERVED, SAVED, SCALE, STEP, WIDTH, contradictions, related_rows, related_space
 from spaces import array
 
-from hare_jax.space import Link, allows, along, own_change, project, relate, relax, settle, with_own_change
+from hare_jax.space import Link, allows, along, between, own_change, project, relate, relax, settle, with_own_change
 
 NUM = 500
 FRACTIONS = jnp.linspace(0, 1, 9)
@@ -18,6 +18,8 @@ FRACTIONS = jnp.linspace(0, 1, 9)
 def answers_row(space, x, wish):
     point = project(space, x, wish)
     path = jax.vmap(partial(along, space, x, point))(FRACTIONS)
+    other = project(space, x, wish[::-1])
+    bridge = jax.vmap(partial(between, space, x, point, other))(FRACTIONS)
     return {
         "point": point,
         "again": project(space, x, point),
@@ -25,6 +27,9 @@ def answers_row(space, x, wish):
         "relaxed": relax(space, x, wish),
         "path": path,
         "allowed": jax.vmap(partial(allows, space, x))(path),
+        "ends": jnp.stack([point, other]),
+        "bridge": bridge,
+        "bridge allowed": jax.vmap(partial(allows, space, x))(bridge),
         "inverse": with_own_change(space, x, own_change(space, x, point)),
         "of_x": project(space, x, x),
     }
@@ -57,6 +62,13 @@ def test_every_point_of_a_path_is_allowed_and_contradicts_nothing(rows, answers)
         assert all(rule[answers["allowed"][:, index]].sum() == 0 for rule in broken.values())
 
 
+def test_every_point_between_two_allowed_points_is_allowed_and_contradicts_nothing(rows, answers):
+    assert answers["bridge allowed"].all()
+    for index in range(len(FRACTIONS)):
+        assert not any(rule.any() for rule in contradictions(rows, answers["bridge"][:, index]).values())
+    np.testing.assert_allclose(answers["bridge"][:, [0, -1]], answers["ends"], atol=2e-6)
+
+
 def test_projection_is_idempotent_and_leaves_the_factual(rows, answers):
     np.testing.assert_allclose(answers["again"], answers["point"], atol=2e-6)
     np.testing.assert_allclose(answers["inverse"], answers["point"], atol=2e-6)
@@ -67,12 +79,17 @@ def test_projection_is_idempotent_and_leaves_the_factual(rows, answers):
 def test_contradictions_are_not_allowed(rows):
     """Each relation broken on its own, from a row in which it holds."""
     space, x = related_space(), rows[(rows[:, 0] * SCALE[0] < rows[:, 1] * SCALE[1]) & (rows[:, 9] == 1)][0]
+    income = OFFSET[2] + SCALE[2] * x[2]
+    rise = -10 if x[2] > 0.5 else 10  # of the income, after which the savings stay, and the reserve moves with them
+    ratio = (OFFSET[1] + SCALE[1] * x[1]) / (income + rise) / SCALE[3]
+    reserve = x[6] + RESERVED * SAVED * rise / SCALE[6]
     moves = {
         "derived": {3: x[3] + 0.01},
         "follows": {6: x[6] + 0.01},
         "unmoved cause": {1: x[1] / 2},  # the ratio stays as it was
         "inequality": {0: (x[1] * SCALE[1] + 1) / SCALE[0]},
         "education": {8: 1.0, 9: 0.0},
+        "unmoved child": {2: x[2] + rise * STEP[2], 3: ratio, 6: reserve},
     }
     for name, move in moves.items():
         point = x.copy()

@@ -10,23 +10,18 @@ from hare_jax.base import require
 from hare_jax.data.schema import Feature
 from hare_jax.space import GRID_TOLERANCE
 
-_MAX_STEPS = 10_000  # float32 resolves a step of 1/10,000 to a thousandth of a step, the grid tolerance of `space`
+MAX_STEPS = 10_000  # float32 resolves a step of 1/10,000 to a thousandth of a step, the grid tolerance of `space`
 _FAR = 10.0  # times its training range: a number so far away is probably in other units
 _RATIO = 1000.0  # of the widths of `range` and of the training rows, above which their units probably differ
 
 
-def check_frame(df: pd.DataFrame, used: list[str], kept: list[str], argument: str) -> None:
-    """Check that `df` has rows, the columns `kept` once each, and no missing value in those of them that are `used`."""
+def check_frame(df: pd.DataFrame, columns: list[str], argument: str) -> None:
+    """Check that `df` has rows, and each of `columns` once."""
     require(isinstance(df, pd.DataFrame), argument, "must be a pandas DataFrame", type(df).__name__)
     require(len(df) > 0, argument, "must have at least one row", f"{len(df)} rows")
-    columns = list(df.columns)
-    for column in kept:
-        require(columns.count(column) == 1, f"column {column!r}", f"must be in {argument} once", columns)
-    for column in used:
-        missing = int(df[column].isna().sum())
-        require(
-            missing == 0, f"column {column!r}", "must have no missing values: drop or fill them", f"{missing} missing"
-        )
+    found = list(df.columns)
+    for column in columns:
+        require(found.count(column) == 1, f"column {column!r}", f"must be in {argument} once", found)
 
 
 def check_range(argument: str, allowed: tuple[float, float], low: float, high: float) -> None:
@@ -35,21 +30,21 @@ def check_range(argument: str, allowed: tuple[float, float], low: float, high: f
     rows = f"the training rows, from {low:g} to {high:g}"
     require(lower <= high and upper >= low, argument, f"must overlap {rows}", list(allowed))
     if not 1 / _RATIO <= (upper - lower) / (high - low) <= _RATIO:
-        _warn(f"{argument}: should be in the units of {rows}; got {list(allowed)}")
+        warn(f"{argument}: should be in the units of {rows}; got {list(allowed)}")
 
 
 def check_step(argument: str, step: float, feature: Feature, values: np.ndarray) -> None:
     """Check that a step is neither too small nor too large, and divides the differences of the values (n,)."""
     low, high, (lower, upper) = feature.low, feature.high, feature.range
     rule = (
-        f"must give at most {_MAX_STEPS} steps from {low:g} to {high:g}: enlarge it, or declare the feature continuous"
+        f"must give at most {MAX_STEPS} steps from {low:g} to {high:g}: enlarge it, or declare the feature continuous"
     )
-    require((high - low) / step <= _MAX_STEPS, argument, rule, step)
+    require((high - low) / step <= MAX_STEPS, argument, rule, step)
     widest = max(upper, high) - min(lower, low)
     require(step <= widest, argument, f"must be at most {widest:g}, the width of the range", step)
     off = 1 - _share_on_grid(values / step)
     if off > 1 / 2:
-        _warn(f"{argument}: should divide the differences of the training rows; got {step:g}, which {off:.0%} miss")
+        warn(f"{argument}: should divide the differences of the training rows; got {step:g}, which {off:.0%} miss")
 
 
 def _share_on_grid(steps: np.ndarray) -> float:
@@ -72,8 +67,9 @@ def warn_if_far(features: Sequence[Feature], rows: np.ndarray, argument: str, un
         worst = int(np.argmax(outside))
         found = block[np.abs(block[:, worst]).argmax(), worst]
         column = numbers[worst].name
-        _warn(f"{argument}: column {column!r} should be in {units}; got {found:.3g} times its training range")
+        warn(f"{argument}: column {column!r} should be in {units}; got {found:.3g} times its training range")
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
+    """Warn at the line that calls the public function of which the caller is a check."""
     warnings.warn(message, UserWarning, stacklevel=4)

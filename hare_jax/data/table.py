@@ -17,8 +17,13 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from hare_jax.base import choose, require
+from hare_jax.data import display, missing
 from hare_jax.data.checks import check_frame, check_range, check_step, warn_if_far
+from hare_jax.data.derived import check_derived, decode_derived, tolerance, with_derived
+from hare_jax.data.formulas import schema_formulas
+from hare_jax.data.relations import closed_ways, feature_relations, warn_if_broken
 from hare_jax.data.schema import DIRECTIONS, Feature, check_schema, features_space
+from hare_jax.data.target import labels
 from hare_jax.space import ActionSpace
 
 
@@ -47,10 +52,11 @@ class Table:
         return {feature.name: feature.unit for feature in self.features}
 
     def encode(self, df: pd.DataFrame) -> Array:
-        """Encode n rows in original units: (n, d).
+        """Encode n rows in original units, in their order: (n, d). Missing values are filled or a category.
 
         Raises:
-            ValueError: a column is missing, has a missing value or an unseen category, or is not numeric.
+            ValueError: a column is missing, has a missing value that is neither filled nor a category, or an unseen
+                category, or is not numeric.
 
         Warns:
             UserWarning: a number is so far from the training rows that it is probably in other units.
@@ -79,11 +85,18 @@ class Table:
         warn_if_far(self.features, rows, "x", "encoded units")
         blocks = np.split(rows, np.cumsum([len(feature.columns) for feature in self.features])[:-1], axis=1)
         decoded = {f.name: _decode_feature(f, b) for f, b in zip(self.features, blocks, strict=True)}
+        decoded |= decode_derived(self.features, decoded)
         return pd.DataFrame({name: decoded[name] for name in self.schema["features"]})
 
     def __repr__(self) -> str:
         sizes = f"{len(self.x_train)} training and {len(self.x_test)} test rows"
         return f"Table({self.name!r}, {sizes}, d={len(self.columns)}: {', '.join(self.columns)})"
+
+    def _repr_html_(self) -> str:
+        labels = {"training": self.y_train, "test": self.y_test}
+        features = {feature.name: feature for feature in self.features}
+        in_order = [features[name] for name in self.schema["features"]]
+        return display.summary(self.name, labels, len(self.columns), in_order)
 
 
 def from_frame(
@@ -104,10 +117,11 @@ def from_frame(
     Raises:
         ValueError: the schema has an unknown key or an invalid value, or the rows are empty, lack a column, have a
             missing value, an unseen category, a constant feature, a range or a step that doesn't fit the training rows,
-            or a target without exactly two values.
+            or a target that `positive` does not divide in two.
 
     Warns:
-        UserWarning: numbers, a range or a step are probably in other units than the training rows.
+        UserWarning: rows with missing values are dropped; or numbers, a range or a step are probably in other units
+            than the training rows.
 
     >>> rows = pd.DataFrame({"income": [20, 40, 60, 30], "job": ["b", "a", "c", "a"], "ok": [0, 1, 1, 0]})
     >>> features = {"income": {"type": "ordered", "step": 10, "direction": "up"}, "job": {"type": "categorical"}}
@@ -119,25 +133,30 @@ def from_frame(
     """
     choose("bounds_from", bounds_from, ("train", "all"))
     schema = check_schema(schema)
-    used = [schema["target"], *schema["features"]]
+    used = [schema["target"], *(name for name, spec in schema["features"].items() if spec["type"] != "derived")]
     kept = [*used, *schema.get("audit", ())]
-    check_frame(df, used, kept, "df")
-    if test is None:
-        df, test = split(df, test_size, seed)
-    check_frame(test, used, kept, "test")
+    check_frame(df, kept, "df")
+    if test is not None:
+        check_frame(test, kept, "test")
+    ways = missing.ways(schema, used, [df] if test is None else [df, test])
+    df = missing.drop(df, ways, "df")
+    df, test = split(df, test_size, seed) if test is None else (df, missing.drop(test, ways, "test"))
+    replacements = missing.replacements(df, schema, ways)
+    df, test = missing.replace(df, replacements), missing.replace(test, replacements)
     source = pd.concat([df, test], ignore_index=True) if bounds_from == "all" else df
-    fitted = [_fit_feature(feature, spec, source[feature]) for feature, spec in schema["features"].items()]
-    features = tuple(sorted(fitted, key=lambda feature: feature.type == "categorical"))
-    y_train, y_test = _labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
+    features = missing.record(_fit(schema, source), ways, replacements)
+    y_train, y_test = labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
     x_train, x_test = _encode(features, df, "df"), _encode(features, test, "test")
     warn_if_far(features, x_test, "test", "the units of the training rows")
+    relations = feature_relations(features, schema)
+    warn_if_broken(schema, relations, x_train)
     return Table(
         name=name,
         x_train=jnp.asarray(x_train, dtype=float),
         y_train=y_train,
         x_test=jnp.asarray(x_test, dtype=float),
         y_test=y_test,
-        space=features_space(features),
+        space=missing.close(features_space(features, relations), features),
         features=features,
         schema=schema,
         audit=test[list(schema.get("audit", ()))].reset_index(drop=True),
@@ -155,17 +174,6 @@ def split(df: pd.DataFrame, test_size: float, seed: int) -> tuple[pd.DataFrame, 
     return df[~in_test], df[in_test]
 
 
-def _labels(train: pd.Series, test: pd.Series, positive: Any) -> list[Array]:
-    argument, values = f"target {train.name!r}", train.unique().tolist()
-    require(len(values) == 2, argument, "must have exactly two values in the training rows", values[:10])
-    require(
-        positive in values, argument, f"must take the favourable value {positive!r}; set positive otherwise", values
-    )
-    unseen = test[~test.isin(values)].unique().tolist()
-    require(not unseen, argument, f"must be one of {values} in the test rows", unseen)
-    return [jnp.asarray((rows == positive).to_numpy(), dtype=float) for rows in (train, test)]
-
-
 def _numbers(column: pd.Series) -> np.ndarray:
     argument, types = f"column {column.name!r}", pd.api.types
     if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
@@ -179,25 +187,46 @@ def _numbers(column: pd.Series) -> np.ndarray:
     return values
 
 
+def _fit(schema: dict[str, Any], source: pd.DataFrame) -> tuple[Feature, ...]:
+    """The features of a schema, fitted to rows, in column order."""
+    formulas, specs = schema_formulas(schema), schema["features"]
+    derived = [name for name, spec in specs.items() if spec["type"] == "derived"]
+    values = {name: _numbers(source[name]) for name, spec in specs.items() if spec["type"] in ("continuous", "ordered")}
+    full = with_derived(source, formulas, derived, values)
+    fitted = {name: _fit_feature(name, spec, full[name]) for name, spec in specs.items()}
+    for name in formulas:
+        fitted[name] = fitted[name]._replace(formula=formulas[name])
+    for name in derived:
+        given = _numbers(source[name].dropna()) if name in source else np.zeros(0)
+        fitted[name] = fitted[name]._replace(tolerance=tolerance(fitted[name], given))
+    return closed_ways(sorted(fitted.values(), key=lambda feature: feature.type == "categorical"), schema)
+
+
 def _fit_feature(name: str, spec: Mapping[str, Any], column: pd.Series) -> Feature:
     distinct = column.unique().tolist()
     require(len(distinct) > 1, f"column {name!r}", f"is constant: leave {name!r} out of the schema", distinct)
     given = spec.get("direction", "free")
     texts = {"unit": spec.get("unit", ""), "label": spec.get("label", name)}
-    feature = Feature(name, spec["type"], spec.get("mutable", True), DIRECTIONS[str(given)], **texts)
+    mutable, cost = spec.get("mutable", spec["type"] != "derived"), float(spec.get("cost", 1))
+    feature = Feature(name, spec["type"], mutable, DIRECTIONS[str(given)], **texts, cost=cost)
     if feature.type != "categorical":
         return _fit_numbers(feature, spec, _numbers(column))
     categories = tuple(spec.get("categories", _in_order(column, distinct)))
-    ordered = feature.direction == 0 or len(categories) == 2
-    require(ordered, f"schema features.{name}.direction", "must be free for three or more categories", given)
+    ordered = feature.direction == 0 or len(categories) == 2 or "categories" in spec or _has_order(column)
+    rule = "must be free for three or more categories without an order: list them under categories"
+    require(ordered, f"schema features.{name}.direction", rule, given)
     return feature._replace(categories=categories)
 
 
 def _in_order(column: pd.Series, distinct: list) -> list:
     """The `distinct` values of `column` in the order of its dtype, if that has one; otherwise sorted."""
-    if isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.ordered:
+    if _has_order(column):
         return [value for value in column.dtype.categories.tolist() if value in distinct]
     return sorted(distinct, key=lambda value: (type(value).__name__, value))
+
+
+def _has_order(column: pd.Series) -> bool:
+    return isinstance(column.dtype, pd.CategoricalDtype) and bool(column.dtype.ordered)
 
 
 def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) -> Feature:
@@ -205,7 +234,7 @@ def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) 
     lower, upper = map(float, spec.get("range", (low, high)))
     check_range(f"schema features.{feature.name}.range", (lower, upper), low, high)
     feature = feature._replace(low=low, high=high, range=(lower, upper))
-    if feature.type == "continuous":
+    if feature.type != "ordered":
         return feature
     step = float(spec.get("step", 1))
     check_step(f"schema features.{feature.name}.step", step, feature, values)
@@ -213,9 +242,24 @@ def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) 
 
 
 def _encode(features: Sequence[Feature], df: pd.DataFrame, argument: str) -> np.ndarray:
-    names = [feature.name for feature in features]
-    check_frame(df, names, names, argument)
+    names = [feature.name for feature in features if feature.type != "derived"]
+    check_frame(df, names, argument)
+    df = _derive(features, missing.complete(features, df))
     return np.column_stack([_encode_feature(feature, df[feature.name]) for feature in features])
+
+
+def _derive(features: Sequence[Feature], df: pd.DataFrame) -> pd.DataFrame:
+    """`df` with its derived columns computed; those that it holds are checked."""
+    formulas = {feature.name: feature.formula for feature in features if feature.formula is not None}
+    values = {f.name: _numbers(df[f.name]) for f in features if f.type in ("continuous", "ordered")}
+    derived = [feature for feature in features if feature.type == "derived"]
+    full = with_derived(df, formulas, [feature.name for feature in derived], values)
+    for feature in derived:
+        if feature.name in df:
+            given = df[feature.name].dropna()
+            known = df[feature.name].notna().to_numpy()
+            check_derived(feature, _numbers(given), full[feature.name].to_numpy()[known], given.index)
+    return full
 
 
 def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
@@ -233,6 +277,6 @@ def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
 
 def _decode_feature(feature: Feature, block: np.ndarray) -> Any:
     if feature.type == "categorical":
-        return pd.Series(list(feature.categories)).iloc[feature.codes(block)].array
+        return pd.Series(missing.categories(feature)).iloc[feature.codes(block)].array
     values = feature.numbers(block[:, 0])
     return values.astype(int) if feature.whole else values

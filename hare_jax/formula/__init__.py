@@ -11,3 +11,5 @@ from hare_jax.formula.algebra import evaluate as evaluate
 from hare_jax.formula.algebra import rename as rename
 from hare_jax.formula.parsing import inequality as inequality
 from hare_jax.formula.parsing import parse as parse
+from hare_jax.formula.systems import complete as complete
+from hare_jax.formula.systems import in_causal_order as in_causal_order

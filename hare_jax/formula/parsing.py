@@ -35,7 +35,7 @@ def parse(text: str, names: Collection[str], *, argument: str = "formula") -> Ex
     >>> parse("debt / incme", ["debt", "income"])
     Traceback (most recent call last):
     ...
-    ValueError: formula: 'incme' is not a column; did you mean income; got 'debt / incme'
+    ValueError: formula: 'incme' is unknown; did you mean income; got 'debt / incme'
     """
     tree, source = _tree(text, names, argument)
     return _with_column(_expression(tree, source), source)
@@ -50,8 +50,9 @@ def inequality(text: str, names: Collection[str], *, argument: str = "relation")
     >>> inequality("total >= card", ["card", "total"])
     ('-', ('column', 'card'), ('column', 'total'))
     """
-    tree, source = _tree(text, names, argument)
     rule = "must be one inequality, left <= right or left >= right"
+    require(isinstance(text, str), argument, rule, text)
+    tree, source = _tree(text, names, argument)
     if not isinstance(tree, ast.Compare):
         raise ValueError(f"{argument}: {rule}; got {text!r}")
     source.require(len(tree.ops) == 1, f"{rule}: split a chain")
@@ -106,7 +107,7 @@ def _unknown(name: str, names: Collection[str]) -> str:
     shown = [other if _is_plain(other) else f"`{other}`" for other in near or names]
     more = ", ..." if len(shown) > _MOST_SHOWN else ""
     listed = ", ".join(shown[:_MOST_SHOWN]) + more
-    return f"{name!r} is not a column; " + (f"did you mean {listed}" if near else f"use {listed}")
+    return f"{name!r} is unknown; " + (f"did you mean {listed}" if near else f"use {listed}")
 
 
 def _is_plain(name: str) -> bool:

@@ -50,7 +50,7 @@ def moves(x: np.ndarray, space: ActionSpace, weights: np.ndarray, budget: float)
 
 def _changes(x: np.ndarray, space: ActionSpace, weights: np.ndarray, sign: int) -> Moves:
     """The moves of continuous and ordered columns in one direction: +1 or -1."""
-    mutable, lower, upper, direction, group, step = map(np.asarray, space)
+    mutable, lower, upper, direction, group, step, *_ = map(np.asarray, space)
     end = np.maximum(upper, x) if sign > 0 else np.minimum(lower, x)
     free = mutable & (group < 0) & (direction * sign >= 0)
     ordered = step > 0
@@ -63,7 +63,7 @@ def _changes(x: np.ndarray, space: ActionSpace, weights: np.ndarray, sign: int) 
 
 def _switches(x: np.ndarray, space: ActionSpace, weights: np.ndarray) -> Moves:
     """The switches of one-hot groups from the level of `x` to each other open level."""
-    mutable, _, upper, _, group, _ = map(np.asarray, space)
+    mutable, _, upper, _, group, *_ = map(np.asarray, space)
     possible = mutable & (group >= 0) & is_one(upper) & ~is_one(x)
     left = (group[:, None] == group[None, :]) & is_one(x)[:, None]  # (d, d) whether the switch to j leaves level i
     cost, never = weights + left.T @ weights, np.zeros(len(x), bool)

@@ -28,6 +28,7 @@ from hare_jax.space import (
     ActionSpace,
     allows,
     along,
+    between,
     is_held,
     keeps_relations,
     own_change,
@@ -49,6 +50,7 @@ class _Segment(NamedTuple):
     x_cf: Array  # (d,)
     space: ActionSpace
     margin: Array  # ()
+    factual: Array | None = None  # (d,) from which the points have to be allowed; None = `x`
 
 
 class _Bracket(NamedTuple):
@@ -68,12 +70,15 @@ def boundary(
     margin: float | Array = MARGIN,
     num_steps: int = 20,
     width: float | None = None,
+    factual: Array | None = None,
 ) -> Recourse:
     """Move `x_cf` (d,), allowed from `x` (d,), back towards `x` until just before the classifier refuses it.
 
     Bisects `logit_fn(along(t)) = margin` over `t` in [0, 1] to 2^-num_steps; where the segment crosses the boundary
     more than once, it finds one crossing. `valid` is whether `x_cf` itself reaches the margin; if not, `x_cf` is
     returned unchanged. HARE (TMLR 2025), algorithm 2; the margin and the snapped path are ours.
+
+    With a `factual` (d,), both `x` and `x_cf` are points allowed from it, and so are the points of the segment.
 
     A classifier on the host is called once, with 8 rows, in place of three bisections.
 
@@ -91,11 +96,12 @@ def boundary(
     logit_fn, one = as_partial(logit_fn), jnp.ones((), x.dtype)
     find = _by_sections if _takes_sections(num_steps) and calls_host(logit_fn, x) else _by_bisection
     call, constants = jax.closure_convert(lambda logit_fn, x: logit_fn(x), logit_fn, x)
-    segment = _Segment(logit_fn, tuple(constants), x, x_cf, space, jnp.asarray(margin, x.dtype))
+    factual = None if space.relations is None else factual
+    segment = _Segment(logit_fn, tuple(constants), x, x_cf, space, jnp.asarray(margin, x.dtype), factual)
     fixed = jax.lax.stop_gradient(segment)  # bisection only compares: nothing in it is differentiated
     bracket, slack = find(call, fixed, _Bracket(jnp.zeros_like(one), one, fixed.x_cf), num_steps)
     t = _implicit_root(call, segment, bracket.upper, jnp.exp2(-one * num_steps) if width is None else width * one)
-    point = along(space, x, x_cf, t)
+    point = _point_at(segment, t)
     point += jax.lax.stop_gradient(bracket.point - point)  # a step may be rounded the other way when recomputed
     reached = slack >= -_ROUNDING_ULPS * float(jnp.finfo(x.dtype).eps)  # what another program has accepted moves, too
     return Recourse(jnp.where(reached, point, x_cf), slack >= 0)
@@ -173,12 +179,19 @@ def with_value(like: Array, value: Array) -> Array:
 
 def _evaluate(call: Callable[..., Array], segment: _Segment, t: Array) -> tuple[Array, Array]:
     """The point (d,) of the segment at fraction `t` (), and its slack ()."""
-    point = along(segment.space, segment.x, segment.x_cf, t)
-    point = jax.lax.optimization_barrier(point)  # so that the returned point is the one that was evaluated
+    point = jax.lax.optimization_barrier(_point_at(segment, t))  # so that the returned point is the one evaluated
     slack = call(segment.logit_fn, point, *segment.constants) - segment.margin
     if segment.space.relations is None:
         return point, slack
-    return point, jnp.where(keeps_relations(segment.space, segment.x, point), slack, -jnp.inf)
+    factual = segment.x if segment.factual is None else segment.factual
+    return point, jnp.where(keeps_relations(segment.space, factual, point), slack, -jnp.inf)
+
+
+def _point_at(segment: _Segment, t: Array) -> Array:
+    """The point (d,) of the segment at fraction `t` ()."""
+    if segment.factual is None:
+        return along(segment.space, segment.x, segment.x_cf, t)
+    return between(segment.space, segment.factual, segment.x, segment.x_cf, t)
 
 
 def _takes_sections(num_steps: int) -> bool:

@@ -29,10 +29,14 @@ from hare_jax.space.effects import complete as complete
 from hare_jax.space.effects import costs as costs
 from hare_jax.space.effects import distance as distance
 from hare_jax.space.effects import is_follower as is_follower
+from hare_jax.space.effects import moved as moved
+from hare_jax.space.effects import norm as norm
 from hare_jax.space.effects import own_change as own_change
+from hare_jax.space.effects import own_slope as own_slope
 from hare_jax.space.effects import with_own_change as with_own_change
 from hare_jax.space.points import allows as allows
 from hare_jax.space.points import along as along
+from hare_jax.space.points import between as between
 from hare_jax.space.points import is_held as is_held
 from hare_jax.space.points import keeps_relations as keeps_relations
 from hare_jax.space.points import project as project

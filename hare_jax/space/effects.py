@@ -3,6 +3,7 @@
 Own changes are what costs, and what is counted; a space without relations has no others.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -47,6 +48,30 @@ def costs(space: ActionSpace, x: Array) -> Array:
 
 
 def distance(space: ActionSpace, x: Array, x_cf: Array) -> Array:
-    """The cost () of the change from `x` to `x_cf`, both (d,): the L1 norm of the own changes, weighted by `costs`."""
-    change = jnp.abs(own_change(space, x, x_cf))
-    return jnp.sum(change if space.cost is None else space.cost.astype(x.dtype) * change)
+    """The cost () of the change from `x` to `x_cf`, both (d,): the `norm` of the own changes."""
+    return norm(space, own_change(space, x, x_cf))
+
+
+def norm(space: ActionSpace, change: Array) -> Array:
+    """The L1 norm () of an own `change` (d,), weighted by `costs`."""
+    change = jnp.abs(change)
+    return jnp.sum(change if space.cost is None else space.cost.astype(change.dtype) * change)
+
+
+def moved(space: ActionSpace, x: Array, point: Array, change: Array) -> Array:
+    """`point` (d,) after a further own `change` (d,), and what follows it."""
+    if space.relations is None:
+        return point + change
+    return with_own_change(space, x, own_change(space, x, point) + change)
+
+
+def own_slope(space: ActionSpace, x: Array, point: Array, slope: Array) -> Array:
+    """The slope (d,) in the own changes at `point` (d,) of a function with this `slope` (d,) in all columns.
+
+    Columns that follow in steps count as continuous. For descents, whose variable is a point in which some columns
+    follow others.
+    """
+    if space.relations is None:
+        return slope
+    smooth = space._replace(step=jnp.zeros_like(space.step))
+    return jax.vjp(lambda change: with_own_change(smooth, x, change), own_change(space, x, point))[1](slope)[0]

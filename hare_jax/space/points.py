@@ -102,7 +102,8 @@ def _back_to_fitting(space: ActionSpace, rows: related.Rows, x: Array, point: Ar
     def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         middle = (low + high) / 2
-        good = related.fits(rows, along(space, x, point, middle))
+        trial = along(space, x, point, middle)
+        good = related.fits(rows, trial) & _follows(space, x, trial)
         return jnp.where(good, middle, low), jnp.where(good, high, middle)
 
     zero, one = jnp.zeros((), x.dtype), jnp.ones((), x.dtype)
@@ -120,22 +121,31 @@ def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """Whether the move from `x` (d,) to `x_cf` (d,) is allowed: () bool. Immutable columns must be bit-identical."""
     check_row(x, space, x_cf=x_cf)
     nearest, fixed = _project_columns(space, x, x_cf), ~space.mutable
-    if space.relations is not None:
-        follows = is_follower(space) & ~space.mutable
-        nearest, fixed = jnp.where(follows, complete(space, x, x_cf), nearest), fixed & ~follows
-    near = jnp.abs(x_cf - nearest) <= _ROUNDING * (1 + jnp.maximum(jnp.abs(x), jnp.abs(nearest)))
-    return keeps_relations(space, x, x_cf) & jnp.all(jnp.where(fixed, x_cf == x, near))
+    follows = is_follower(space) & fixed
+    right = jnp.where(fixed, x_cf == x, _is_near(x, x_cf, nearest))
+    return keeps_relations(space, x, x_cf) & jnp.all(follows | right)
 
 
 def keeps_relations(space: ActionSpace, x: Array, x_cf: Array) -> Array:
-    """Whether `x_cf` (d,) satisfies the inequalities, and changes no more features than it may: () bool."""
+    """Whether `x_cf` (d,) satisfies links, inequalities and the limit on the number of changes: () bool."""
     if space.relations is None:
         return jnp.array(True)
     rows = related.rows_from(space.relations, x, *limits(space, x))
-    within, most = related.fits(rows, x_cf, _ALLOWED_SLACKS), space.relations.max_changes
+    within = related.fits(rows, x_cf, _ALLOWED_SLACKS) & _follows(space, x, x_cf)
+    most = space.relations.max_changes
     if most is None:
         return within
     return within & (related.num_changes(same_feature(space), own_change(space, x, x_cf)) <= most)
+
+
+def _is_near(x: Array, x_cf: Array, nearest: Array) -> Array:
+    """Which columns (d,) of `x_cf` (d,) are at the `nearest` (d,) allowed values but for rounding."""
+    return jnp.abs(x_cf - nearest) <= _ROUNDING * (1 + jnp.maximum(jnp.abs(x), jnp.abs(nearest)))
+
+
+def _follows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """Whether each column of `x_cf` (d,) with a link is where it follows, or is mutable and acted on: () bool."""
+    return jnp.all(~is_follower(space) | _is_near(x, x_cf, complete(space, x, x_cf)))
 
 
 def tightening(space: ActionSpace, x: Array, x_cf: Array, change: Array) -> Array:
@@ -161,6 +171,18 @@ def along(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
     own = _along_columns(space, x, x + own_change(space, x, x_cf), fraction)
     point = with_own_change(space, x, own - x)
     return point + jax.lax.stop_gradient(jnp.where(fraction >= 1, x_cf - point, 0))
+
+
+def between(space: ActionSpace, x: Array, start: Array, end: Array, fraction: Array) -> Array:
+    """The point (d,) at `fraction` () of the way from `start` to `end`, both allowed from `x` (d,); itself allowed.
+
+    Without relations the way does not depend on `x`, and is that of `along`. At 1 the value is `end` itself.
+    """
+    if space.relations is None:
+        return along(space, start, end, fraction)
+    first, last = (x + own_change(space, x, point) for point in (start, end))
+    own = _along_columns(space, first, last, fraction)
+    return jnp.where(fraction >= 1, end, settle(space, x, with_own_change(space, x, own - x)))
 
 
 def _along_columns(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:

@@ -1,13 +1,18 @@
 """`Explainer` on a small table: what comes back is the model's, in original units, on the index given."""
 
+import json
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from related import WIDTH, related_space
 
 import hare_jax
 from hare_jax import data, models
-from hare_jax.app.explainer import search
+from hare_jax.app.explainer import chunks, plot, saving, search
+from hare_jax.recourse.growing_spheres import GrowingSpheres
 
 FEATURES = {
     "income": {"type": "continuous", "range": [0, 120], "unit": "thousand $", "label": "yearly income"},
@@ -15,6 +20,7 @@ FEATURES = {
     "job": {"type": "categorical"},
     "owner": {"type": "categorical", "mutable": False},
 }
+SIZE = 64  # of all chunks here: one program of each kind
 SCHEMA = {"target": "paid", "positive": "yes", "features": FEATURES}
 
 
@@ -27,6 +33,16 @@ def applicants(num, seed):
     worth = frame["income"] / 100 - frame["debt"] / 20 + 0.3 * (frame["job"] == "full")
     frame["paid"] = np.where(worth > 0.2, "yes", "no")
     return frame
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_programs():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "quick_jit", jax.jit)  # without its options, which would win over those of the tests
+        patch.setattr(chunks, "SIZES", (SIZE,))
+        chunks.compiled.cache_clear()
+        yield
+    chunks.compiled.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +58,7 @@ def logit_fn():
 
 @pytest.fixture(scope="module")
 def explainer(table, logit_fn):
-    return hare_jax.Explainer(logit_fn, table)
+    return hare_jax.Explainer(logit_fn, table, "growing_spheres")
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +105,113 @@ def test_a_row_does_not_depend_on_the_others(explainer, found, rows):
 
 def test_a_row_without_recourse_is_unchanged_and_the_proof_is_said(table, rows):
     refuses = models.classifier(models.from_layers([([[0.1] * 6], [-5.0])]))
-    none = hare_jax.Explainer(refuses, table).explain(rows[:3])
+    none = hare_jax.Explainer(refuses, table, "growing_spheres").explain(rows[:3])
     assert none.frame.equals(rows[:3])
     assert not none.valid.any()
     assert none.cost.isna().all()
     assert set(none.reason) == {"no recourse: proved that no allowed point reaches the margin"}
+
+
+def test_changes_and_sentences(found, rows):
+    changes, sentences = found.changes(), found.sentences()
+    differ = found.frame[list(FEATURES)].ne(rows[list(FEATURES)]).to_numpy()
+    assert len(changes) == differ.sum()
+    assert changes.index.tolist() == np.repeat(rows.index, differ.sum(axis=1)).tolist()
+    assert not changes["consequence"].any()
+    number = changes[changes["feature"] == "debt"]
+    assert (number["difference"] == number["after"] - number["before"]).all()
+    at = int(np.flatnonzero(differ.any(axis=1))[0])
+    parts = []
+    for name, spec in FEATURES.items():
+        before, after = rows[name].iloc[at], found.frame[name].iloc[at]
+        label, unit = spec.get("label", name), f" {spec['unit']}" if "unit" in spec else ""
+        if before != after and spec["type"] == "categorical":
+            parts.append(f"change {label} from {before} to {after}")
+        elif before != after:
+            verb = "raise" if after > before else "lower"
+            parts.append(f"{verb} {label} by {abs(after - before):.0f} to {after:.0f}{unit}")
+    assert sentences.iloc[at] == "; ".join(parts)
+    assert set(sentences[~differ.any(axis=1)]) == {search.ACCEPTED}
+
+
+def test_html_marks_changes_and_is_escaped(explainer, rows):
+    frame = rows.assign(name="<script>alert('&')</script>")
+    page = explainer.explain(frame)._repr_html_()
+    assert "<script>" not in page
+    assert page.count("<b>") == len(explainer.explain(frame).changes())
+    assert "30 of 30 rows" in page
+    assert "50 of 90 rows" in explainer.explain(pd.concat([frame] * 3))._repr_html_()
+
+
+def test_alternatives_are_valid_and_different(explainer, found, table, logit_fn):
+    several = found.alternatives(3)
+    assert several.frame.index.names == [None, "alternative"]
+    assert several.valid.all()
+    assert (np.asarray(jax.vmap(logit_fn)(table.encode(several.frame))) >= 0).all()
+    first = several.frame.index.get_level_values(1) == 1
+    assert several.frame[first].droplevel(1).equals(found.frame[found.found])
+    owners = np.cumsum(first)
+    for owner in np.unique(owners):
+        own = several.frame[owners == owner][list(FEATURES)]
+        assert len(own.drop_duplicates()) == len(own) > 1
+    assert len(several.sentences()) == len(several.frame)
+    with pytest.raises(ValueError, match="k: must be a whole number from 1; got 0"):
+        found.alternatives(0)
+
+
+def test_plot_ends_at_the_score_of_the_recourse(found):
+    pytest.importorskip("matplotlib", reason="the extra plot is not installed")
+    at = int(np.flatnonzero(found.found)[0])
+    way = plot.applied(found, found.before.iloc[[at]], found.frame.iloc[[at]])
+    assert way.scores[0] == pytest.approx(found.score["before"].iloc[at])
+    assert way.scores[-1] == pytest.approx(found.score["after"].iloc[at])
+    assert [axes.get_xlabel() for axes in found.plot(at).axes] == [
+        "share of the range",
+        "score (logit); accepted from 0",
+    ]
+    with pytest.raises(ValueError, match="row: must be the label of one row; several rows have it; got 'p3'"):
+        found.plot("p3")
+    with pytest.raises(ValueError, match="row: must be the label or the position of one row; got 99"):
+        found.plot(99)
+    accepted = int(np.flatnonzero(~found.found)[0])
+    with pytest.raises(ValueError, match="row: must have a recourse that changes it; got 'already accepted'"):
+        found.plot(accepted)
+
+
+def test_saved_and_loaded(explainer, found, rows, tmp_path):
+    explainer.save(tmp_path / "explainer.npz")
+    loaded = hare_jax.Explainer.load(tmp_path / "explainer.npz")
+    again = loaded.explain(rows)
+    assert again.frame.equals(found.frame)
+    assert again.cost.equals(found.cost)
+    assert np.array_equal(again.x_cf, found.x_cf)
+    assert repr(loaded) == repr(explainer)
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_bytes((tmp_path / "explainer.npz").read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"must be an explainer written by Explainer\.save"):
+        hare_jax.Explainer.load(damaged)
+    np.savez(damaged, format=np.array([print], object), about="{}", x_train=np.zeros(3))
+    with pytest.raises(ValueError, match=r"must be an explainer written by Explainer\.save"):
+        hare_jax.Explainer.load(damaged)
+
+
+def test_hyperparameters_are_saved_with_the_method(table, logit_fn, tmp_path):
+    spheres = GrowingSpheres(num_samples=7)
+    weights = jnp.arange(6) / 2
+    one = hare_jax.Explainer(logit_fn, table, "least_cost", spheres=spheres, weights=weights, seed=3)
+    one.save(tmp_path / "one.npz")
+    saved = saving.load(tmp_path / "one.npz")
+    assert (saved.method, saved.seed, saved.hyperparameters["spheres"]) == ("least_cost", 3, spheres)
+    assert np.array_equal(saved.hyperparameters["weights"], weights)
+
+
+def test_a_space_with_relations_is_saved():
+    space = related_space(cost=np.full(WIDTH, 2.0))
+    arrays = saving._of_space(space)
+    links = saving._tuples(json.loads(json.dumps(saving._plain("links", space.relations.links, {}))))
+    again = saving._space(links, arrays)
+    assert jax.tree.structure(again) == jax.tree.structure(space)
+    assert all(map(np.array_equal, jax.tree.leaves(again), jax.tree.leaves(space)))
 
 
 def test_wrong_arguments(explainer, table, rows):

@@ -216,7 +216,7 @@ def test_schema_features_are_checked(changes, match):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"colour": 1}, r"schema: unknown key; may hold audit, features, positive, target; got \['colour'\]"),
+        ({"colour": 1}, r"schema: unknown key; may hold audit, features, forbidden, .*, target; got \['colour'\]"),
         ({"target": None}, "schema target: must name the column"),
         ({"audit": "sex"}, "schema audit: must be a list of column names; got 'sex'"),
         ({"features": {}}, "schema features: must hold a table"),

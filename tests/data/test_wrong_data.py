@@ -83,9 +83,29 @@ ERRORS = {
         lambda: from_rows({"positive": "1"}),
         r"target 'paid': must take the favourable value '1'; .*; got \[0, 1\]",
     ),
-    "two positive values": (
+    "all values positive": (
         lambda: from_rows({"positive": [0, 1]}),
-        r"schema positive: must be one value of the target; got \[0, 1\]",
+        r"target 'paid': must have favourable and unfavourable .* positive \[0, 1\]; got '4 favourable of 4",
+    ),
+    "no value positive": (
+        lambda: from_rows({"positive": []}),
+        r"schema positive: must be a value of the target, a list of values, or a condition such as '>= 6'; got \[\]",
+    ),
+    "an unknown positive value": (
+        lambda: from_rows({"positive": [1, 2]}),
+        r"target 'paid': must take the favourable values \[1, 2\]; got \[2\]",
+    ),
+    "a condition that no row meets": (
+        lambda: from_rows({"positive": "> 1"}),
+        r"target 'paid': must have favourable and unfavourable training rows by positive '> 1'; got '0 favourable of 4",
+    ),
+    "a condition on text": (
+        lambda: from_rows({"positive": ">= 1"}, paid=["1", "2", "3", "1"]),
+        "target 'paid': must have exactly two values",
+    ),
+    "text in the test rows of a number": (
+        lambda: data.from_frame(rows(), schema({"positive": "> 0"}), test=rows(paid=list("0101"))),
+        "target 'paid': must hold numbers in the test rows; got",
     ),
     "a numeric target": (
         lambda: from_rows(paid=[1, 2, 3, 4]),
@@ -93,7 +113,7 @@ ERRORS = {
     ),
     "an order of three": (
         lambda: table(home={"type": "categorical", "direction": 1}),
-        r"features\.home\.direction: must be free for three or more categories; got 1",
+        r"features\.home\.direction: must be free for three or more categories without an order: list.*; got 1",
     ),
     "a step of true": (
         lambda: table(children={"type": "ordered", "step": np.True_}),

@@ -6,7 +6,6 @@ point lies beyond the decision boundary, not before it.
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,13 +20,6 @@ _DIGITS = 5  # shown of a number, relative to the span of its feature, at most
 Decimals = dict[str, int]
 
 
-class Written(NamedTuple):
-    """Rows with their recourses."""
-
-    frame: pd.DataFrame  # n rows
-    x: np.ndarray  # (n, d) the same in encoded units
-
-
 def decimals(table: Table) -> Decimals:
     """The decimals of each numeric feature: as many as the training rows have, at most five digits of its span."""
     frame = table.decode(table.x_train)
@@ -36,28 +28,45 @@ def decimals(table: Table) -> Decimals:
 
 
 def _decimals_of(feature: Feature, values: np.ndarray) -> int:
-    span = feature.high - feature.low
-    most = max(0, _DIGITS - math.ceil(math.log10(span)))
-    exact = (num for num in range(most) if np.abs(values.round(num) - values).max() <= _NOISE * span)
+    most = most_decimals(feature)
+    exact = (num for num in range(most) if np.abs(values.round(num) - values).max() <= noise_of(feature))
     return next(exact, most)
 
 
-def write(table: Table, given: pd.DataFrame, x: np.ndarray, x_cf: np.ndarray, digits: Decimals | None) -> Written:
-    """The rows `given`, whose encoding is `x` (n, d), with the changes to `x_cf` (n, d), rounded to `digits` if any."""
-    after, frame, point = table.decode(x_cf), given.copy(), x_cf.copy()
-    moved = np.abs(x_cf - x) > _LEAST_CHANGE * (1 + np.abs(x))
+def most_decimals(feature: Feature) -> int:
+    """The most decimals of a number that are shown."""
+    return max(0, _DIGITS - math.ceil(math.log10(feature.high - feature.low)))
+
+
+def rounded(table: Table, given: pd.DataFrame, x: np.ndarray, x_cf: np.ndarray, digits: Decimals) -> np.ndarray:
+    """The points (n, d) near `x_cf` (n, d) at which each changed continuous number has its decimals."""
+    after, point = table.decode(x_cf), x_cf.astype(float)
     for feature, columns in blocks(table.features):
-        name, changed = feature.name, moved[:, columns].any(axis=1)
-        point[~changed, columns] = x[~changed, columns]
+        if feature.type == "continuous":
+            changed, before = moved(x, x_cf)[:, columns.start], given[feature.name].to_numpy(float)
+            values = outward(feature, digits[feature.name], before, after[feature.name].to_numpy(float))
+            encoded = (values - feature.low) / (feature.high - feature.low)
+            point[:, columns.start] = np.where(changed, encoded, point[:, columns.start])
+    return point.astype(x_cf.dtype)
+
+
+def write(table: Table, given: pd.DataFrame, x: np.ndarray, x_cf: np.ndarray, digits: Decimals) -> pd.DataFrame:
+    """The rows `given`, whose encoding is `x` (n, d), with the cells of the features that `x_cf` (n, d) changes."""
+    after, frame = table.decode(x_cf), given.copy()
+    for feature, columns in blocks(table.features):
+        changed = np.asarray(moved(x, x_cf)[:, columns].any(axis=1))
         if not changed.any():
             continue
-        values = after[name].array
-        if digits is not None and feature.type == "continuous":
-            values = outward(feature, digits[name], given[name].to_numpy(float), np.asarray(values, float))
-            span = feature.high - feature.low
-            point[changed, columns.start] = ((values - feature.low) / span)[changed]
-        frame[name] = put(given[name], changed, pd.Series(values, index=given.index))
-    return Written(frame, point)
+        values = after[feature.name].array
+        if feature.type == "continuous":
+            values = tidy(feature, digits[feature.name], np.asarray(values, float))
+        frame[feature.name] = put(given[feature.name], changed, pd.Series(values, index=given.index))
+    return frame
+
+
+def moved(x: np.ndarray, x_cf: np.ndarray) -> np.ndarray:
+    """Which columns (n, d) change by more than rounding."""
+    return np.abs(x_cf - x) > _LEAST_CHANGE * (1 + np.abs(x))
 
 
 def blocks(features: tuple[Feature, ...]) -> Iterator[tuple[Feature, slice]]:
@@ -77,11 +86,21 @@ def outward(feature: Feature, num: int, before: np.ndarray, after: np.ndarray) -
     [32.0, 11.0, 90.0]
     """
     factor = 10.0**num
-    noise = min(1 / 2, _NOISE * (feature.high - feature.low) * factor)
-    scaled = after * factor
+    noise, scaled = min(1 / 2, noise_of(feature) * factor), after * factor
     rounded = np.where(after > before, np.ceil(scaled - noise), np.floor(scaled + noise)) / factor
     lower, upper = feature.range
     return np.clip(rounded, np.minimum(lower, before), np.maximum(upper, before))
+
+
+def tidy(feature: Feature, num: int, values: np.ndarray) -> np.ndarray:
+    """`values` (n,) rounded to `num` decimals where that changes no more than encoding does."""
+    near = values.round(num) + 0.0  # no -0
+    return np.where(np.abs(near - values) <= noise_of(feature), near, values)
+
+
+def noise_of(feature: Feature) -> float:
+    """What encoding in float32 may change of a number."""
+    return _NOISE * (feature.high - feature.low)
 
 
 def put(column: pd.Series, changed: np.ndarray, values: pd.Series) -> pd.Series:

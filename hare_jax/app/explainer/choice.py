@@ -7,12 +7,16 @@ import jax
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax import models, recourse
+from hare_jax import models
 from hare_jax.base import Bound, LogitFn, choose, require
 from hare_jax.data import Table
 from hare_jax.recourse import METHODS, BoundMethod
+from hare_jax.solvers.host import calls_host
+from hare_jax.solvers.local_search import LocalSearch
 
-DEFAULT = "growing_spheres"
+_QUICK = {"search": LocalSearch(num_first=8, num_starts=2, num_rounds=0), "num_switches": 1, "num_rounds": 8}
+DEFAULT: tuple[str, dict[str, Any]] = "least_cost", _QUICK  # a tenth of the time of the budget of `LeastCost`
+DEFAULT_ON_HOST: tuple[str, dict[str, Any]] = "growing_spheres", {"num_attempts": 1}  # fewest calls of the model
 
 
 def classifier(model: Any, table: Table, seed: int, options: Mapping[str, Any]) -> LogitFn:
@@ -31,22 +35,22 @@ def classifier(model: Any, table: Table, seed: int, options: Mapping[str, Any]) 
     return models.classifier(models.fit(training, jax.random.key(seed), table.x_train, table.y_train))
 
 
-def bound_method(
-    method: str | BoundMethod | None, key: Array, logit_fn: LogitFn, table: Table, hyperparameters: Mapping[str, Any]
-) -> BoundMethod:
-    """The method for a classifier, fitted to the training rows.
+def named_method(
+    method: str | None, logit_fn: LogitFn, table: Table, hyperparameters: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The name of the method for a classifier, by default the one that suits it, and its hyperparameters.
 
     Raises:
-        ValueError: no such method, one that the classifier is unfit for, or hyperparameters that it lacks.
+        ValueError: no such method, or one that the classifier is unfit for.
     """
-    if isinstance(method, BoundMethod):
-        require(not hyperparameters, "method", "is bound, and takes no hyperparameters", list(hyperparameters))
-        return method
-    choose("method", name := DEFAULT if method is None else method, METHODS)
+    if method is None:
+        method, budget = DEFAULT_ON_HOST if calls_host(logit_fn, table.x_train[0]) else DEFAULT
+        hyperparameters = budget | dict(hyperparameters)
+    choose("method", method, METHODS)
     fitting = [other for other in METHODS if _fits(other, logit_fn, table)]
-    needs = "the weights of a models.Classifier" if METHODS[name].uses_weights else "the gradient of the model"
-    require(name in fitting, "method", f"needs {needs}; for this model choose one of {', '.join(fitting)}", name)
-    return recourse.bind(name, key, logit_fn, table.x_train, table.space, **hyperparameters)
+    needs = "the weights of a models.Classifier" if METHODS[method].uses_weights else "the gradient of the model"
+    require(method in fitting, "method", f"needs {needs}; for this model choose one of {', '.join(fitting)}", method)
+    return method, dict(hyperparameters)
 
 
 def name_of(generate: BoundMethod) -> str:

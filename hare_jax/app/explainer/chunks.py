@@ -9,7 +9,7 @@ import numpy as np
 
 from hare_jax.app.compiling import quick_jit
 
-FEW, MANY = 64, 1000  # rows of a chunk: of all rows if they are few, otherwise of each
+SIZES = 8, 64, 1000  # rows of a chunk: the least size that holds all rows, or else the largest
 
 Tick = Callable[[int], None]  # called with the number of rows that are done
 
@@ -30,7 +30,7 @@ def map_chunks(program: Callable, *args: Any, rows: Any, tick: Tick = no_tick) -
     The last chunk is filled with copies of the last row.
     """
     num = len(jax.tree.leaves(rows)[0])
-    size = FEW if num <= FEW else MANY
+    size = next((size for size in SIZES if num <= size), SIZES[-1])
     starts = range(0, num, size)
     running = [compiled(program)(*args, _chunk(rows, start, size, num)) for start in starts]
     parts = [_finished(part, min(size, num - start), tick) for part, start in zip(running, starts, strict=True)]

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from hare_jax.app.explainer import cells, choice
+from hare_jax import models, recourse
+from hare_jax.app.explainer import cells, choice, saving
 from hare_jax.app.explainer.explanation import Explanation
 from hare_jax.app.explainer.judging import judge
 from hare_jax.app.explainer.progress import shown
@@ -15,6 +16,8 @@ from hare_jax.app.explainer.search import ACCEPTED, Found, Rows, Setting, put_ro
 from hare_jax.base import require
 from hare_jax.data import Table
 from hare_jax.recourse import BoundMethod
+
+_GIVEN_AGAIN = ("params", "inputs")  # options of `wrap` that are not written to a file, unless they are text
 
 
 class Explainer:
@@ -49,12 +52,25 @@ class Explainer:
         require(isinstance(seed, int | np.integer) and seed >= 0, "seed", "must be a whole number from 0", seed)
         given = {"params": params, "wanted": wanted, "threshold": threshold, "classes": classes}
         given |= {"inputs": inputs, "outputs": outputs}
-        options = {name: value for name, value in given.items() if value is not None}
-        logit_fn, key = choice.classifier(model, table, seed, options), jax.random.key(seed)
-        generate = choice.bound_method(method, key, logit_fn, table, hyperparameters)
-        self.table, self.logit_fn, self.seed = table, logit_fn, seed
+        self.options = {name: value for name, value in given.items() if value is not None}
+        self.table, self.seed = table, seed
+        self.logit_fn = choice.classifier(model, table, seed, self.options)
+        generate = self._bound(method, hyperparameters)
         self.method = choice.name_of(generate)
-        self._setting = Setting(logit_fn, table, generate, key, cells.decimals(table))
+        self.features = {feature.name: feature for feature in table.features}
+        self.digits = cells.decimals(table)
+        same = self.method == "growing_spheres" and self.hyperparameters == {}
+        self.setting = Setting(self.logit_fn, table, generate, jax.random.key(seed), self.digits, same)
+
+    def _bound(self, method: str | BoundMethod | None, hyperparameters: dict[str, Any]) -> BoundMethod:
+        """The method, fitted to the training rows; its hyperparameters are kept for `save`."""
+        self.hyperparameters: dict[str, Any] | None = None
+        if isinstance(method, BoundMethod):
+            require(not hyperparameters, "method", "is bound, and takes no hyperparameters", list(hyperparameters))
+            return method
+        name, self.hyperparameters = choice.named_method(method, self.logit_fn, self.table, hyperparameters)
+        key, table = jax.random.key(self.seed), self.table
+        return recourse.bind(name, key, self.logit_fn, table.x_train, table.space, **self.hyperparameters)
 
     def __repr__(self) -> str:
         return f"Explainer({self.logit_fn}, {self.table.name!r}, {self.method!r})"
@@ -78,19 +94,57 @@ class Explainer:
         if len(refused):
             rows = Rows(df, x, np.zeros(x.shape, bool)).take(refused)
             with shown(progress, len(refused)) as tick:
-                found = search(self._setting, rows, logits[refused], tick)
-        return self._explanation(df, logits, refused, found)
+                found = search(self.setting, rows, logits[refused], tick)
+        return self._explanation(df, x, logits, refused, found)
+
+    def save(self, file: saving.File) -> None:
+        """Write the table without its test rows, the method, the seed and, of a `models.Classifier`, the weights.
+
+        It is a file of NumPy's `.npz` format, without pickle. Another model is not written.
+
+        Raises:
+            ValueError: the method was given bound, not by its name, or a hyperparameter can't be written.
+            OSError: the file can't be written.
+        """
+        rule = "must be given by its name, with its hyperparameters, to be saved"
+        require(self.hyperparameters is not None, "method", rule, self.method)
+        again = [name for name in self.options if name in _GIVEN_AGAIN and not isinstance(self.options[name], str)]
+        options = {name: value for name, value in self.options.items() if name not in again}
+        params = self.logit_fn.args[0] if isinstance(self.logit_fn, models.Classifier) else None
+        hyperparameters = dict(self.hyperparameters or {})
+        saving.save(file, saving.Saved(self.table, self.method, hyperparameters, self.seed, options, again, params))
+
+    @classmethod
+    def load(cls, file: saving.File, model: Any = None, **options: Any) -> "Explainer":
+        """The explainer in a file written by `save`; it gives bit for bit the same explanations.
+
+        A model that is not a `models.Classifier` is given again, and tried on the training rows; so are `params` and a
+        function `inputs` of `models.wrap`.
+
+        Raises:
+            ValueError: the file is damaged or of another format, the model or an option is missing, those of `wrap`.
+            OSError: the file can't be read.
+        """
+        saved = saving.load(file)
+        for name in saved.again:
+            require(name in options, name, "must be given again: it is not in the file", None)
+        require(saved.params is not None or model is not None, "model", "must be given: it is not in the file", None)
+        known = models.classifier(saved.params) if model is None else model
+        return cls(
+            known, saved.table, saved.method, seed=saved.seed, **saved.options | options, **saved.hyperparameters
+        )
 
     def _explanation(
-        self, df: pd.DataFrame, logits: np.ndarray, refused: np.ndarray, found: Found | None
+        self, df: pd.DataFrame, x: np.ndarray, logits: np.ndarray, refused: np.ndarray, found: Found | None
     ) -> Explanation:
         num = len(df)
-        frame, after = df.copy(), logits.copy()
+        frame, after, x_cf = df.copy(), logits.copy(), x.copy()
         valid, cost, reason = np.ones(num, bool), np.zeros(num), np.full(num, ACCEPTED, object)
         if found is not None:
             frame = put_rows(frame, refused, found.frame)
-            for values, new in ((valid, found.valid), (cost, found.cost), (reason, found.reason), (after, found.logit)):
-                values[refused] = new
+            parts = {"valid": valid, "cost": cost, "reason": reason, "logit": after, "x": x_cf}
+            for name, values in parts.items():
+                values[refused] = getattr(found, name)
         return Explanation(
             frame=frame,
             valid=pd.Series(valid, df.index, name="valid"),
@@ -98,5 +152,7 @@ class Explainer:
             reason=pd.Series(reason, df.index, name="reason"),
             score=pd.DataFrame({"before": logits, "after": after}, df.index),
             before=df,
+            x=x,
+            x_cf=x_cf,
             explainer=self,
         )

@@ -15,7 +15,7 @@ from hare_jax.base import Generate, LogitFn, Recourse
 from hare_jax.evaluate.sharding import map_users
 from hare_jax.recourse import BoundMethod, exact
 from hare_jax.recourse.reason import Reason
-from hare_jax.space import ActionSpace, allows, weighted_l1
+from hare_jax.space import ActionSpace, allows, distance, is_follower, own_change, with_own_change
 
 
 class Row(NamedTuple):
@@ -81,9 +81,20 @@ def unable(space: ActionSpace, rows: Array) -> Array:
 
 def measures(space: ActionSpace, rows: Move) -> Measures:
     """Whether the action space allows each move, and its cost."""
-    return jax.vmap(lambda move: Measures(allows(space, *move), cost(space, *move)))(rows)
+    return jax.vmap(lambda move: Measures(allows(space, *move), distance(space, *move)))(rows)
 
 
-def cost(space: ActionSpace, x: Array, x_cf: Array) -> Array:
-    """The L1 cost () of the change from `x` to `x_cf`, both (d,), in encoded units."""
-    return weighted_l1(jnp.ones_like(x), x, x_cf)
+def own_changes(space: ActionSpace, rows: Move) -> Array:
+    """The changes (n, d) of each move without what only follows other columns."""
+    return jax.vmap(lambda move: own_change(space, *move))(rows)
+
+
+def followed(space: ActionSpace, rows: tuple[Move, Array]) -> Array:
+    """The points of moves (n, d), with their own changes to other points (n, d), and what follows from these."""
+    linked = is_follower(space)
+
+    def one(move: Move, other: Array) -> Array:
+        own = own_change(space, *move)
+        return with_own_change(space, move.x, jnp.where((own != 0) & ~linked, other - move.x, own))
+
+    return jax.vmap(one)(*rows)

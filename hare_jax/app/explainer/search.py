@@ -28,6 +28,7 @@ class Setting(NamedTuple):
     generate: BoundMethod
     key: Array
     digits: cells.Decimals
+    has_tried_spheres: bool  # the method is growing spheres, as the fallback
 
 
 class Rows(NamedTuple):
@@ -64,8 +65,9 @@ def search(setting: Setting, rows: Rows, logits: np.ndarray, tick: Tick = no_tic
         left = np.flatnonzero(~found.valid & ~proved)
         if not len(left):
             break
-        tried = _try(setting, name, rows.take(left), tick if name is None else no_tick)
-        found = _merge(found, left, tried, "found" if name is None else f"found by {name}")
+        tried = attempt(setting, name, rows.take(left), tick if name is None else no_tick)
+        text = "found" if name in (None, name_of(setting.generate)) else f"found by {name}"
+        found = _merge(found, left, tried, text)
         proved[left], refused[left] = tried.proved, refused[left] | tried.refused
     failed = ~found.valid
     if failed.any():
@@ -76,34 +78,39 @@ def search(setting: Setting, rows: Rows, logits: np.ndarray, tick: Tick = no_tic
 def fallbacks(setting: Setting) -> tuple[str | None, ...]:
     """The methods in the order in which they are tried: None is the method chosen."""
     last = "exact" if is_exact(setting.logit_fn) else "nnce"
-    others = [name for name in ("growing_spheres", last) if name != name_of(setting.generate) or name == "exact"]
-    return (None, *others)
+    spheres = () if setting.has_tried_spheres else ("growing_spheres",)
+    return (None, *spheres, last)
 
 
 class _Tried(NamedTuple):
     """What one method returned for n rows."""
 
+    written: "_Written"
+    accepted: np.ndarray  # (n,) bool
+    proved: np.ndarray  # (n,) bool: no recourse exists
+    refused: np.ndarray  # (n,) bool: the method's recourse is valid, and refused in original units
+
+
+class _Written(NamedTuple):
+    """Recourses of n rows in original units."""
+
     frame: pd.DataFrame
     x: np.ndarray  # (n, d)
-    accepted: np.ndarray  # (n,) bool
+    logit: np.ndarray  # (n,) of the rows of `frame`; -inf where the action space does not allow the change
     cost: np.ndarray  # (n,)
-    logit: np.ndarray  # (n,)
-    proved: np.ndarray  # (n,) bool: no recourse exists
-    refused: np.ndarray  # (n,) bool: the model accepts the encoded recourse, and refuses it in original units
 
 
-def _try(setting: Setting, name: str | None, rows: Rows, tick: Tick) -> _Tried:
+def attempt(setting: Setting, name: str | None, rows: Rows, tick: Tick = no_tick) -> _Tried:
     """One method on all `rows`, judged in original units: rounded, or as it is where the model refuses it rounded."""
     point, valid, proved = _points(setting, name, rows, tick)
-    written, logit = _judged(setting, rows, point, setting.digits)
-    again = np.flatnonzero(valid & ~(logit >= 0))
+    written = _write(setting, rows, _rounded(setting, rows, point))
+    again = np.flatnonzero(valid & ~(written.logit >= 0))
     if len(again):
-        plain, logit_again = _judged(setting, rows.take(again), point[again], None)
-        written = _replaced(written, again, plain)
-        logit[again] = logit_again
-    cost = np.asarray(map_chunks(programs.measures, setting.table.space, rows=programs.Move(rows.x, written.x)).cost)
-    accepted = valid & (logit >= 0)
-    return _Tried(written.frame, written.x, accepted, cost, logit, proved, valid & ~accepted)
+        plain = _write(setting, rows.take(again), point[again])
+        frame = put_rows(written.frame, again, plain.frame)
+        written = _Written(frame, *(_put(*pair, again) for pair in zip(written[1:], plain[1:], strict=True)))
+    accepted = valid & (written.logit >= 0)
+    return _Tried(written, accepted, proved, valid & ~accepted)
 
 
 def _points(setting: Setting, name: str | None, rows: Rows, tick: Tick) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -124,20 +131,22 @@ def bind(setting: Setting, name: str) -> BoundMethod:
     return recourse.bind(name, setting.key, setting.logit_fn, table.x_train, table.space)
 
 
-def _judged(
-    setting: Setting, rows: Rows, points: np.ndarray, digits: cells.Decimals | None
-) -> tuple[cells.Written, np.ndarray]:
-    """The `rows` with their `points` (n, d), and the model's logits (n,) of them; -inf of what is not allowed."""
+def _rounded(setting: Setting, rows: Rows, points: np.ndarray) -> np.ndarray:
+    """The `points` (n, d) with the decimals of the training rows."""
+    space = setting.table.space
+    near = cells.rounded(setting.table, rows.frame, rows.x, points, setting.digits)
+    if space.relations is None:
+        return near
+    return map_chunks(programs.followed, space, rows=(programs.Move(rows.x, points), near))
+
+
+def _write(setting: Setting, rows: Rows, points: np.ndarray) -> _Written:
+    """The `rows` moved to `points` (n, d), and what the model and the action space say of them."""
     table = setting.table
-    written = cells.write(table, rows.frame, rows.x, points, digits)
-    allowed = map_chunks(programs.measures, table.space, rows=programs.Move(rows.x, written.x)).allowed
-    logit = judge(setting.logit_fn, table, written.frame)
-    return written, np.where(allowed, logit, -np.inf)
-
-
-def _replaced(written: cells.Written, chosen: np.ndarray, others: cells.Written) -> cells.Written:
-    """`written`, with `others` in place of the `chosen` rows."""
-    return cells.Written(put_rows(written.frame, chosen, others.frame), _put(written.x, chosen, others.x))
+    frame = cells.write(table, rows.frame, rows.x, points, setting.digits)
+    measured = map_chunks(programs.measures, table.space, rows=programs.Move(rows.x, points))
+    logit = np.where(measured.allowed, judge(setting.logit_fn, table, frame), -np.inf)
+    return _Written(frame, points, logit, measured.cost)
 
 
 def put_rows(frame: pd.DataFrame, chosen: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
@@ -149,18 +158,20 @@ def put_rows(frame: pd.DataFrame, chosen: np.ndarray, rows: pd.DataFrame) -> pd.
     return merged
 
 
-def _put(values: np.ndarray, chosen: np.ndarray, others: np.ndarray) -> np.ndarray:
-    values[chosen] = others
-    return values
+def _put(values: np.ndarray, others: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """`values` with `others` in place of the `chosen` ones."""
+    filled = np.array(values)
+    filled[chosen] = others
+    return filled
 
 
 def _merge(found: Found, left: np.ndarray, tried: _Tried, text: str) -> Found:
     """`found`, with what a method found for the rows `left`."""
     new, taken = left[tried.accepted], np.flatnonzero(tried.accepted)
     for name in ("x", "cost", "logit"):
-        getattr(found, name)[new] = getattr(tried, name)[taken]
+        getattr(found, name)[new] = getattr(tried.written, name)[taken]
     found.valid[new], found.reason[new] = True, text
-    return found._replace(frame=put_rows(found.frame, new, tried.frame.iloc[taken]))
+    return found._replace(frame=put_rows(found.frame, new, tried.written.frame.iloc[taken]))
 
 
 def _reasons(setting: Setting, x: np.ndarray, proved: np.ndarray, refused: np.ndarray) -> np.ndarray:

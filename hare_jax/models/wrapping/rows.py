@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from jax.typing import ArrayLike
 
+from hare_jax import formula
+
 
 class TableLike(Protocol):
     """What `wrap` reads of a `data.Table`."""
@@ -96,7 +98,20 @@ def round_trip(features: tuple[Any, ...], x: np.ndarray) -> np.ndarray:
         end = start + len(feature.columns)
         rows[:, start:end] = _encode_again(feature, rows[:, start:end])
         start = end
-    return rows.astype(x.dtype)
+    return _derive(features, rows).astype(x.dtype)
+
+
+def _derive(features: tuple[Any, ...], rows: np.ndarray) -> np.ndarray:
+    """`rows` (n, d) with the derived columns as their formulas give them."""
+    numeric = [feature for feature in features if not feature.categories]  # the first columns
+    formulas = {feature.name: feature.formula for feature in numeric if feature.type == "derived"}
+    if formulas:
+        values = {feature.name: feature.numbers(column) for feature, column in zip(numeric, rows.T, strict=False)}
+        completed = formula.complete(formulas, values)
+        for column, feature in enumerate(numeric):
+            if feature.name in formulas:
+                rows[:, column] = (completed[feature.name] - feature.low) / (feature.high - feature.low)
+    return rows
 
 
 def _encode_again(feature: Any, block: np.ndarray) -> np.ndarray:

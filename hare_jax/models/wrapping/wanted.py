@@ -1,16 +1,15 @@
 """What is wanted of a model, by the names of its classes or by a condition on a number, as a `Decision`."""
 
-import re
 from collections.abc import Collection, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from hare_jax import conditions
 from hare_jax.base import require
 from hare_jax.models.wrapping.decision import ByClass, ByValue, Decision
 
-_CONDITION = re.compile(r"\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 _CODES = [0, 1], [-1, 1]  # classes of encoded labels: 1 stands for the table's positive value
 
 
@@ -27,7 +26,8 @@ def by_class(
 ) -> Wanted:
     """The decision for `wanted`: a class, a collection of classes, or a condition on numeric classes.
 
-    None is, of two classes, the class `positive` of the table, or the second one of the classes 0 and 1.
+    None is the table's `positive`: a class of two, a list of classes, or a condition on numeric classes; or, of the
+    classes 0 and 1, the second one.
 
     Raises:
         ValueError: a class is unknown, or none or all of the classes are wanted; or the threshold is not in (0, 1).
@@ -35,20 +35,22 @@ def by_class(
     in_range = threshold is None or (isinstance(threshold, int | float | np.floating) and 0 < threshold < 1)
     require(in_range, "threshold", "must lie between 0 and 1, both excluded", threshold)
     classes = [_plain(one) for one in classes]
-    inside = _inside(wanted, classes, positive)
+    default = _default(classes, positive)
+    inside = _inside(wanted, classes, positive, default)
     outside = tuple(index for index in range(len(classes)) if index not in inside)
     require(0 < len(inside) < len(classes), "wanted", f"must be some of the classes {classes}, not all", wanted)
     chosen = [classes[index] for index in inside]
-    labelled = len(classes) == 2 and chosen == [_default(classes, positive)]
     name = chosen if len(chosen) > 1 else chosen[0]
-    return Wanted(ByClass(outputs, inside, outside, threshold), name, labelled)
+    return Wanted(ByClass(outputs, inside, outside, threshold), name, labelled=inside == default)
 
 
-def by_value(wanted: Any, scale: float) -> Wanted:
+def by_value(wanted: Any, scale: float, positive: Any = None) -> Wanted:
     """The decision for a condition such as ">= 6", or for a range (low, high), on a predicted number.
 
+    None is the condition `positive` of the table.
+
     Raises:
-        ValueError: `wanted` is neither.
+        ValueError: it is neither.
 
     >>> by_value("<= 3", 2.0).decision
     ByValue(low=-inf, high=3.0, strict=False, scale=2.0)
@@ -58,47 +60,62 @@ def by_value(wanted: Any, scale: float) -> Wanted:
         low, high = map(float, wanted)
         require(low < high, "wanted", "must be a range (low, high), low below high", wanted)
         return Wanted(ByValue(low, high, scale=scale), tuple(wanted), labelled=False)
-    condition = _parse(wanted)
+    favourable = conditions.parse(positive)
+    text, condition = (positive, favourable) if wanted is None else (wanted, conditions.parse(wanted))
     require(condition is not None, "wanted", rule, wanted)
-    return Wanted(ByValue(**condition, scale=scale), wanted, labelled=False)  # type: ignore[arg-type]
+    decision = ByValue(**condition._asdict(), scale=scale)  # type: ignore[union-attr]
+    return Wanted(decision, text, labelled=condition == favourable)
 
 
 def is_condition(wanted: Any) -> bool:
     """Whether `wanted` is a text such as ">= 6"."""
-    return _parse(wanted) is not None
+    return conditions.parse(wanted) is not None
 
 
-def _parse(wanted: Any) -> dict[str, Any] | None:
-    match = _CONDITION.fullmatch(wanted) if isinstance(wanted, str) else None
-    if match is None:
-        return None
-    above, bound = match[1].startswith(">"), float(match[2])
-    low, high = (bound, np.inf) if above else (-np.inf, bound)
-    return {"low": low, "high": high, "strict": len(match[1]) == 1}
-
-
-def _inside(wanted: Any, classes: list, positive: Any) -> tuple[int, ...]:
-    """The indices of the wanted classes, in order."""
+def _inside(wanted: Any, classes: list, positive: Any, default: tuple[int, ...]) -> tuple[int, ...]:
+    """The indices of the wanted classes, in order; `default` are those of the table's `positive` values."""
     if wanted is None:
-        wanted = _default(classes, positive) if len(classes) == len(_CODES[0]) else None
-        require(wanted is not None, "wanted", f"must name one of the classes {classes}", wanted)
-    several = isinstance(wanted, Collection) and not isinstance(wanted, str)
-    chosen = [_plain(one) for one in (wanted if several else (wanted,))]
-    if chosen == [positive]:
-        chosen = [_default(classes, positive)]
+        require(len(default) > 0, "wanted", f"must name one of the classes {classes}", wanted)
+        return default
+    chosen = _as_list(wanted)
+    if chosen == _as_list(positive) and default:
+        return default
     unknown = [one for one in chosen if one not in classes]
     if not unknown:
         return tuple(sorted({classes.index(one) for one in chosen}))
-    numeric = all(isinstance(one, int | float) for one in classes)
-    condition = _parse(wanted) if numeric else None
-    require(condition is not None, "wanted", f"must be one of the classes {classes}, or some of them", wanted)
-    accepted = ByValue(**(condition or {})).accepts(np.array(classes, float)[:, None])
-    return tuple(np.flatnonzero(accepted).tolist())
+    accepted = _by_condition(wanted, classes)
+    require(accepted is not None, "wanted", f"must be one of the classes {classes}, or some of them", wanted)
+    return accepted or ()
 
 
-def _default(classes: list, positive: Any) -> Any:
-    """The class that stands for the table's `positive` value; None if there is none."""
-    return positive if positive in classes else 1 if classes in _CODES else None
+def _default(classes: list, positive: Any) -> tuple[int, ...]:
+    """The indices of the classes that the table's `positive` value, values or condition accept; () if there are none.
+
+    A single value is a default for two classes only: of more, it may be the code of another one.
+    """
+    if isinstance(positive, list):
+        named = tuple(index for index, one in enumerate(classes) if one in positive)
+    elif len(classes) == len(_CODES[0]) and positive in classes:
+        named = (classes.index(positive),)
+    else:
+        named = _by_condition(positive, classes) or ()
+    if 0 < len(named) < len(classes):
+        return named
+    return (classes.index(1),) if classes in _CODES else ()
+
+
+def _by_condition(text: Any, classes: list) -> tuple[int, ...] | None:
+    """The indices of the numeric `classes` that a condition accepts; None if `text` is none, or a class no number."""
+    condition = conditions.parse(text) if all(isinstance(one, int | float) for one in classes) else None
+    if condition is None:
+        return None
+    return tuple(np.flatnonzero(condition.accepts(np.array(classes, float))).tolist())
+
+
+def _as_list(wanted: Any) -> list:
+    """The members of a collection, or a single value, as Python's values."""
+    several = isinstance(wanted, Collection) and not isinstance(wanted, str)
+    return [_plain(one) for one in (wanted if several else (wanted,))]
 
 
 def _plain(value: Any) -> Any:

@@ -56,10 +56,10 @@ def wrap(
       arrays too. `params` are the parameters of a `flax.linen` module, or a first argument of the function.
 
     `wanted` is a class by its name, or a collection of classes; of a model that predicts a number, a condition such as
-    ">= 6" or a range (low, high). The default, of two classes, is the favourable value of
-    the table's target. `threshold` is the least
-    probability of the wanted classes; without it, the model's own prediction decides. `classes` names the outputs of a
-    network in their order: two for a single output, which is that of the second; by default 0, 1, and so on.
+    ">= 6" or a range (low, high). The default is what the table's schema calls `positive`: the value of a target of two
+    classes, a list of values, or a condition on the number or on numeric classes. `threshold` is the least probability
+    of the wanted classes; without it, the model's own prediction decides. `classes` names the outputs of a network in
+    their order: two for a single output, which is that of the second; by default 0, 1, and so on.
 
     `inputs` is "frame" or "encoded", what the model was trained on, or a function of the DataFrame that prepares its
     rows; the default is found from the model's feature names, or by trying. `outputs` is "logit" (the default of
@@ -116,16 +116,17 @@ def _find_wanted(
     opened: _Opened, raw: np.ndarray, table: TableLike, wanted: Any, threshold: float | None, classes: Any
 ) -> Wanted:
     """The decision for what is wanted of the opened model, with `raw` outputs (n, k)."""
+    positive = table.schema.get("positive", 1)
     if opened.kind == VALUE:
         require(threshold is None, "threshold", "must be None for a model that predicts a number", threshold)
         require(raw.shape[1] == 1, "model", "must give one number for a row", raw.shape)
-        return by_value(wanted, float(raw.std()) or 1.0)
+        return by_value(wanted, float(raw.std()) or 1.0, positive)
     num = max(2, raw.shape[1])
     known = opened.classes or classes or range(num)
     told = classes is None or list(known) == list(classes)
     require(told, "classes", f"must be the model's own, {list(known)}, or None", classes)
     require(len(known) == num, "classes", f"must name the {num} classes of the model's outputs", list(known))
-    return by_class(wanted, opened.kind, known, table.schema.get("positive", 1), threshold)
+    return by_class(wanted, opened.kind, known, positive, threshold)
 
 
 def _open(model: Any, params: Any, table: TableLike, x: np.ndarray, y: np.ndarray, options: _Options) -> _Opened:

@@ -1,0 +1,57 @@
+"""The changes of an explanation in long form: one row for each cell that differs."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hare_jax.app.explainer import programs
+from hare_jax.app.explainer.cells import blocks
+from hare_jax.app.explainer.chunks import map_chunks
+from hare_jax.data import Table
+
+COLUMNS = ("feature", "label", "unit", "before", "after", "difference", "consequence")
+
+
+def differs(before: pd.Series, after: pd.Series) -> np.ndarray:
+    """In which rows (n,) two columns differ; missing values are equal."""
+    old, new = before.to_numpy(object), after.to_numpy(object)
+    both_missing = pd.isna(old) & pd.isna(new)
+    return (old != new).astype(bool) & ~both_missing
+
+
+def long_form(
+    table: Table, before: pd.DataFrame, after: pd.DataFrame, x: np.ndarray, x_cf: np.ndarray
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Positions (m,) of the rows of m changed cells, and a frame of these cells, in the order of rows and schema."""
+    follows = consequences(table, x, x_cf)
+    order = {name: index for index, name in enumerate(table.schema["features"])}
+    parts = []
+    for feature, columns in blocks(table.features):
+        rows = np.flatnonzero(differs(before[feature.name], after[feature.name]))
+        pair = [frame[feature.name].iloc[rows].to_numpy(object) for frame in (before, after)]
+        numeric = feature.type != "categorical"
+        change = (pair[1] - pair[0]).astype(float) if numeric else np.full(len(rows), np.nan)
+        texts = (feature.name, feature.label, feature.unit)
+        parts.append((rows, order[feature.name], *texts, *pair, change, follows[rows, columns.start]))
+    return _sorted(parts)
+
+
+def _sorted(parts: list[tuple]) -> tuple[np.ndarray, pd.DataFrame]:
+    """The parts of all features, each (rows (m,), position of the feature, cells ...), as one frame."""
+    rows = np.concatenate([part[0] for part in parts])
+    spread = [[np.broadcast_to(np.asarray(item, _dtype(item)), part[0].shape) for item in part[1:]] for part in parts]
+    position, *columns = (np.concatenate(column) for column in zip(*spread, strict=True))
+    by_row = np.lexsort((position, rows))
+    return rows[by_row], pd.DataFrame({name: column[by_row] for name, column in zip(COLUMNS, columns, strict=True)})
+
+
+def _dtype(item: Any) -> Any:
+    return object if isinstance(item, str) else None
+
+
+def consequences(table: Table, x: np.ndarray, x_cf: np.ndarray) -> np.ndarray:
+    """Which columns (n, d) only follow others in the move from `x` to `x_cf`, both (n, d)."""
+    if table.space.relations is None:
+        return np.zeros(x.shape, bool)
+    return (map_chunks(programs.own_changes, table.space, rows=programs.Move(x, x_cf)) == 0) & (x != x_cf)

@@ -1,0 +1,58 @@
+"""Changes in words, and numbers with as many decimals as the training rows have."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hare_jax.app.explainer.cells import Decimals, most_decimals, noise_of
+from hare_jax.data.schema import Feature
+
+
+def number(feature: Feature, digits: int, value: float) -> str:
+    """A number of a feature, with thousands separators; more decimals than usual if it has them, none if it is whole.
+
+    >>> income = Feature("income", "continuous", True, 0, "$", "income", 0.0, 1e5, (0.0, 1e5))
+    >>> number(income, 0, 52000.0), number(income, 1, -0.0)
+    ('52,000', '0')
+    """
+    if abs(round(value, digits) - value) > noise_of(feature):
+        digits = max(digits, most_decimals(feature))
+    shown = round(value, digits) + 0.0  # no -0
+    return f"{shown:,.{0 if shown.is_integer() else digits}f}"
+
+
+def text(feature: Feature, digits: Decimals, value: Any) -> str:
+    """A value of a feature; a number without its unit."""
+    if feature.type == "categorical" or pd.isna(value):
+        return str(value)
+    return number(feature, digits[feature.name], float(value))
+
+
+def sentence(feature: Feature, digits: Decimals, before: Any, after: Any, follows: bool) -> str:
+    """One change.
+
+    >>> income = Feature("income", "continuous", True, 0, "$", "income", 0.0, 1e5, (0.0, 1e5))
+    >>> sentence(income, {"income": 0}, 48000, 52000, False)
+    'raise income by 4,000 to 52,000 $'
+    """
+    shown, unit = text(feature, digits, after), f" {feature.unit}" if feature.unit else ""
+    if follows:
+        return f"so that {feature.label} becomes {shown}{unit}"
+    if feature.type == "categorical" or pd.isna(before):
+        return f"change {feature.label} from {text(feature, digits, before)} to {shown}{unit}"
+    verb = "raise" if after > before else "lower"
+    difference = number(feature, digits[feature.name], abs(float(after) - float(before)))
+    return f"{verb} {feature.label} by {difference} to {shown}{unit}"
+
+
+def sentences(
+    features: Mapping[str, Feature], digits: Decimals, rows: np.ndarray, changes: pd.DataFrame, otherwise: np.ndarray
+) -> np.ndarray:
+    """The changes of each of n rows in one text; `otherwise` (n,) for a row without changes."""
+    parts: list[list[str]] = [[] for _ in otherwise]
+    wanted = (changes[name].tolist() for name in ("feature", "before", "after", "consequence"))
+    for row, name, *cell in sorted(zip(rows.tolist(), *wanted, strict=True), key=lambda item: (item[0], item[-1])):
+        parts[row].append(sentence(features[name], digits, *cell))
+    return np.array(["; ".join(some) or text for some, text in zip(parts, otherwise, strict=True)], object)
