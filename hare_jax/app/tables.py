@@ -12,6 +12,7 @@ from hare_jax import data, models
 from hare_jax.app import model_files
 from hare_jax.app.compiling import quick_jit
 from hare_jax.base import LogitFn, require
+from hare_jax.data.missing import DROP
 from hare_jax.data.table import split
 
 _TEST_SIZE = 0.25  # of the rows of a file, which the built-in classifier is not trained on
@@ -47,7 +48,7 @@ class Loaded(NamedTuple):
     """A table, and the rows that a command is about."""
 
     table: data.Table
-    frame: pd.DataFrame  # the rows, in original units, with all of their columns
+    frame: pd.DataFrame  # the rows, in original units, with all of their columns, by their numbers from 1
     described: str  # in words
 
 
@@ -76,16 +77,17 @@ def load(options: TableOptions, *, held_out: bool) -> Loaded:
         ValueError, OSError, ImportError: those of `data.load`, `data.read_csv` and `data.from_frame`.
     """
     if _is_named(options):
-        return Loaded(data.load(options.file), data.read(options.file)[1], f"{options.file}, test rows")
-    rows, name = data.read_csv(options.file), Path(options.file).stem
+        rows = data.read(options.file)[1]
+        return Loaded(data.load(options.file), _numbered(rows), f"test rows of {options.file}")
+    rows, name = _numbered(data.read_csv(options.file)), Path(options.file).stem
     if options.train is not None:
         train = data.read_csv(options.train, "train")
-        return Loaded(_table(train, options, name), rows, f"rows of {options.file}")
+        return _loaded(_table(train, options, name), rows, f"rows of {options.file}")
     if options.model is not None or not held_out:
-        return Loaded(_table(rows, options, name), rows, f"rows of {options.file}")
+        return _loaded(_table(rows, options, name), rows, f"rows of {options.file}")
     train, test = split(rows, _TEST_SIZE, options.seed)
     about = f"rows of {options.file} that the classifier was not trained on"
-    return Loaded(_table(train, options, name), test, about)
+    return _loaded(_table(train, options, name), test, about)
 
 
 def classifier(options: TableOptions, table: data.Table) -> LogitFn:
@@ -116,6 +118,20 @@ def _table(train: pd.DataFrame, options: TableOptions, name: str) -> data.Table:
     """The table of the rows `train`; its test rows are of no interest."""
     schema: Any = options.schema
     return data.from_frame(train, schema, test=train.iloc[:_NUM_TRIED], name=name)
+
+
+def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with their numbers from 1 as the index, which no later selection changes."""
+    return rows.set_axis(range(1, len(rows) + 1), axis=0)
+
+
+def _loaded(table: data.Table, rows: pd.DataFrame, described: str) -> Loaded:
+    """Without the rows that lack a value of a feature whose schema has `missing = "drop"`."""
+    dropped = [feature.name for feature in table.features if feature.missing == DROP and feature.name in rows]
+    kept = rows[rows[dropped].notna().all(axis=1)]
+    require(len(kept) > 0, "file", "must have rows without missing values", f"{len(rows)} rows")
+    told = f", without {len(rows) - len(kept):,} with missing values" if len(kept) < len(rows) else ""
+    return Loaded(table, kept, described + told)
 
 
 def _value(text: str) -> Any:

@@ -24,8 +24,9 @@ class Audit(tables.TableOptions):
 
     by: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN...")]
     """Columns of FILE whose values are the groups, and their intersections; of numbers with cut points: age:40,65."""
-    method: str = "least_cost"
-    """Method of the recourse, as listed by `hare-jax methods`; exact takes up to 10 seconds a row."""
+    method: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Method of the recourse, as listed by `hare-jax methods`; by default least_cost, and growing_spheres for a model
+    file. exact takes up to 10 seconds a row."""
     price: bool = True
     """Compute the price of a logit, the derivative of the cost in the margin, which doubles the time."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
@@ -36,7 +37,8 @@ def run_command(options: Audit, console: Console) -> None:
     """Audit, print the tables, and write the files."""
     tables.check(options)
     require(len(options.by) > 0, "by", "must name one or more columns", options.by)
-    choose("method", options.method, METHODS)
+    if options.method is not None:
+        choose("method", options.method, METHODS)
     with Console(stderr=True).status("Load the rows") as status:
         loaded = tables.load(options, held_out=True)
         status.update(f"Audit {len(loaded.frame):,} rows")

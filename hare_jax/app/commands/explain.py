@@ -16,7 +16,8 @@ from hare_jax.app.explainer import Explainer, Explanation
 from hare_jax.base import choose, require
 from hare_jax.recourse import METHODS
 
-_ADDED = ("valid", "cost", "reason", "recourse")  # columns of the CSV file, after those of the rows
+_INDEX = "row"  # first column of the CSV file: the number of the row in FILE, from 1
+_ADDED = ("valid", "cost", "reason", "recourse")  # its last columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Explain(tables.TableOptions):
     show: int = 10
     """Rows to print."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
-    """CSV file for the rows after the recourse, with the columns valid, cost, reason and recourse, in words."""
+    """CSV file for the rows after the recourse, with their number in FILE and valid, cost, reason, recourse in words."""
     save: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File for the explainer, to be loaded by `hare_jax.Explainer.load`."""
 
@@ -47,14 +48,19 @@ def run_command(options: Explain, console: Console) -> None:
         choose("method", options.method, METHODS)
     with Console(stderr=True).status("Load the rows") as status:
         loaded = tables.load(options, held_out=False)
-        taken = [name for name in _ADDED if options.out is not None and name in loaded.frame]
-        require(not taken, options.file, f"must not have the columns {', '.join(_ADDED)}, which are added", taken)
+        taken = [name for name in (_INDEX, *_ADDED) if options.out is not None and name in loaded.frame]
+        require(
+            not taken,
+            options.file,
+            f"must not have the columns {', '.join((_INDEX, *_ADDED))}, which --out adds",
+            taken,
+        )
         status.update("Prepare the model")
         explainer = _explainer(options, loaded)
     explanation = explainer.explain(loaded.frame)
     _show(console, options, loaded, explanation)
     if options.out is not None:
-        written(explanation, options.rows).to_csv(options.out, index=False)
+        written(explanation, options.rows).to_csv(options.out, index_label=_INDEX)
         console.print(Text(f"Wrote {options.out}"))
     if options.save is not None:
         explainer.save(options.save)
