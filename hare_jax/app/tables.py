@@ -13,6 +13,7 @@ from hare_jax.app import model_files
 from hare_jax.app.compiling import quick_jit
 from hare_jax.base import LogitFn, require
 from hare_jax.data.missing import DROP
+from hare_jax.data.schema import check_schema
 from hare_jax.data.table import split
 
 _TEST_SIZE = 0.25  # of the rows of a file, which the built-in classifier is not trained on
@@ -83,6 +84,8 @@ def load(options: TableOptions, *, held_out: bool) -> Loaded:
     if options.train is not None:
         train = data.read_csv(options.train, "train")
         return _loaded(_table(train, options, name), rows, f"rows of {options.file}")
+    target = check_schema(options.schema or {})["target"]
+    require(target in rows, "file", f"must have the target column {target!r}, or --train FILE.csv", list(rows.columns))
     if options.model is not None or not held_out:
         return _loaded(_table(rows, options, name), rows, f"rows of {options.file}")
     train, test = split(rows, _TEST_SIZE, options.seed)

@@ -35,7 +35,7 @@ class Explain(tables.TableOptions):
     show: int = 10
     """Rows to print."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
-    """CSV file for the rows after the recourse, with their number in FILE and valid, cost, reason, recourse in words."""
+    """CSV file for the rows after the recourse, with their numbers in FILE, and valid, cost, reason and recourse."""
     save: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File for the explainer, to be loaded by `hare_jax.Explainer.load`."""
 
