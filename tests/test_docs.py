@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from hare_jax import models
@@ -69,3 +70,17 @@ def test_from_a_frame_to_a_frame():
     exec("\n".join(blocks("explain.md")), scope)
     assert scope["found"].valid.mean() > 0.95
     assert scope["found"].found.sum() > 50
+
+
+@pytest.mark.slow
+def test_relations_between_features():
+    scope = {}
+    exec("\n".join(blocks("relations.md")), scope)
+    before, after, valid = scope["before"], scope["after"], np.asarray(scope["found"].valid)
+    assert valid.mean() > 0.9
+    assert (after["dti"] == after["total_debt"] / after["income"]).all()
+    np.testing.assert_allclose(
+        after["savings"] - before["savings"], 0.3 * (after["income"] - before["income"]), atol=1e-3
+    )
+    assert (after["card_debt"] <= after["total_debt"] + 1e-3)[valid].all()
+    assert ((before["job"] == after["job"]) | (before["job"] == "part"))[valid].all()

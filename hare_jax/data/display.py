@@ -33,7 +33,8 @@ def _row(tag: str, cells: Iterable[str]) -> str:
 def _cells(feature: Feature) -> list[str]:
     """The texts of the row of a feature, one for each heading."""
     name = feature.name if feature.label == feature.name else f"{feature.label} ({feature.name})"
-    changes = _CHANGES[feature.direction] if feature.mutable else "no"
+    fixed = "no" if feature.formula is None else "with others"
+    changes = _CHANGES[feature.direction] if feature.mutable else fixed
     return [name, feature.type, changes, _values(feature), feature.unit, feature.missing]
 
 

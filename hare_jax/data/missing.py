@@ -2,7 +2,8 @@
 
 The way is "drop", "fill" or "category", the schema's `missing`; "" is none, and a missing value an error. Only
 `from_frame` drops rows. A fill value is fixed by the training rows: the median, or the most frequent category. The
-category is the last one, "missing"; it is closed to all rows that are not in it, and decodes to NaN.
+category is the last one, "missing"; it is closed to all rows that are not in it, has no place in an order of the
+categories, and decodes to NaN.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -117,15 +118,13 @@ def _replaced(column: pd.Series, value: Any) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = column.cat.categories
         return (column if value in levels else column.cat.add_categories(value)).fillna(value)
+    if pd.api.types.is_float_dtype(column) and isinstance(value, float):
+        return column.fillna(value)
     return column.astype(object).where(column.notna(), value).infer_objects()
 
 
 def record(features: Iterable[Feature], by_name: Mapping[str, str], values: Mapping[str, Any]) -> tuple[Feature, ...]:
-    """Fitted `features` with the way and the replacement of their missing values, and "missing" as last category.
-
-    Raises:
-        ValueError: a feature with this category has a direction.
-    """
+    """Fitted `features` with the way and the replacement of their missing values, and "missing" as last category."""
     return tuple(_record(one, by_name.get(one.name, ""), values.get(one.name)) for one in features)
 
 
@@ -133,8 +132,6 @@ def _record(feature: Feature, way: str, value: Any) -> Feature:
     feature = feature._replace(missing=way, fill=value)
     if way != CATEGORY:
         return feature
-    argument = f"schema features.{feature.name}.direction"
-    require(feature.direction == 0, argument, 'must be free with missing = "category"', feature.direction)
     return feature._replace(categories=(*(one for one in feature.categories if one != LEVEL), LEVEL))
 
 

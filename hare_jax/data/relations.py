@@ -8,6 +8,7 @@ import numpy as np
 
 from hare_jax.base import Link, Relations, require
 from hare_jax.data.formulas import schema_inequalities
+from hare_jax.data.missing import CATEGORY
 from hare_jax.data.schema import Feature
 from hare_jax.formula import rename
 from hare_jax.space import relate
@@ -96,8 +97,9 @@ def _forbidden(features: Sequence[Feature], schema: Mapping[str, Any]) -> np.nda
         num_levels = len(feature.columns)
         if num_levels > 1:
             block = forbidden[end - num_levels : end, end - num_levels : end]
-            rise = np.arange(num_levels)[None, :] - np.arange(num_levels)[:, None]
-            block[rise * feature.direction < 0] = True
+            rank = np.arange(num_levels - (feature.missing == CATEGORY))
+            rise = rank[None, :] - rank[:, None]
+            block[: len(rank), : len(rank)] = rise * feature.direction < 0
             for source, target in _transitions(feature, schema):
                 block[source, target] = True
     return forbidden if forbidden.any() else None

@@ -144,7 +144,7 @@ def from_frame(
     replacements = missing.replacements(df, schema, ways)
     df, test = missing.replace(df, replacements), missing.replace(test, replacements)
     source = pd.concat([df, test], ignore_index=True) if bounds_from == "all" else df
-    features = missing.record(_fit(schema, source), ways, replacements)
+    features = closed_ways(missing.record(_fit(schema, source), ways, replacements), schema)
     y_train, y_test = labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
     x_train, x_test = _encode(features, df, "df"), _encode(features, test, "test")
     warn_if_far(features, x_test, "test", "the units of the training rows")
@@ -199,7 +199,7 @@ def _fit(schema: dict[str, Any], source: pd.DataFrame) -> tuple[Feature, ...]:
     for name in derived:
         given = _numbers(source[name].dropna()) if name in source else np.zeros(0)
         fitted[name] = fitted[name]._replace(tolerance=tolerance(fitted[name], given))
-    return closed_ways(sorted(fitted.values(), key=lambda feature: feature.type == "categorical"), schema)
+    return tuple(sorted(fitted.values(), key=lambda feature: feature.type == "categorical"))
 
 
 def _fit_feature(name: str, spec: Mapping[str, Any], column: pd.Series) -> Feature:
@@ -249,7 +249,7 @@ def _encode(features: Sequence[Feature], df: pd.DataFrame, argument: str) -> np.
 
 
 def _derive(features: Sequence[Feature], df: pd.DataFrame) -> pd.DataFrame:
-    """`df` with its derived columns computed; those that it holds are checked."""
+    """`df` with its derived columns computed; the values that it holds are checked."""
     formulas = {feature.name: feature.formula for feature in features if feature.formula is not None}
     values = {f.name: _numbers(df[f.name]) for f in features if f.type in ("continuous", "ordered")}
     derived = [feature for feature in features if feature.type == "derived"]

@@ -6,6 +6,8 @@ The second term depends, for each i, only on the pair of i and its nearest j. So
 matrix, and no array of size (N, N, d) is formed.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -13,7 +15,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, check_key, check_logit, check_row, check_shapes, exact_products, pytree_dataclass
 from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, check_fields
-from hare_jax.space import ActionSpace, bounds, project
+from hare_jax.space import ActionSpace, bounds, complete, project
 
 
 @pytree_dataclass
@@ -47,13 +49,14 @@ def directions(hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: 
     """Optimise unit vectors (N, d), from `noise` (N, d), to be far apart and to lead from `centre` to accepted points.
 
     Immutable columns stay 0. The gradient of the validity loss is taken at the nearest point within the bounds
-    (straight-through). Differentiable, with the nearest pairs held constant.
+    (straight-through), and includes the columns that follow others. Differentiable, with the nearest pairs held
+    constant.
     """
     check_fields(hp, Sampling)
     check_row(x, space, centre=centre)
     check_shapes(noise=(noise, (None, len(x))))
     noise = jnp.where(space.mutable[None, :], noise, 0)
-    box = bounds(space, x)
+    validity = partial(_validity_gradient, hp, logit_fn, x, centre, space, bounds(space, x))
     optimiser = optax.adam(hp.learning_rate)
 
     def step(carry: tuple[Array, optax.OptState], _: None) -> tuple[tuple[Array, optax.OptState], None]:
@@ -62,7 +65,7 @@ def directions(hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: 
         unit = free * scale
         slope = hp.spread_weight * _spread_gradient(unit)
         if hp.validity_gradient:
-            slope += _validity_gradient(hp, logit_fn, centre, unit, box)
+            slope += validity(unit)
         tangent = scale * (slope - unit * jnp.sum(slope * unit, axis=1, keepdims=True))
         updates, state = optimiser.update(jnp.where(space.mutable[None, :], tangent, 0), state)
         return (free + updates, state), None
@@ -71,13 +74,21 @@ def directions(hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: 
     return free * _inverse_norm(free)
 
 
-def _validity_gradient(hp: Sampling, logit_fn: LogitFn, centre: Array, unit: Array, box: tuple[Array, Array]) -> Array:
+def _validity_gradient(
+    hp: Sampling,
+    logit_fn: LogitFn,
+    x: Array,
+    centre: Array,
+    space: ActionSpace,
+    box: tuple[Array, Array],
+    unit: Array,
+) -> Array:
     """Gradient (N, d) of `mean_i BCE(logit(centre + radius * unit_i), 1)`, at points clipped to the `box`."""
     lower, upper = (bound[None, :] for bound in box)
     num = unit.shape[0]
 
     def loss(point: Array) -> Array:
-        return hp.radius * jax.nn.softplus(-logit_fn(point)) / num
+        return hp.radius * jax.nn.softplus(-logit_fn(complete(space, x, point))) / num
 
     return jax.vmap(jax.grad(loss))(jnp.clip(centre[None, :] + hp.radius * unit, lower, upper))
 

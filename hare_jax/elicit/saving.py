@@ -1,8 +1,9 @@
 """Saved sessions: the arrays of a state, without its classifier, in a file of NumPy's `.npz` format.
 
 The file has one array for each leaf of the state, under its path in the pytree (`.x`, `.belief.mean`), and two more:
-the number of the format, and a description of the elicitor, which is compared when the file is loaded. Nothing in it is
-pickled. The structure of the state is not in the file: `load` derives it from the elicitor, by tracing its `start`.
+the number of the format, and a description of the elicitor, which is compared when the file is loaded. The links of a
+space with relations are compared, too. Nothing in the file is pickled. The structure of the state is not in the file:
+`load` derives it from the elicitor, by tracing its `start`.
 """
 
 import dataclasses
@@ -26,8 +27,9 @@ from hare_jax.models import reason
 from hare_jax.space import ActionSpace
 
 _VERSION = 1  # of the format
-_FORMAT, _ELICITOR = "format", "elicitor"  # names in the file; those of the leaves start with a dot
+_FORMAT, _ELICITOR, _LINKS = "format", "elicitor", "links"  # names in the file; those of the leaves start with a dot
 _PART = ".part"  # suffix of a file that is being written
+_RESTRICTED = {".mutable": np.less_equal, ".lower": np.greater_equal, ".upper": np.less_equal}  # by vetoes and ranges
 
 State = TypeVar("State", bound=Any)
 File = str | os.PathLike[str] | IO[bytes]
@@ -55,6 +57,7 @@ def save(file: File, elicitor: Elicitor, state: Any) -> None:
     _check_state(elicitor, state)
     arrays = {name: np.asarray(leaf) for name, leaf in _leaves(detach(state)).items()}
     arrays |= {_FORMAT: np.asarray(_VERSION), _ELICITOR: np.asarray(json.dumps(_description(elicitor)))}
+    arrays |= {_LINKS: np.asarray(_links(state.space))} if state.space.relations is not None else {}
     if not isinstance(file, str | os.PathLike):
         np.savez(file, **arrays)  # type: ignore[arg-type]
         return
@@ -69,7 +72,7 @@ def load(file: File, elicitor: Elicitor, logit_fn: LogitFn, space: ActionSpace) 
     """Read the state of a session from `file`, a path or an open binary file, and attach `logit_fn` to it.
 
     With the classifier, the elicitor and the action space of the saved session, the loaded one goes on exactly as that
-    one would have.
+    one would have. Vetoes and ranges that have restricted the space are kept.
 
     Raises:
         ValueError: `file` holds no whole session, or one of another format, elicitor, hyperparameter, space or dtype,
@@ -87,9 +90,7 @@ def load(file: File, elicitor: Elicitor, logit_fn: LogitFn, space: ActionSpace) 
     _check_classifier(logit_fn, x)
     structure = jax.eval_shape(lambda: detach(_first_state(elicitor, logit_fn, x, space)))
     _check_leaves(name, structure, arrays)
-    for field, column in space._asdict().items():
-        same = np.array_equal(arrays[f".space.{field}"], np.asarray(column))
-        require(same, name, f"must be of the space given, whose {field} is {np.asarray(column).tolist()}", "another")
+    _check_space(name, space, arrays)
     return attach(_filled(structure, arrays), logit_fn)
 
 
@@ -160,12 +161,30 @@ def _check_classifier(logit_fn: Callable, x: np.ndarray) -> None:
 
 def _check_leaves(name: str, structure: Any, arrays: dict[str, np.ndarray]) -> None:
     expected = _leaves(structure)
-    other = sorted(expected.keys() ^ (arrays.keys() - {_FORMAT, _ELICITOR}))
+    other = sorted(expected.keys() ^ (arrays.keys() - {_FORMAT, _ELICITOR, _LINKS}))
     require(not other, name, "must have the arrays of the elicitor's state; these are missing or unknown", other)
     for leaf, like in expected.items():
         found = arrays[leaf].shape, arrays[leaf].dtype.name
         wanted = like.shape, like.dtype.name
         require(found == wanted, name, f"must have {leaf} of shape {like.shape} and dtype {like.dtype.name}", found)
+
+
+def _check_space(name: str, space: ActionSpace, arrays: dict[str, np.ndarray]) -> None:
+    """Check that the file's space is the one that is given, or a restriction of it by vetoes and ranges."""
+    restrictable = _RESTRICTED if ".ranges.lower" in arrays else {}
+    for path, leaf in _leaves(space).items():
+        given, rule = np.asarray(leaf), restrictable.get(path, np.equal)
+        same = bool(rule(arrays[f".space{path}"], given).all())
+        require(same, name, f"must be of the space given, whose {path[1:]} is {given.tolist()}", "another")
+    if space.relations is not None:
+        links = _links(space)
+        saved = str(arrays.get(_LINKS, "none"))
+        require(saved == links, name, f"must be of the space given, whose links are {links}", saved)
+
+
+def _links(space: ActionSpace) -> str:
+    """The links of a space with relations, as text."""
+    return json.dumps([] if space.relations is None else space.relations.links)
 
 
 def _description(elicitor: Elicitor) -> dict[str, str]:

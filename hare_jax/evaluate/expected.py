@@ -24,13 +24,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, check_key, check_shapes, require
 from hare_jax.elicit.base import Elicitor, Question, SessionKeys, session_keys, simulated_answer
 from hare_jax.evaluate.outcomes import Case, Figure, Outcomes, check, held, measure_plans, run_plans
 from hare_jax.hyperparams import Count, check_values
-from hare_jax.people import PERSONS, Response, answering
+from hare_jax.people import Response, answering, utility
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace
 
@@ -82,7 +81,7 @@ def over_answers(
     case = Case(hp, logit_fn, x, hidden, base, space, margin)
     check(person, case)
     fixed, keys = held(case), _keys(elicitor, key)
-    prefers = answering(fixed.response, Partial(PERSONS[person].utility, fixed.hidden))
+    prefers = answering(fixed.response, utility(person, fixed.hidden, fixed.space))
     respond = partial(simulated_answer, prefers, fixed.x)
     plans = run_plans(elicitor, respond, keys, _split(keys, num_draws), fixed, batch_size)
     found = measure_plans(person, figure, case, plans, batch_size)

@@ -3,6 +3,9 @@
 A *feature* is a column, or a whole one-hot group. The checks in `feasible` do not use `space.project`, so that they are
 an independent test of it.
 
+Given a space with relations, the figures of a change (`l0` to `linf`, `weighted_cost`, `redundancy`) are those of the
+own changes: what only follows from them is neither counted nor costs. Distances from the ideal include it.
+
 Notation: `x` factual (d,), `x_cf` recourse (d,), `ideal` the hidden ideal (d,), `weights` the cost of a unit
 of change of each column (d,).
 """
@@ -15,9 +18,19 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, check_row, check_shapes, require
-from hare_jax.space import GRID_TOLERANCE, ActionSpace, same_feature, weighted_l1
+from hare_jax.evaluate import relations
+from hare_jax.evaluate.relations import CHANGED, SLACK, changed_features, following
+from hare_jax.space import (
+    GRID_TOLERANCE,
+    ActionSpace,
+    is_follower,
+    keeps_relations,
+    own_change,
+    same_feature,
+    weighted_l1,
+    with_own_change,
+)
 
-_CHANGED = 1e-5  # smaller differences do not count as changes
 _TOLERANCE = 1e-6  # times 1 + |x|
 
 
@@ -28,12 +41,13 @@ class Feasible(NamedTuple):
     one_hot: Array  # () bool: each mutable group contains one 1 and otherwise zeros
     direction: Array  # () bool: no column moves against its direction
     step: Array  # () bool: ordered columns moved by whole steps
-    immutable: Array  # () bool: immutable columns are bit-identical
+    immutable: Array  # () bool: immutable columns are bit-identical, or where they follow others
+    relations: Array  # () bool: links, inequalities, forbidden levels and the limit on the number of changes
 
     @property
     def all(self) -> Array:
         """Whether all constraints are satisfied: () bool."""
-        return self.box & self.one_hot & self.direction & self.step & self.immutable
+        return self.box & self.one_hot & self.direction & self.step & self.immutable & self.relations
 
 
 class Measures(NamedTuple):
@@ -61,17 +75,17 @@ def l0(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     2
     """
     _check_rows(x=x, x_cf=x_cf)
-    changed = _changed(x, x_cf) if space is None else _changed_features(x, x_cf, space)
-    return jnp.sum(changed)
+    changed = jnp.abs(_change(x, x_cf, space)) > CHANGED
+    return jnp.sum(changed if space is None else changed_features(space, changed))
 
 
-def l1(x: Array, x_cf: Array) -> Array:
+def l1(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     """Sum of the absolute changes, sum_j |x'_j - x_j|: (), in encoded units."""
     _check_rows(x=x, x_cf=x_cf)
-    return jnp.sum(jnp.abs(x_cf - x))
+    return jnp.sum(jnp.abs(_change(x, x_cf, space)))
 
 
-def l2(x: Array, x_cf: Array) -> Array:
+def l2(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     """Length of the change, sqrt(sum_j (x'_j - x_j)^2): (), in encoded units; its gradient is 0 at no change.
 
     The original implementation reports the square of this as L2.
@@ -80,20 +94,22 @@ def l2(x: Array, x_cf: Array) -> Array:
     5.0
     """
     _check_rows(x=x, x_cf=x_cf)
-    squares, nonzero = _squares(x_cf - x)
+    squares, nonzero = _squares(_change(x, x_cf, space))
     return jnp.where(nonzero, jnp.sqrt(squares), 0)
 
 
-def linf(x: Array, x_cf: Array) -> Array:
+def linf(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     """Largest absolute change, max_j |x'_j - x_j|: (), in encoded units."""
     _check_rows(x=x, x_cf=x_cf)
-    return jnp.max(jnp.abs(x_cf - x))
+    return jnp.max(jnp.abs(_change(x, x_cf, space)))
 
 
-def weighted_cost(weights: Array, x: Array, x_cf: Array) -> Array:
+def weighted_cost(weights: Array, x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     """Cost under the weights (d,), sum_j w_j |x'_j - x_j|: () (HARE, TMLR 2025)."""
     _check_rows(x=x, x_cf=x_cf, weights=weights)
-    return weighted_l1(weights, x, x_cf)
+    if space is None or space.relations is None:
+        return weighted_l1(weights, x, x_cf)
+    return jnp.sum(weights * jnp.abs(own_change(space, x, x_cf)))
 
 
 def ideal_l2(ideal: Array, x_cf: Array) -> Array:
@@ -128,7 +144,8 @@ def redundancy(logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace) -> 
     """Number () of changed features that can be reset, one at a time, with the result still accepted.
 
     The columns of a one-hot group are reset together. A feature counts as changed if `l0` counts it, so this is at most
-    `l0`; the original implementation counts rounding errors as changes (HARE, TMLR 2025).
+    `l0`; the original implementation counts rounding errors as changes (HARE, TMLR 2025). In a space with relations,
+    columns that follow the feature move back with it, and the relations have to hold without it.
 
     >>> from hare_jax.space import action_space
     >>> space = action_space(mutable=[True] * 2, lower=[0] * 2, upper=[1] * 2)
@@ -136,17 +153,16 @@ def redundancy(logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace) -> 
     1
     """
     check_row(x, space, x_cf=x_cf)
-    put_back = jnp.where(
-        same_feature(space), x[None, :], x_cf[None, :]
-    )  # (d, d): in row j the feature of column j is reset
-    still = jax.vmap(lambda row: accepted(logit_fn, row))(put_back)
-    return jnp.sum(_changed_features(x, x_cf, space) & still)
+    put_back = _reset_each(x, x_cf, space)
+    still = jax.vmap(lambda row: accepted(logit_fn, row) & keeps_relations(space, x, row))(put_back)
+    return jnp.sum(changed_features(space, jnp.abs(own_change(space, x, x_cf)) > CHANGED) & still)
 
 
 def violations(x: Array, x_cf: Array, space: ActionSpace) -> Array:
-    """Number () of immutable columns that are not bit-identical (HARE, TMLR 2025)."""
+    """Number () of immutable columns that are not bit-identical, nor where they follow others (HARE, TMLR 2025)."""
     check_row(x, space, x_cf=x_cf)
-    return jnp.sum(~space.mutable & (x_cf != x))
+    moved = ~space.mutable & (x_cf != x)
+    return jnp.sum(moved if space.relations is None else moved & ~following(x, x_cf, space).follows)
 
 
 def feasible(x: Array, x_cf: Array, space: ActionSpace) -> Feasible:
@@ -156,7 +172,7 @@ def feasible(x: Array, x_cf: Array, space: ActionSpace) -> Feasible:
     the constraints that apply to its column.
     """
     check_row(x, space, x_cf=x_cf)
-    tolerance = _TOLERANCE * (1 + jnp.abs(x))
+    tolerance = _tolerance(x, space)
     above = x_cf >= jnp.minimum(space.lower, x) - tolerance
     below = x_cf <= jnp.maximum(space.upper, x) + tolerance
     wrong_way = jnp.where(space.direction > 0, x - x_cf, jnp.where(space.direction < 0, x_cf - x, 0))
@@ -170,6 +186,7 @@ def feasible(x: Array, x_cf: Array, space: ActionSpace) -> Feasible:
         direction=jnp.all(wrong_way <= tolerance),
         step=jnp.all(on_grid | (space.step == 0) | ~ungrouped),
         immutable=violations(x, x_cf, space) == 0,
+        relations=relations.keeps_relations(x, x_cf, space),
     )
 
 
@@ -196,11 +213,11 @@ def measure(
         feasible=feasible(x, x_cf, space).all,
         ideal_l2=ideal_l2(ideal, x_cf),
         ideal_cosine=ideal_cosine(ideal, x, x_cf),
-        weighted_cost=weighted_cost(weights, x, x_cf),
+        weighted_cost=weighted_cost(weights, x, x_cf, space),
         l0=l0(x, x_cf, space),
-        l1=l1(x, x_cf),
-        l2=l2(x, x_cf),
-        linf=linf(x, x_cf),
+        l1=l1(x, x_cf, space),
+        l2=l2(x, x_cf, space),
+        linf=linf(x, x_cf, space),
         redundancy=redundancy(logit_fn, x, x_cf, space),
         violations=violations(x, x_cf, space),
         loss=ideal_l2(ideal, x_cf) if loss_fn is None else loss_fn(x, x_cf),
@@ -227,15 +244,25 @@ def _unit(change: Array) -> tuple[Array, Array]:
     return change / jnp.sqrt(squares), nonzero
 
 
-def _changed(x: Array, x_cf: Array) -> Array:
-    return jnp.abs(x_cf - x) > _CHANGED
+def _change(x: Array, x_cf: Array, space: ActionSpace | None) -> Array:
+    """The own change (d,), or the whole one if no space is given."""
+    return x_cf - x if space is None else own_change(space, x, x_cf)
 
 
-def _changed_features(x: Array, x_cf: Array, space: ActionSpace) -> Array:
-    """Which features changed: (d,) bool, true only at the first column of each."""
+def _reset_each(x: Array, x_cf: Array, space: ActionSpace) -> Array:
+    """`x_cf` (d,) with the feature of column j reset in row j: (d, d)."""
     same = same_feature(space)
-    first = jnp.argmax(same, axis=1) == jnp.arange(x.shape[0])
-    return first & jnp.any(same & _changed(x, x_cf)[None, :], axis=1)
+    if space.relations is None:
+        return jnp.where(same, x[None, :], x_cf[None, :])
+    own = jnp.where(same, 0, own_change(space, x, x_cf)[None, :])
+    return jax.vmap(lambda change: with_own_change(space, x, change))(own)
+
+
+def _tolerance(x: Array, space: ActionSpace) -> Array:
+    """How far (d,) each column may be outside of its bounds."""
+    if space.relations is None:
+        return _TOLERANCE * (1 + jnp.abs(x))
+    return jnp.where(is_follower(space), SLACK, _TOLERANCE) * (1 + jnp.abs(x))
 
 
 def _holds_one_1(x_cf: Array, space: ActionSpace, tolerance: Array) -> Array:

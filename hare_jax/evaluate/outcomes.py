@@ -20,7 +20,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, check_row, choose
 from hare_jax.elicit.base import PREFERS_A, Elicitor, Question, Respond, SessionKeys, proposals, questions
-from hare_jax.people import PERSONS, Response, response
+from hare_jax.people import PERSONS, Response, loss, response, utility
 from hare_jax.recourse.derivative import held_classifier
 from hare_jax.solvers.boundary import scale_back, with_value
 from hare_jax.space import ActionSpace
@@ -108,8 +108,12 @@ def measure_plans(person: str, figure: Figure | None, case: Case, plans: Plan, b
 
     The derivative recomputes each batch instead of storing its intermediate results.
     """
-    figure = PERSONS[person].loss if figure is None else figure
+    figure = partial(_loss, person, case.space) if figure is None else figure
     return _map(jax.checkpoint(partial(_measure, person, figure, case)), plans, batch_size)
+
+
+def _loss(person: str, space: ActionSpace, hidden: Any, x: Array, x_cf: Array) -> Array:
+    return loss(person, hidden, space)(x, x_cf)
 
 
 def _map(fn: Callable[[Any], Any], rows: Any, batch_size: int) -> Any:
@@ -129,9 +133,9 @@ def _measure(person: str, figure: Figure, case: Case, plan: Plan) -> Outcomes:
 
 def _log_probability(person: str, case: Case, shown: Question, answer: Array) -> Array:
     """Log-probability () of an answer; that of a fair coin if the question was not asked."""
-    utility = partial(PERSONS[person].utility, case.hidden, case.x)
+    utility_fn = partial(utility(person, case.hidden, case.space), case.x)
     a, b = (_attached(case, Recourse(point, shown.asked)) for point in (shown.a, shown.b))
-    delta = utility(a) - utility(b)
+    delta = utility_fn(a) - utility_fn(b)
     log_p = response.log_probability(case.response, jnp.where(answer == PREFERS_A, delta, -delta))
     return jnp.where(shown.asked, log_p, _LOG_HALF)
 

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.tree_util import Partial
 
 from hare_jax import elicit, people
 from hare_jax.base import (
@@ -116,7 +115,7 @@ def elicit_all(
 
     def one(row: tuple[Array, Array, people.User, Recourse]) -> Any:
         key, x, user, base = row
-        prefers = people.noisy(noise, people.prefers(person, user.hidden))
+        prefers = people.noisy(noise, people.prefers(person, user.hidden, space))
         state, trace = elicit.session(elicitor, prefers, key, logit_fn, x, base, space)
         return read(elicitor, key, state, trace, user)
 
@@ -133,7 +132,7 @@ def measure_all(
     _check_users(users, kinds_for(person), x)
 
     def one(x: Array, recourse: Recourse, users: Users) -> metrics.Measures:
-        loss_fn = Partial(people.PERSONS[person].loss, users[person].hidden)
+        loss_fn = people.loss(person, users[person].hidden, space)
         ideal, weights = users["ideal"].hidden, users["weights"].hidden
         return metrics.measure(logit_fn, x, recourse, space, ideal=ideal, weights=weights, loss_fn=loss_fn)
 

@@ -12,7 +12,7 @@ import jax
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, check_problem, choose
+from hare_jax.base import LogitFn, as_partial, check_problem, choose
 from hare_jax.hyperparams import check_fields
 from hare_jax.people import choice as choice
 from hare_jax.people import fit as fit
@@ -25,6 +25,7 @@ from hare_jax.people.base import DISTANCES as DISTANCES
 from hare_jax.people.base import Person as Person
 from hare_jax.people.base import Population as Population
 from hare_jax.people.base import User as User
+from hare_jax.people.base import in_space as in_space
 from hare_jax.people.base import prefers_by as prefers_by
 from hare_jax.people.ideal import prefers_nearer as prefers_nearer
 from hare_jax.people.ideal import refused_start as refused_start
@@ -66,8 +67,26 @@ def draw(
     return {kind: PERSONS[kind].draw(hp, keys[kind], logit_fn, x, space) for kind in kinds}
 
 
-def prefers(kind: str, hidden: Any) -> Partial:
-    """The noiseless answers of a person of `kind`, a row of `PERSONS`, with parameters `hidden`: a `Prefers`.
+def utility(kind: str, hidden: Any, space: ActionSpace | None = None) -> Partial:
+    """The utility `(x, z) -> ()` of a person of `kind`, a row of `PERSONS`, with parameters `hidden`.
+
+    In a `space` with relations, a kind that weighs own changes does not see what only follows from them.
+
+    Raises:
+        ValueError: no such kind.
+    """
+    choose("person", kind, PERSONS)
+    return as_partial(in_space(PERSONS[kind], Partial(PERSONS[kind].utility, hidden), space))
+
+
+def loss(kind: str, hidden: Any, space: ActionSpace | None = None) -> Partial:
+    """The loss `(x, z) -> ()` that is reported for a person of `kind`; otherwise as `utility`."""
+    choose("person", kind, PERSONS)
+    return as_partial(in_space(PERSONS[kind], Partial(PERSONS[kind].loss, hidden), space))
+
+
+def prefers(kind: str, hidden: Any, space: ActionSpace | None = None) -> Partial:
+    """The noiseless answers of a person with the `utility` of these arguments: a `Prefers`.
 
     Raises:
         ValueError: no such kind.
@@ -77,5 +96,4 @@ def prefers(kind: str, hidden: Any) -> Partial:
     >>> bool(prefers_fn(jax.random.key(0), jnp.zeros(2), jnp.array([1.0, 0.5]), jnp.zeros(2)))
     True
     """
-    choose("person", kind, PERSONS)
-    return Partial(prefers_by, Partial(PERSONS[kind].utility, hidden))
+    return Partial(prefers_by, utility(kind, hidden, space))

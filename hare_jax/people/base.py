@@ -1,7 +1,8 @@
 """A kind of person: a row of `PERSONS`, and the noiseless answers of one simulated person.
 
 Notation: `hidden` are the parameters of the utility, which an elicitor has to infer: a pytree whose shape the kind
-defines. `x` (d,) is the factual and `z` (d,) a recourse.
+defines. `x` (d,) is the factual and `z` (d,) a recourse. In a space with relations some columns of `z` follow others;
+`in_space` evaluates the functions of a kind with `of_own_changes` at the recourse without what only follows.
 """
 
 from collections.abc import Callable
@@ -11,9 +12,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import pytree_dataclass
+from hare_jax.base import as_partial, pytree_dataclass
 from hare_jax.hyperparams import Count, NonNegative
 from hare_jax.recourse.growing_spheres import GrowingSpheres
+from hare_jax.space import ActionSpace, own_change
 
 DISTANCES = {"near": 0.2, "intermediate": 0.8, "far": 1.5}
 
@@ -51,6 +53,21 @@ class Person(NamedTuple):
     check_prior: Callable[[Any], None] | None = None  # hp of the prior; raises ValueError. None: there is no hp
     clip: Callable[[Array], Array] | None = None  # hidden (..., d) -> the nearest in its support. None: all of R^d
     target: Callable[[Array], Array] | None = None  # hidden (d,) -> z (d,) of highest utility. None: no closed form
+    of_own_changes: bool = False  # the functions of x and z depend on own changes alone: see `in_space`
+
+
+def in_space(person: Person, fn: Callable[[Array, Array], Any], space: ActionSpace | None) -> Callable[..., Any]:
+    """`fn: (x, z) -> ...`, a function of a `person`, as one of recourses of the `space`.
+
+    Where own changes alone count and columns follow others, it is `fn` at `x + space.own_change(x, z)`.
+    """
+    if space is None or space.relations is None or not person.of_own_changes:
+        return fn
+    return Partial(_at_own_changes, as_partial(fn), space)
+
+
+def _at_own_changes(fn: Partial, space: ActionSpace, x: Array, z: Array) -> Any:
+    return fn(x, x + own_change(space, x, z))
 
 
 def prefers_by(utility: Partial, key: Array, x: Array, a: Array, b: Array) -> Array:

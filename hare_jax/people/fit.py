@@ -16,6 +16,7 @@ from hare_jax.base import check_shapes, exact_products, holds, pytree_dataclass,
 from hare_jax.hyperparams import Count, Positive, check_fields
 from hare_jax.people.objective import Objective, column_costs
 from hare_jax.solvers.argmin import argmin
+from hare_jax.space import ActionSpace
 
 _REACH = 8.0  # s.d. of the prior that a weight's logarithm may move
 
@@ -75,8 +76,11 @@ def answers(
     compared: Comparisons | None = None,
     rated: Ratings | None = None,
     vetoed: Array | None = None,
+    space: ActionSpace | None = None,
 ) -> Answers:
     """Answers for the factual `x` (d,): comparisons, ratings and vetoed columns (d,), each of which may be left out.
+
+    In a `space` with relations the costs are those of own changes: what only follows from them costs nothing.
 
     Raises:
         ValueError: recourses of another width, lengths that differ, or `chose_a` outside of [0, 1].
@@ -88,7 +92,7 @@ def answers(
     _check_answers(x, compared, rated)
     vetoed = jnp.zeros(x.shape, bool) if vetoed is None else jnp.asarray(vetoed, bool)
     check_shapes(vetoed=(vetoed, x.shape))
-    costs = jax.vmap(partial(column_costs, hp, x))
+    costs = jax.vmap(partial(column_costs, hp, x, space=space))
     chose_a, value = jnp.asarray(compared.chose_a, x.dtype), jnp.asarray(rated.value, x.dtype)
     return Answers(
         Comparisons(costs(compared.a), costs(compared.b), chose_a, _trust(compared.trust, chose_a)),

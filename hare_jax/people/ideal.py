@@ -1,7 +1,10 @@
 """Persons with a hidden ideal: of two recourses the one nearer to it is preferred.
 
-`utility = -||z - ideal||^2 = 2 z . ideal - ||z||^2 + const` is linear in the ideal. HARE (TMLR 2025), set-up.
+`utility = -||z - ideal||^2 = 2 z . ideal - ||z||^2 + const` is linear in the ideal. HARE (TMLR 2025), set-up. In a
+space with relations an ideal keeps them, as every recourse does, and the distance includes the columns that follow.
 """
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,7 @@ from jax import Array
 from hare_jax.base import LogitFn, Recourse, exact_products, require
 from hare_jax.people.base import Person, Population, User, reachable
 from hare_jax.recourse import growing_spheres
-from hare_jax.space import ActionSpace, bounds, is_category, project
+from hare_jax.space import ActionSpace, bounds, is_category, project, with_own_change
 
 _UNIFORM_VARIANCE = 1 / 12  # of a uniform distribution, in squared widths
 _BINARY_VARIANCE = 1 / 4  # of a Bernoulli variable with probability 1/2
@@ -78,7 +81,8 @@ def prior(hp: None, x: Array, pool: Recourse, space: ActionSpace, reach: Array |
 
     They are the moments of the valid members of the pool. To the variance of each mutable column is added the second
     moment, about that mean, of a uniform distribution over the box within `reach`, or, where larger, the variance per
-    column of a target point up to `reach` away in a random direction.
+    column of a target point up to `reach` away in a random direction. Columns that follow others follow these changes,
+    to first order.
     """
     lower, upper = reachable(x, *bounds(space, x), reach)
     share = pool.valid / jnp.maximum(jnp.sum(pool.valid), 1).astype(x.dtype)
@@ -87,7 +91,19 @@ def prior(hp: None, x: Array, pool: Recourse, space: ActionSpace, reach: Array |
     own = (upper - lower) ** 2 * jnp.where(is_category(space), _BINARY_VARIANCE, _UNIFORM_VARIANCE)
     radial = reach**2 / 3 / jnp.maximum(jnp.sum(space.mutable), 1)  # E[r^2] = reach^2 / 3, over all directions
     variance = jnp.maximum(own + ((lower + upper) / 2 - mean) ** 2, radial)
-    return mean, (centred * share[:, None]).T @ centred + jnp.diag(jnp.where(space.mutable, variance, 0))
+    spread = jnp.diag(jnp.where(space.mutable, variance, 0))
+    if space.relations is not None:
+        effects = _effects(space, x, mean)
+        spread = effects @ spread @ effects.T
+    return mean, (centred * share[:, None]).T @ centred + spread
+
+
+def _effects(space: ActionSpace, x: Array, mean: Array) -> Array:
+    """Derivative (d, d) of all columns in the own changes from `x` (d,) at `mean` (d,), by formulas without steps."""
+    smooth = space._replace(step=jnp.zeros_like(space.step))
+    own = jnp.where(space.mutable, mean - x, 0)
+    slopes = jax.jacfwd(partial(with_own_change, smooth, x))(own)
+    return jnp.where(jnp.isfinite(slopes), slopes, 0)
 
 
 def prefers_nearer(ideal: Array, key: Array, x: Array, a: Array, b: Array) -> Array:

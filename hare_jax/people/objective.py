@@ -12,6 +12,7 @@ from jax import Array
 from hare_jax.base import LogitFn, check_shapes, choose, holds, pytree_dataclass, require
 from hare_jax.hyperparams import Count, NonNegative, Positive, check_fields, check_values
 from hare_jax.solvers.boundary import MARGIN
+from hare_jax.space import ActionSpace, own_change
 
 KINDS = ("l1", "squared", "percentile")
 
@@ -36,11 +37,12 @@ def quantile_knots(rows: Array, num_knots: int = 64) -> Array:
     return jnp.quantile(rows, levels, axis=0)
 
 
-def column_costs(hp: Objective, x: Array, x_cf: Array) -> Array:
+def column_costs(hp: Objective, x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     """Cost (d,) of each column's change from `x` (d,) to `x_cf` (d,), before the weights.
 
     `l1` is `sqrt(change^2 + s^2) - s`, about |change| where that is much larger than s; `squared` is `change^2`;
-    `percentile` is `l1` of the shift in the column's quantile (Ustun et al. 2019), smoothed by the bandwidth.
+    `percentile` is `l1` of the shift in the column's quantile (Ustun et al. 2019), smoothed by the bandwidth. In a
+    `space` with relations the changes are own changes, `space.own_change`.
 
     Raises:
         ValueError: no such kind, `percentile` without knots, or a smoothing of 0 where the cost is not differentiable.
@@ -51,6 +53,7 @@ def column_costs(hp: Objective, x: Array, x_cf: Array) -> Array:
     check_fields(hp, Objective)
     choose("kind", hp.kind, KINDS)
     check_shapes(x=(x, (None,)), x_cf=(x_cf, x.shape))
+    x_cf = x_cf if space is None or space.relations is None else x + own_change(space, x, x_cf)
     if hp.kind == "squared":
         return (x_cf - x) ** 2
     require(holds(lambda s: s > 0, hp.smoothing), "smoothing", "must be above 0 except for squared", hp.smoothing)
@@ -62,11 +65,19 @@ def column_costs(hp: Objective, x: Array, x_cf: Array) -> Array:
     return jnp.sqrt(change**2 + hp.smoothing**2) - hp.smoothing
 
 
-def objective(hp: Objective, weights: Array, penalty: Array, logit_fn: LogitFn, x: Array, x_cf: Array) -> Array:
+def objective(
+    hp: Objective,
+    weights: Array,
+    penalty: Array,
+    logit_fn: LogitFn,
+    x: Array,
+    x_cf: Array,
+    space: ActionSpace | None = None,
+) -> Array:
     """`sum_j weights_j cost_j(x_j, x'_j) + penalty * max(margin - logit(x'), 0)^2`: ()."""
     check_shapes(x=(x, (None,)), x_cf=(x_cf, x.shape), weights=(weights, x.shape))
     short = jnp.maximum(hp.margin - logit_fn(x_cf), 0)
-    return jnp.sum(weights * column_costs(hp, x, x_cf)) + penalty * short**2
+    return jnp.sum(weights * column_costs(hp, x, x_cf, space)) + penalty * short**2
 
 
 def _quantile(hp: Objective, z: Array) -> Array:

@@ -1,6 +1,8 @@
 """Persons with hidden cost weights: of two recourses the cheaper one is preferred.
 
-`utility = -sum_j weights_j |z_j - x_j|` is linear in the weights. HARE (TMLR 2025), table 7.
+`utility = -sum_j weights_j |z_j - x_j|` is linear in the weights. HARE (TMLR 2025), table 7. In a space with relations
+the changes are own changes, `space.own_change`: what only follows from them costs nothing. The hidden weights replace
+the costs of the space.
 """
 
 import jax
@@ -87,4 +89,5 @@ PERSON = Person(
     prior=prior,
     check_prior=check_prior,
     clip=clip,
+    of_own_changes=True,
 )

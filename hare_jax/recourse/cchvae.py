@@ -19,7 +19,7 @@ from hare_jax.models import vae
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.latent import Candidate, Fitted, decode_point, judge, sort_key, take
 from hare_jax.solvers.boundary import MARGIN, boundary
-from hare_jax.space import ActionSpace, allows, project
+from hare_jax.space import ActionSpace, allows, distance, project
 
 
 @pytree_dataclass
@@ -55,11 +55,10 @@ def generate(fitted: Fitted[Cchvae], key: Array, logit_fn: LogitFn, x: Array, sp
     themselves.
     """
     hp = fitted.hp
-    finalists = _search(fitted, key, partial(judge, logit_fn, x, hp.margin), x, space)
+    finalists = _search(fitted, key, partial(judge, logit_fn, x, space, hp.margin), x, space)
     to_boundary = partial(boundary, logit_fn, x, space=space, margin=hp.margin, num_steps=hp.num_boundary_steps)
     found = jax.vmap(to_boundary)(finalists.x)
-    distance = jnp.sum(jnp.abs(found.x - x[None, :]), axis=1)
-    nearest = jnp.argmin(jnp.where(found.valid, distance, jnp.inf))
+    nearest = jnp.argmin(jnp.where(found.valid, jax.vmap(partial(distance, space, x))(found.x), jnp.inf))
     return Recourse(found.x[nearest], found.valid[nearest] & allows(space, x, found.x[nearest]))
 
 

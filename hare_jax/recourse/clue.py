@@ -20,7 +20,7 @@ from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import to_boundary
 from hare_jax.recourse.latent import Fitted, LatentDescent, decode_point, own_code, search
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import ActionSpace
+from hare_jax.space import ActionSpace, distance
 
 
 @pytree_dataclass
@@ -75,4 +75,4 @@ def _loss(
     """Uncertainty and weighted L1 distance () of the relaxed point that code `z` (k,) means, and that point (d,)."""
     ensemble, point = fitted.hp.ensemble, partial(decode_point, fitted.model, x, space)
     logits = logit_fn(point(z))[None] if ensemble is None else member_logits(ensemble, point(z))
-    return signed_entropy(logits) + distance_weight * jnp.sum(jnp.abs(point(z) - x)), point(z)
+    return signed_entropy(logits) + distance_weight * distance(space, x, point(z)), point(z)

@@ -17,7 +17,7 @@ from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, as_partial
 from hare_jax.solvers.boundary import scale_back, with_value
-from hare_jax.space import ActionSpace, is_held
+from hare_jax.space import ActionSpace, is_follower, is_held, own_change, with_own_change
 
 FittedGenerate = Callable[[Any, Array, LogitFn, Array, ActionSpace], Recourse]  # fitted, key, logit_fn, x (d,), space
 R = TypeVar("R")
@@ -46,8 +46,8 @@ def constant(generate: Callable[..., R]) -> Callable[..., R]:
     """Decorate the `generate` of a method whose recourse does not lie on the boundary, such as a training row.
 
     It is constant in the classifier: the derivative is 0. Columns that did not change, and ordered columns, move with
-    `x`; continuous columns and categories that changed are constant. A point that is not valid moves with `x` as a
-    whole. `generate` may return several points (n, d).
+    `x`; continuous columns and categories that changed are constant, and columns that follow others follow. A point
+    that is not valid moves with `x` as a whole. `generate` may return several points (n, d).
     """
 
     @wraps(generate)
@@ -63,8 +63,10 @@ def constant(generate: Callable[..., R]) -> Callable[..., R]:
 def _move_with(x: Array, space: ActionSpace, x_cf: Array, valid: Array) -> Array:
     """`x_cf` (d,), of which the unchanged and the ordered columns, and all if not `valid` (), move with `x` (d,)."""
     fixed_x = jax.lax.stop_gradient(x)
-    held = ((x_cf != fixed_x) & (space.step == 0)) | is_held(space, fixed_x, x_cf)
-    return with_value(jnp.where(held & valid, x_cf, x + (x_cf - fixed_x)), x_cf)
+    own = jax.lax.stop_gradient(own_change(space, fixed_x, x_cf))
+    held = valid & (own != 0) & ((space.step == 0) | is_held(space, fixed_x, x_cf)) & ~is_follower(space)
+    moving = with_own_change(space, x, jnp.where(held, own + (fixed_x - x), own))
+    return with_value(jnp.where(held, x_cf, moving), x_cf)
 
 
 def hold(generate: Callable[..., R], fitted: Any, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> R:

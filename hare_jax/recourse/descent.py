@@ -18,7 +18,7 @@ from jax import Array
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
 from hare_jax.hyperparams import Count, NonNegative, Positive
 from hare_jax.solvers.boundary import boundary
-from hare_jax.space import ActionSpace, allows, project, relax
+from hare_jax.space import ActionSpace, allows, distance, moved, own_slope, project, relax
 
 Objective = Callable[[Array, Array], Array]  # relaxed point (d,), index of the step () -> ()
 Score = Callable[[Array], Array]  # point (d,) -> ()
@@ -96,15 +96,25 @@ def to_boundary(
 
 
 def penalised_loss(
-    score_fn: Score, x: Array, cost_weight: float | Array, cost_decay: float | Array, z: Array, index: Array
+    score_fn: Score,
+    x: Array,
+    space: ActionSpace,
+    cost_weight: float | Array,
+    cost_decay: float | Array,
+    z: Array,
+    index: Array,
 ) -> Array:
     """`softplus(-score(z)) + cost_weight * cost_decay^index * ||z - x||_1` at `z` (d,): (), for Wachter and ROAR.
 
-    >>> float(penalised_loss(lambda z: jnp.inf, jnp.zeros(2), 0.5, 0.5, jnp.ones(2), 1))
+    The norm is `space.distance`.
+
+    >>> from hare_jax.space import action_space
+    >>> space = action_space(mutable=[True, True], lower=[0.0, 0.0], upper=[1.0, 1.0])
+    >>> float(penalised_loss(lambda z: jnp.inf, jnp.zeros(2), space, 0.5, 0.5, jnp.ones(2), 1))
     0.5
     """
     weight = cost_weight * cost_decay**index
-    return jax.nn.softplus(-score_fn(z)) + weight * jnp.sum(jnp.abs(z - x))
+    return jax.nn.softplus(-score_fn(z)) + weight * distance(space, x, z)
 
 
 def _attempt(hp: Descent, key: Array, problem: _Problem, now: _Attempts) -> _Attempts:
@@ -136,10 +146,12 @@ def _descend(hp: Descent, problem: _Problem, start: Array, done: Array) -> Array
 
 def _step(problem: _Problem, optimiser: optax.GradientTransformation, now: _Iterate) -> _Iterate:
     """One step of Adam, scaled in each column by its slope relative to the steepest one."""
-    slope = jnp.where(problem.space.mutable, jax.grad(problem.objective)(now.z, now.num_taken), 0)
+    x, space = problem.x, problem.space
+    slope = own_slope(space, x, now.z, jax.grad(problem.objective)(now.z, now.num_taken))
+    slope = jnp.where(space.mutable, slope, 0)
     updates, adam = optimiser.update(slope, now.adam)
     steepness = jnp.abs(slope) / jnp.maximum(jnp.max(jnp.abs(slope)), jnp.finfo(slope.dtype).tiny)
-    z = relax(problem.space, problem.x, now.z + steepness * updates)
+    z = relax(space, x, moved(space, x, now.z, steepness * updates))
     return _Iterate(now.num_taken + 1, z, adam, _is_accepted(problem, z) | jnp.all(z == now.z))
 
 

@@ -19,7 +19,7 @@ from hare_jax.recourse.derivative import constant, on_boundary
 from hare_jax.recourse.descent import Descent, search
 from hare_jax.recourse.sparsify import sparsify
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import ActionSpace, allows, relax, snap
+from hare_jax.space import ActionSpace, allows, distance, moved, own_slope, relax, snap
 
 _RIDGE = 1e-3  # on K's diagonal: the determinant of a set with equal members is small instead of 0
 
@@ -56,7 +56,7 @@ def generate(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpa
     members = _find_set(hp, key, logit_fn, x, space)
     to_sparse = partial(sparsify, logit_fn, x, space=space, num_steps=hp.num_boundary_steps)
     found = jax.vmap(partial(to_sparse, margin=hp.margin, num_restored=hp.num_restored))(members.x)
-    nearest = jnp.argmin(jnp.where(found.valid, jnp.sum(jnp.abs(found.x - x[None, :]), axis=1), jnp.inf))
+    nearest = jnp.argmin(jnp.where(found.valid, jax.vmap(partial(distance, space, x))(found.x), jnp.inf))
     return Recourse(found.x[nearest], found.valid[nearest])
 
 
@@ -108,7 +108,7 @@ def _descend_set(hp: Dice, key: Array, logit_fn: LogitFn, x: Array, first: Array
     num_steps = hp.descent.num_steps
     optimiser = optax.adam(optax.linear_schedule(hp.descent.learning_rate, 0, num_steps))
     noise = hp.start_scale * jax.random.normal(key, (hp.num_counterfactuals, x.shape[0]), x.dtype)
-    starts = jax.vmap(lambda move: relax(space, x, first + move))(noise)
+    starts = jax.vmap(lambda move: relax(space, x, moved(space, x, first, move)))(noise)
     begin = _Descending(starts, optimiser.init(starts), jnp.broadcast_to(first, starts.shape))
     step = partial(_step, hp, logit_fn, x, space, optimiser)
     return jax.lax.scan(step, begin, length=num_steps)[0].accepted
@@ -127,8 +127,9 @@ def _step(
     objective = partial(_set_objective, hp, logit_fn, x, space)
     slope, (snapped, logits) = jax.grad(objective, has_aux=True)(now.points)
     accepted = jnp.where((logits >= hp.margin)[:, None], snapped, now.accepted)
+    slope = jax.vmap(partial(own_slope, space, x))(now.points, slope)
     updates, adam = optimiser.update(jnp.where(space.mutable[None, :], slope, 0), now.adam)
-    points = jax.vmap(partial(relax, space, x))(now.points + updates)
+    points = jax.vmap(lambda z, change: relax(space, x, moved(space, x, z, change)))(now.points, updates)
     return _Descending(points, adam, accepted), None
 
 
@@ -138,7 +139,7 @@ def _set_objective(
     """Loss () of the relaxed `points` (m, d); their projections (m, d) and the logits (m,) of these."""
     snapped = jax.vmap(partial(snap, space, x))(points)
     logits = jax.vmap(logit_fn)(snapped)
-    proximity = jnp.mean(jnp.sum(jnp.abs(points - x[None, :]), axis=1))
+    proximity = jnp.mean(jax.vmap(partial(distance, space, x))(points))
     cost = hp.proximity_weight * proximity - hp.diversity_weight * log_diversity(points)
     return jnp.mean(_hinge(logits)) + cost, (snapped, logits)
 

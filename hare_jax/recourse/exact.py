@@ -20,21 +20,21 @@ from hare_jax.models.network import Layer, to_layers
 from hare_jax.models.perceptron import logit
 from hare_jax.recourse import exact_search, growing_spheres
 from hare_jax.recourse.derivative import on_boundary
-from hare_jax.recourse.exact_search import NONE_EXISTS as NONE_EXISTS
-from hare_jax.recourse.exact_search import OPTIMAL as OPTIMAL
-from hare_jax.recourse.exact_search import UNPROVED as UNPROVED
-from hare_jax.recourse.exact_search import Problem
+from hare_jax.recourse.exact_problem import NONE_EXISTS as NONE_EXISTS
+from hare_jax.recourse.exact_problem import OPTIMAL as OPTIMAL
+from hare_jax.recourse.exact_problem import UNPROVED as UNPROVED
+from hare_jax.recourse.exact_problem import Problem
 from hare_jax.recourse.reason import Reason
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.host import on_host
-from hare_jax.space import ActionSpace, allows, project
+from hare_jax.space import ActionSpace, allows, complete, costs, open_levels, project, rows_from
 
 
 @pytree_dataclass
 class Exact:
     """The cost weights, and when the search stops."""
 
-    weights: Array | None = None  # (d,) cost of a unit of change of each column; None is 1 for all
+    weights: Array | None = None  # (d,) cost of a unit of change of each column; None is that of the space
     time_limit: Positive = 10.0  # seconds a row
     gap: NonNegative = 1e-6  # by which a recourse may cost more than the cheapest one, as a share of its cost
     spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # their cost is the first upper bound
@@ -74,18 +74,28 @@ def _solve_within(
     time_limit: Array | float, hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
 ) -> tuple[Recourse, Array]:
     layers = _layers(logit_fn)
-    weights = jnp.ones_like(x) if hp.weights is None else jnp.asarray(hp.weights, x.dtype)
+    weights = costs(space, x) if hp.weights is None else jnp.asarray(hp.weights, x.dtype)
     require(jnp.shape(weights) == x.shape, "weights", f"must have shape {x.shape}, as x has", jnp.shape(weights))
     fits = holds(lambda weights: (weights >= 0) & np.isfinite(weights), weights)
     require(fits, "weights", "must be finite and not negative", weights)
     spheres = dataclasses.replace(hp.spheres, margin=hp.margin)
     known = growing_spheres.search(spheres, key, logit_fn, x, x, space)
-    numbers = (jnp.asarray(number, float) for number in (hp.margin, time_limit, hp.gap))
-    found, status = _solve(Problem(layers, x, space, weights, known.x, known.valid, *numbers))
-    point = jax.lax.optimization_barrier(project(space, x, found))  # the point returned is the one that is evaluated
+    margin, limit, gap = (jnp.asarray(number, float) for number in (hp.margin, time_limit, hp.gap))
+    given = space._replace(upper=open_levels(space, x))
+    rows = rows_from(space, x)
+    found, status = _solve(Problem(layers, x, given, weights, known.x, known.valid, margin, limit, gap, rows))
+    point = jax.lax.optimization_barrier(_allowed(space, x, found))  # the point returned is the one that is evaluated
     accepted = (logit_fn(point) >= hp.margin) & allows(space, x, point)
     best = Recourse(jnp.where(accepted | ~known.valid, point, known.x), accepted | known.valid)
     return best, jnp.where(accepted | (status == NONE_EXISTS), status, UNPROVED)
+
+
+def _allowed(space: ActionSpace, x: Array, found: Array) -> Array:
+    """`found` (d,) without what the arithmetic of the host rounds differently."""
+    if space.relations is None:
+        return project(space, x, found)
+    followed = complete(space, x, found)
+    return jnp.where(allows(space, x, followed), followed, project(space, x, found))
 
 
 def failure(hp: Exact, logit_fn: LogitFn, x: Array, space: ActionSpace, recourse: Recourse) -> Array:

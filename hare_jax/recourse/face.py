@@ -118,7 +118,7 @@ def path(fitted: Graph, key: Array, logit_fn: LogitFn, x: Array, space: ActionSp
     """The moves from `x` (d,) to the answer of `generate`: the feasible path of the paper.
 
     Each point is a row of the graph with the immutable columns of `x`. It is allowed from `x`, and from the point
-    before if `space` is that of the fit. The fallback of `generate` is a single move.
+    before if `space` is that of the fit and has no relations. The fallback of `generate` is a single move.
     """
     max_path = fitted.hp.max_path
     recourse, entry = _plan(fitted, key, logit_fn, x, space)

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from hare_jax.base import pytree_dataclass, require
 from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share, below, one_of
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import ActionSpace, bounds, is_category
+from hare_jax.space import ActionSpace, bounds, is_category, is_follower
 
 _MAX_PAIRS = 5_000_000  # of neighbours in an epsilon graph; more would take gigabytes
 _DENSE = 0.1  # quantile of the edge lengths: shorter edges count as equally dense
@@ -84,9 +84,11 @@ def edge_cost(hp: Face, length: Any, dense_length: Any, width: int) -> Any:
 def reach(hp: Face, space: ActionSpace, x: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     """Lowest and highest values (d,), (d,) of a row that an edge from `x` (d,) may lead to.
 
-    `lower` and `upper` (d,) apply to mutable columns, and the tolerance to immutable numbers.
+    `lower` and `upper` (d,) apply to mutable columns, and the tolerance to immutable numbers, but for those that follow
+    other columns, which may be anywhere.
     """
     tolerance = jnp.where(is_category(space), 0, hp.immutable_tolerance).astype(x.dtype)
+    tolerance = jnp.where(is_follower(space), jnp.inf, tolerance)
     return jnp.where(space.mutable, lower, x - tolerance), jnp.where(space.mutable, upper, x + tolerance)
 
 

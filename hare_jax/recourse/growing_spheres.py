@@ -18,7 +18,7 @@ from hare_jax.hyperparams import Count, Growth, Natural, NonNegative, Positive
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.sparsify import sparsify
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import ActionSpace, allows, is_coarse, project, settle
+from hare_jax.space import ActionSpace, allows, costs, distance, is_coarse, moved, project, settle
 
 
 @pytree_dataclass
@@ -40,9 +40,9 @@ class GrowingSpheres:
 class _Samples(NamedTuple):
     """Random directions, and the start with a random change of categories."""
 
-    direction: Array  # (num_samples, d) of L1 norm 1, 0 in coarse columns
+    direction: Array  # (num_samples, d) own changes of cost 1, 0 in coarse columns
     switched: Array  # (num_samples, d)
-    cost: Array  # (num_samples,) L1 of the change of categories
+    cost: Array  # (num_samples,) of the change of categories
 
 
 class _Nearest(NamedTuple):
@@ -118,12 +118,13 @@ def _sphere(
     affordable = samples.cost <= radius
     base = jnp.where(affordable[:, None], samples.switched, start[None, :])
     length = radius - jnp.where(affordable, samples.cost, 0)
-    points = jax.vmap(lambda z: settle(space, x, z))(base + length[:, None] * samples.direction)
+    ends = jax.vmap(partial(moved, space, x))(base, length[:, None] * samples.direction)
+    points = jax.vmap(partial(settle, space, x))(ends)
     accepted = jax.vmap(logit_fn)(points) >= hp.margin
-    distance = jnp.where(accepted, jnp.sum(jnp.abs(points - start[None, :]), axis=1), jnp.inf)
-    index = jnp.argmin(distance)
-    point = jnp.where(distance[index] < nearest.distance, points[index], nearest.x)
-    return jnp.any(accepted), _Nearest(point, jnp.minimum(distance[index], nearest.distance))
+    distances = jnp.where(accepted, jax.vmap(partial(distance, space, start))(points), jnp.inf)
+    index = jnp.argmin(distances)
+    point = jnp.where(distances[index] < nearest.distance, points[index], nearest.x)
+    return jnp.any(accepted), _Nearest(point, jnp.minimum(distances[index], nearest.distance))
 
 
 def _samples(hp: GrowingSpheres, key: Array, start: Array, x: Array, space: ActionSpace) -> _Samples:
@@ -136,12 +137,12 @@ def _samples(hp: GrowingSpheres, key: Array, start: Array, x: Array, space: Acti
     normal = jax.random.normal(key, (hp.num_samples, start.shape[0]), start.dtype)
     sign = space.direction.astype(start.dtype)[None, :]
     heading = jnp.where(sign == 0, normal, jnp.abs(normal) * sign)
-    direction = _directions(hp, heading, space.mutable & ~coarse)
+    direction = _directions(hp, heading, space.mutable & ~coarse) / costs(space, start)[None, :]
     inertia = jnp.linspace(0, 1, hp.num_samples, dtype=start.dtype)
     switched = jax.vmap(partial(_switch, start, x, space, coarse))(heading, inertia)
     stays = jnp.arange(hp.num_samples) % 2 == 0
     switched = jnp.where(stays[:, None], start[None, :], switched)
-    return _Samples(direction, switched, jnp.sum(jnp.abs(switched - start[None, :]), axis=1))
+    return _Samples(direction, switched, jax.vmap(partial(distance, space, start))(switched))
 
 
 def _directions(hp: GrowingSpheres, heading: Array, fine: Array) -> Array:

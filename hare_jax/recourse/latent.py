@@ -17,7 +17,7 @@ from jax import Array
 from hare_jax.base import LogitFn, pytree_dataclass
 from hare_jax.hyperparams import Count, NonNegative, Positive
 from hare_jax.models import vae
-from hare_jax.space import ActionSpace, project
+from hare_jax.space import ActionSpace, distance, project
 
 Starts = Callable[[Array], Array]  # row (d,) -> codes (s, k)
 Loss = Callable[[Array, Array], tuple[Array, Array]]  # code (k,), weight of the distance () -> (), relaxed point (d,)
@@ -108,12 +108,12 @@ def penalised_loss(
 ) -> tuple[Array, Array]:
     """Objective () of the descents over z: the loss on the logit and the weighted L1 distance; and decode(z) (d,)."""
     point = decode_point(model, x, space, z)
-    return jax.nn.softplus(-logit_fn(point)) + distance_weight * jnp.sum(jnp.abs(point - x)), point
+    return jax.nn.softplus(-logit_fn(point)) + distance_weight * distance(space, x, point), point
 
 
-def judge(logit_fn: LogitFn, x: Array, margin: float | Array, allowed: Array) -> Candidate:
+def judge(logit_fn: LogitFn, x: Array, space: ActionSpace, margin: float | Array, allowed: Array) -> Candidate:
     """The candidate at an `allowed` point (d,) for the factual `x` (d,)."""
-    logit, cost = logit_fn(allowed), jnp.sum(jnp.abs(allowed - x))
+    logit, cost = logit_fn(allowed), distance(space, x, allowed)
     return Candidate(allowed, logit >= margin, cost, margin - logit)
 
 
@@ -177,7 +177,7 @@ def search(
 
 
 def _judge_relaxed(logit_fn: LogitFn, x: Array, space: ActionSpace, margin: float | Array, point: Array) -> Candidate:
-    return judge(logit_fn, x, margin, project(space, x, point))
+    return judge(logit_fn, x, space, margin, project(space, x, point))
 
 
 def _descend(

@@ -4,6 +4,7 @@ The mutable columns of each accepted training row are copied to the factual. The
 the classifier accepts together with the factual's immutable columns. Rows are evaluated nearest first, in blocks.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,7 +16,16 @@ from hare_jax.hyperparams import Count, NonNegative
 from hare_jax.recourse.derivative import constant
 from hare_jax.recourse.reason import Reason
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import ActionSpace, allows, bounds, project
+from hare_jax.space import (
+    ActionSpace,
+    allows,
+    bounds,
+    complete,
+    costs,
+    distance,
+    project,
+    same_feature,
+)
 
 
 @pytree_dataclass
@@ -62,24 +72,28 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
     `x` itself where it is accepted, else the nearest neighbour's values: the first step of the paper's method, and a
     baseline in many papers. Keane and Smyth (2020), https://arxiv.org/abs/2005.13997, argue for the values of observed
     rows. Ours are the rules of the space: immutable columns stay, values are clipped to the bounds of `x`, and where a
-    neighbour's category is closed to `x`, that of `x` stays. Distances are measured after that, in L1, exact except for
-    the rounding of ordered columns. There is no boundary search, which would return values that no row has.
+    neighbour's category is closed to `x`, that of `x` stays. Distances are measured after that, in L1 weighted by
+    `space.costs`, exact except for the rounding of ordered columns. There is no boundary search, which would return
+    values that no row has.
+
+    With relations, columns that follow others do, so that values that no row has are possible; of the features of a
+    row, those are copied that raise the logit the most, if not all may change; and the rows are in the order of their
+    distance without the inequalities: the nearest accepted point of the first block that has any is returned.
     """
     hp, logit = fitted.hp, logit_fn(x)
     num_accepted = jnp.sum(fitted.accepted)
     block_size = min(hp.block_size, fitted.accepted.shape[0])
     num_blocks = jnp.minimum(hp.num_blocks, (num_accepted + block_size - 1) // block_size)
-    distance = jnp.where(fitted.accepted, _distances(fitted.columns, x, space), jnp.inf)
+    distances = jnp.where(fitted.accepted, _distances(fitted.columns, x, space), jnp.inf)
 
     def next_block(s: _Search) -> _Search:
-        block = _nearest_left(distance, s, block_size)
-        points = values_on(fitted.columns[:, block].T, x, space)
+        block = _nearest_left(distances, s, block_size)
+        points = _most_useful_values_on(fitted.columns[:, block].T, logit_fn, x, space)
         is_accepted_row = (
             s.num_done * block_size + jnp.arange(block_size) < num_accepted
         )  # in the last block, not all are
-        return _with_block(
-            s, block, points, jnp.where(is_accepted_row, jax.vmap(logit_fn)(points), -jnp.inf), hp.margin
-        )
+        logits = jnp.where(is_accepted_row, jax.vmap(logit_fn)(points), -jnp.inf)
+        return _with_block(s, block, points, logits, _order(points, x, space), hp.margin)
 
     zero = jnp.zeros((), jnp.int32)
     start = _Search(zero, zero, logit, Recourse(x, logit >= hp.margin))
@@ -103,6 +117,31 @@ def values_on(rows: Array, x: Array, space: ActionSpace) -> Array:
     return jax.vmap(lambda row: project(space, x, row))(scores)
 
 
+def _most_useful_values_on(rows: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Array:
+    """`values_on` rows (k, d); with a limit on the number of changes, of the features that raise the logit the most."""
+    if space.relations is None or space.relations.max_changes is None:
+        return values_on(rows, x, space)
+    useful = jax.vmap(partial(_most_useful, logit_fn, x, space, space.relations.max_changes))(rows)
+    return values_on(jnp.where(useful, rows, x[None, :]), x, space)
+
+
+def _most_useful(logit_fn: LogitFn, x: Array, space: ActionSpace, num: Array, row: Array) -> Array:
+    """Which columns (d,) belong to the `num` () features of `row` (d,) that raise the logit of `x` (d,) the most."""
+    same, values = same_feature(space), jnp.clip(row, *bounds(space, x))
+    alone = jax.vmap(lambda feature: complete(space, x, jnp.where(feature, values, x)))(same)
+    first = jnp.arange(len(x)) == jnp.argmax(same, axis=1)
+    gain = jnp.where(first & space.mutable, jax.vmap(logit_fn)(alone), -jnp.inf)
+    rank = jnp.argsort(jnp.argsort(-gain))
+    return (rank < num)[jnp.argmax(same, axis=1)]
+
+
+def _order(points: Array, x: Array, space: ActionSpace) -> Array:
+    """The order (k,) of the `points` (k, d) of a block: that of its rows, by distance, but for relations."""
+    if space.relations is None:
+        return jnp.arange(len(points))
+    return jax.vmap(partial(distance, space, x))(points)
+
+
 def _nearest_left(distance: Array, s: _Search, num: int) -> Array:
     """The `num` nearest rows, of n at the `distance` (n,), that no block so far contains: (num,) int32."""
     last, position = distance[s.last], jnp.arange(distance.shape[0])
@@ -111,24 +150,32 @@ def _nearest_left(distance: Array, s: _Search, num: int) -> Array:
     return jax.lax.optimization_barrier(jax.lax.top_k(left, num)[1])  # without the barrier XLA sorts all rows
 
 
-def _with_block(s: _Search, block: Array, points: Array, logits: Array, margin: float | Array) -> _Search:
-    """The state after a `block` (k,) of rows, whose `points` (k, d) have these `logits` (k,)."""
+def _with_block(s: _Search, block: Array, points: Array, logits: Array, order: Array, margin: float | Array) -> _Search:
+    """The state after a `block` (k,) of rows, whose `points` (k, d) have these `logits` (k,) and this `order` (k,)."""
     accepted = logits >= margin
-    chosen = jnp.where(jnp.any(accepted), jnp.argmax(accepted), jnp.argmax(logits))  # the nearest, or the highest logit
+    nearest = jnp.argmin(jnp.where(accepted, order, jnp.inf))
+    chosen = jnp.where(jnp.any(accepted), nearest, jnp.argmax(logits))
     x = jnp.where(logits[chosen] > s.highest, points[chosen], s.best.x)
     return _Search(s.num_done + 1, block[-1], jnp.maximum(logits[chosen], s.highest), Recourse(x, jnp.any(accepted)))
 
 
 def _distances(columns: Array, x: Array, space: ActionSpace) -> Array:
-    """L1 distance (n,) of `x` (d,) from its point for each row, summed column by column, as (n, d) exceeds the cache.
+    """Cost (n,) of the change from `x` (d,) to its point for each row, column by column, as (n, d) exceeds the cache.
 
-    In a one-hot group the column that rises counts twice, for the one that falls, too; if its level is closed, none
-    rises.
+    In a one-hot group the column that rises counts for the one that falls, too; if its level is closed, none rises.
+    With relations it is that of the row within the bounds, without the inequalities.
     """
+    lower, upper = bounds(space, x)
+    if space.relations is not None:
+        return jax.vmap(lambda row: distance(space, x, jnp.clip(row, lower, upper)))(columns.T)
+    cost, grouped = costs(space, x), space.group >= 0
+    switch = cost + jnp.sum(
+        jnp.where(same_feature(space), (cost * x)[None, :], 0), axis=1
+    )  # of the level that is 1 at x
 
     def add(total: Array, column: tuple[Array, ...]) -> tuple[Array, None]:
-        values, origin, lower, upper, grouped = column
+        values, origin, lower, upper, cost, switch, grouped = column
         change = jnp.clip(values, lower, upper) - origin
-        return total + jnp.where(grouped, 2 * jnp.maximum(change, 0), jnp.abs(change)), None
+        return total + jnp.where(grouped, switch * jnp.maximum(change, 0), cost * jnp.abs(change)), None
 
-    return jax.lax.scan(add, jnp.zeros_like(columns[0]), (columns, x, *bounds(space, x), space.group >= 0))[0]
+    return jax.lax.scan(add, jnp.zeros_like(columns[0]), (columns, x, lower, upper, cost, switch, grouped))[0]

@@ -18,7 +18,7 @@ from hare_jax.hyperparams import Count, Natural, NonNegative, Positive
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.recourse.descent import Descent, search, to_boundary
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import ActionSpace
+from hare_jax.space import ActionSpace, norm, own_change
 
 
 @pytree_dataclass
@@ -62,7 +62,7 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
     the restarts; the paper's autoencoder loss is left out.
     """
     hp = fitted.hp
-    objective = partial(_objective, hp, logit_fn, x, prototype(fitted, x))
+    objective = partial(_objective, hp, logit_fn, x, space, prototype(fitted, x))
     point = search(hp.descent, key, objective, logit_fn, x, space, margin=hp.margin)
     return to_boundary(logit_fn, x, point, space, margin=hp.margin, num_steps=hp.num_boundary_steps)
 
@@ -79,10 +79,12 @@ def prototype(fitted: Fitted, x: Array) -> Array:
     return jnp.where(fitted.accepted.any(), mean, code)
 
 
-def _objective(hp: ProtoCF, logit_fn: LogitFn, x: Array, target: Array, z: Array, index: Array) -> Array:
+def _objective(
+    hp: ProtoCF, logit_fn: LogitFn, x: Array, space: ActionSpace, target: Array, z: Array, index: Array
+) -> Array:
     """Loss () at `z` (d,), with the prototype `target` (k,) and the costs' weights of the step number `index`."""
-    move, gap = z - x, _encode(hp, z) - target
-    cost = hp.l1_weight * jnp.sum(jnp.abs(move)) + hp.l2_weight * jnp.sum(move**2)
+    move, gap = own_change(space, x, z), _encode(hp, z) - target
+    cost = hp.l1_weight * norm(space, move) + hp.l2_weight * jnp.sum(move**2)
     cost += hp.prototype_weight * jnp.sum(gap**2)
     return jax.nn.softplus(-logit_fn(z)) + hp.cost_decay**index * cost
 

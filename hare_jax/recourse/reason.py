@@ -29,7 +29,7 @@ _TEXTS = {
     Reason.FOUND: "found",
     Reason.NOTHING_MAY_CHANGE: "no column may change from this row",
     Reason.NO_ACCEPTED_ROW: "the classifier accepts no training row",
-    Reason.NO_ROW_FITS: "the classifier accepts no training row together with the immutable values of this row",
+    Reason.NO_ROW_FITS: "the classifier accepts no training row with the immutable values and relations of this row",
     Reason.IMPOSSIBLE: "proved that no allowed point reaches the margin",
     Reason.SEARCH_ENDED: "the search ended without an accepted point",
 }

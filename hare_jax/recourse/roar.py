@@ -85,7 +85,7 @@ def _search_at_radius(
 ) -> tuple[_Found, Array]:
     """Descend with the worst logit of this `radius` (), from the point found `before` if that one was accepted."""
     score_fn = partial(worst_logit, logit_fn, radius=radius, norm=hp.norm)
-    objective = partial(penalised_loss, score_fn, x, hp.cost_weight, hp.cost_decay)
+    objective = partial(penalised_loss, score_fn, x, space, hp.cost_weight, hp.cost_decay)
     begin = jnp.where(before.accepted, before.point, x)
     point = search(hp.descent, key, objective, score_fn, x, space, margin=hp.margin, begin=begin)
     accepted = score_fn(point) >= hp.margin

@@ -15,7 +15,19 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.solvers.boundary import boundary
-from hare_jax.space import ActionSpace, allows, is_held, same_feature, settle
+from hare_jax.space import (
+    ActionSpace,
+    allows,
+    distance,
+    is_held,
+    keeps_relations,
+    moved,
+    norm,
+    own_change,
+    restore,
+    same_feature,
+    settle,
+)
 
 _NUM_BISECTIONS = 8  # of an extension
 
@@ -88,13 +100,14 @@ def _restore_features(problem: _Problem, start: Recourse, num_restored: int) -> 
 def _restore_best(problem: _Problem, now: _Incumbent) -> _Incumbent:
     """Restore the feature that leads nearest to the factual by the estimate, if it leads nearer than the incumbent."""
     logit_fn, x, space, margin = problem
-    movable = jnp.where(is_held(space, x, now.found.x), 0, now.found.x - x)
+    movable = jnp.where(is_held(space, x, now.found.x), 0, own_change(space, x, now.found.x))
     candidates = jax.vmap(partial(_candidate, problem, now.found.x, movable))(same_feature(space))
     best = jax.tree.map(lambda leaf: leaf[jnp.argmin(candidates.distance)], candidates)
     extended = boundary(logit_fn, best.restored, best.extended, space, margin=margin, num_steps=_NUM_BISECTIONS)
     enough = logit_fn(best.restored) >= margin
     point = jnp.where(enough, best.restored, extended.x)
-    nearer = (enough | extended.valid) & (_distance(x, point) < _distance(x, now.found.x))
+    nearer = (enough | extended.valid) & (distance(space, x, point) < distance(space, x, now.found.x))
+    nearer &= keeps_relations(space, x, point)  # the path between the two points is that from the first of them
     found = Recourse(jnp.where(nearer, point, now.found.x), now.found.valid | nearer)
     return _Incumbent(now.num_rounds + 1, found, ~nearer)
 
@@ -102,18 +115,14 @@ def _restore_best(problem: _Problem, now: _Incumbent) -> _Incumbent:
 def _candidate(problem: _Problem, z: Array, movable: Array, feature: Array) -> _Candidate:
     """The point `z` (d,) with the columns of `feature` (d,) restored; `movable` (d,) are the changes to extend."""
     logit_fn, x, space, margin = problem
-    restored = jax.lax.optimization_barrier(jnp.where(feature, x, z))  # the point returned is the one evaluated
-    shortest, longest = _distance(x, restored), _distance(x, z)
+    restored = jax.lax.optimization_barrier(restore(space, x, z, feature))  # the point returned is the one evaluated
+    shortest, longest = distance(space, x, restored), distance(space, x, z)
     change = jnp.where(feature, 0, movable)
     tiny = jnp.finfo(x.dtype).tiny
-    unit = change / jnp.maximum(jnp.sum(jnp.abs(change)), tiny)
-    extended = settle(space, x, restored + (longest - shortest) * unit)
+    unit = change / jnp.maximum(norm(space, change), tiny)
+    extended = settle(space, x, moved(space, x, restored, (longest - shortest) * unit))
     logits = jax.vmap(logit_fn)(jnp.stack([restored, extended]))
     share = jnp.clip((margin - logits[0]) / jnp.maximum(logits[1] - logits[0], tiny), 0, 1)
-    distance = shortest + share * (_distance(x, extended) - shortest)
+    estimate = shortest + share * (distance(space, x, extended) - shortest)
     some = (shortest < longest) & jnp.any(logits >= margin)
-    return _Candidate(restored, extended, jnp.where(some, distance, jnp.inf))
-
-
-def _distance(x: Array, z: Array) -> Array:
-    return jnp.sum(jnp.abs(z - x))
+    return _Candidate(restored, extended, jnp.where(some, estimate, jnp.inf))

@@ -37,7 +37,7 @@ def generate(hp: Wachter, key: Array, logit_fn: LogitFn, x: Array, space: Action
     The paper's objective asks for the nearest accepted point, and the descent ends at the first. Additions to the paper
     are the relaxed categories, the restarts, and the way from the first accepted point to a nearer one (`sparsify`).
     """
-    objective = partial(penalised_loss, logit_fn, x, hp.cost_weight, hp.cost_decay)
+    objective = partial(penalised_loss, logit_fn, x, space, hp.cost_weight, hp.cost_decay)
     point = search(hp.descent, key, objective, logit_fn, x, space, margin=hp.margin)
     return sparsify(
         logit_fn, x, point, space, margin=hp.margin, num_restored=hp.num_restored, num_steps=hp.num_boundary_steps

@@ -23,8 +23,10 @@ from hare_jax.space.columns import bounds as bounds
 from hare_jax.space.columns import is_category as is_category
 from hare_jax.space.columns import is_coarse as is_coarse
 from hare_jax.space.columns import is_one as is_one
+from hare_jax.space.columns import open_levels as open_levels
 from hare_jax.space.columns import same_feature as same_feature
 from hare_jax.space.columns import weighted_l1 as weighted_l1
+from hare_jax.space.effects import causes as causes
 from hare_jax.space.effects import complete as complete
 from hare_jax.space.effects import costs as costs
 from hare_jax.space.effects import distance as distance
@@ -41,7 +43,10 @@ from hare_jax.space.points import is_held as is_held
 from hare_jax.space.points import keeps_relations as keeps_relations
 from hare_jax.space.points import project as project
 from hare_jax.space.points import relax as relax
+from hare_jax.space.points import restore as restore
+from hare_jax.space.points import rows_from as rows_from
 from hare_jax.space.points import settle as settle
 from hare_jax.space.points import snap as snap
 from hare_jax.space.points import tightening as tightening
+from hare_jax.space.relations import HALF_STEP as HALF_STEP
 from hare_jax.space.relations import relate as relate

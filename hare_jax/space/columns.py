@@ -25,11 +25,11 @@ def bounds(space: ActionSpace, x: Array) -> tuple[Array, Array]:
 def limits(space: ActionSpace, x: Array) -> tuple[Array, Array]:
     """The `bounds` (d,), (d,) as if all columns were mutable."""
     lower = jnp.minimum(space.lower.astype(x.dtype), x)
-    upper = jnp.maximum(_open_levels(space, x).astype(x.dtype), x)
+    upper = jnp.maximum(open_levels(space, x).astype(x.dtype), x)
     return jnp.where(space.direction <= 0, lower, x), jnp.where(space.direction >= 0, upper, x)
 
 
-def _open_levels(space: ActionSpace, x: Array) -> Array:
+def open_levels(space: ActionSpace, x: Array) -> Array:
     """The upper bounds (d,), 0 for the levels that are forbidden from those of `x` (d,)."""
     if space.relations is None or space.relations.forbidden is None:
         return space.upper

@@ -18,6 +18,12 @@ def is_follower(space: ActionSpace) -> np.ndarray:
     return np.zeros(width, bool) if space.relations is None else related.followers(space.relations, width)
 
 
+def causes(space: ActionSpace) -> np.ndarray:
+    """Which columns j move column i, directly or through others: (d, d) bool, a NumPy array known at trace time."""
+    width = len(space.mutable)
+    return np.zeros((width, width), bool) if space.relations is None else related.causes(space.relations, width)
+
+
 def own_change(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """The change (d,) from `x` to `x_cf`, both (d,), without what only follows other columns."""
     if space.relations is None:

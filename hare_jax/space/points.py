@@ -79,9 +79,13 @@ def _released(space: ActionSpace, x: Array, point: Array) -> Array:
     return related.release(space.relations, space.mutable, space.step, x, jnp.where(jnp.isnan(point), x, point))
 
 
+def rows_from(space: ActionSpace, x: Array) -> related.Rows | None:
+    """The inequalities from the factual `x` (d,), with the bounds of columns that follow; None without relations."""
+    return None if space.relations is None else related.rows_from(space.relations, x, *limits(space, x))
+
+
 def _moves(space: ActionSpace, x: Array) -> related.Moves:
-    relations: Any = space.relations
-    rows = related.rows_from(relations, x, *limits(space, x))
+    rows: Any = rows_from(space, x)
     step, numeric = space.step.astype(x.dtype), space.group < 0
     return related.Moves(x, *bounds(space, x), space.mutable, step, numeric, same_feature(space), rows)
 
@@ -98,23 +102,34 @@ def _restrained(space: ActionSpace, x: Array, point: Array) -> Array:
 
 def _back_to_fitting(space: ActionSpace, rows: related.Rows, x: Array, point: Array) -> Array:
     """`point` (d,) if it satisfies the `rows`, otherwise a point that does, on the way back to `x` (d,)."""
+    change = own_change(space, x, point)
 
-    def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bracket
+    def halve(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        low, high, nearest = state
         middle = (low + high) / 2
-        trial = along(space, x, point, middle)
+        own = _along_columns(space, x, x + change, middle)
+        trial = with_own_change(space, x, own - x)
         good = related.fits(rows, trial) & _follows(space, x, trial)
-        return jnp.where(good, middle, low), jnp.where(good, high, middle)
+        return jnp.where(good, middle, low), jnp.where(good, high, middle), jnp.where(good, trial, nearest)
 
     zero, one = jnp.zeros((), x.dtype), jnp.ones((), x.dtype)
-    nearest, _ = jax.lax.fori_loop(0, _NUM_BISECTIONS, halve, (zero, one))
-    return jnp.where(related.fits(rows, point), point, along(space, x, point, nearest))
+    *_, nearest = jax.lax.fori_loop(0, _NUM_BISECTIONS, halve, (zero, one, x))
+    return jnp.where(related.fits(rows, point), point, nearest)
+
+
+def restore(space: ActionSpace, x: Array, x_cf: Array, columns: Array) -> Array:
+    """An allowed point (d,): `x_cf` (d,), itself allowed from `x` (d,), without the own changes of `columns` (d,)."""
+    if space.relations is None:
+        return jnp.where(columns, x, x_cf)
+    return settle(space, x, with_own_change(space, x, jnp.where(columns, 0, own_change(space, x, x_cf))))
 
 
 def snap(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """`project`, with the gradient of `relax` (straight-through), for descent over categories and steps."""
-    relaxed = relax(space, x, x_cf)
-    return relaxed + jax.lax.stop_gradient(project(space, x, x_cf) - relaxed)
+    relaxed, point = relax(space, x, x_cf), jax.lax.stop_gradient(project(space, x, x_cf))
+    if space.relations is None:
+        return relaxed + (point - jax.lax.stop_gradient(relaxed))
+    return point + (relaxed - jax.lax.stop_gradient(relaxed))  # exact: a change by rounding would count as one
 
 
 def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:

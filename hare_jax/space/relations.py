@@ -27,7 +27,7 @@ _ROUNDING = 1e-5  # of a column's value: an own change below it is rounding
 _SLACK_ULPS = 16  # units of rounding of its terms that a row of inequalities is kept away from its limit
 _ACTIVE_SLACKS = 8  # units of slack within which a row of inequalities counts as without slack
 _PARALLEL = 1e-10  # squared length of a gradient, without its part along others, that is rounding
-_HALF_STEP = 0.501  # rounds shifts to whole steps, ties up, whatever the rounding of the formula
+HALF_STEP = 0.501  # rounds shifts to whole steps, ties up, whatever the rounding of the formula
 _NUM_SWEEPS = 2  # of a repair over all rows of inequalities
 
 
@@ -135,6 +135,15 @@ def followers(relations: Relations, width: int) -> np.ndarray:
     return np.isin(np.arange(width), [link.column for link in relations.links])
 
 
+def causes(relations: Relations, width: int) -> np.ndarray:
+    """Which columns j move column i, directly or through others: (d, d) bool, known at trace time."""
+    moves = np.zeros((width, width), bool)
+    for link in relations.links:  # causes come before effects
+        direct = list(formula.columns(link.formula))
+        moves[link.column] = moves[direct].any(axis=0) | np.isin(np.arange(width), direct)
+    return moves
+
+
 def follow(relations: Relations, mutable: Array, step: Array, x: Array, point: Array) -> Array:
     """`point` (d,) with each column that has a link where it follows, unless it is acted on."""
     point = jnp.asarray(point)
@@ -142,7 +151,7 @@ def follow(relations: Relations, mutable: Array, step: Array, x: Array, point: A
         c = link.column
         value = x[c] + _shift(relations, link, step, x, point)
         acted = mutable[c] & (point[c] != x[c])
-        point = point.at[c].set(jnp.where(acted, point[c], value))
+        point = _with_column(point, c, jnp.where(acted, point[c], value))
     return point
 
 
@@ -153,7 +162,7 @@ def own_values(relations: Relations, mutable: Array, step: Array, x: Array, poin
         c = link.column
         value = point[c] - _shift(relations, link, step, x, point)
         follows = ~mutable[c] | (point[c] == x[c]) | (jnp.abs(value - x[c]) <= _ROUNDING * (1 + jnp.abs(x[c])))
-        own = own.at[c].set(jnp.where(follows, x[c], value))
+        own = _with_column(own, c, jnp.where(follows, x[c], value))
     return own
 
 
@@ -161,7 +170,8 @@ def shifted(relations: Relations, step: Array, x: Array, own: Array) -> Array:
     """The inverse of `own_values`: `own` (d,) with what follows added to the linked columns."""
     point = jnp.asarray(own)
     for link in relations.links:
-        point = point.at[link.column].add(_shift(relations, link, step, x, point))
+        c = link.column
+        point = _with_column(point, c, point[c] + _shift(relations, link, step, x, point))
     return point
 
 
@@ -172,15 +182,20 @@ def release(relations: Relations, mutable: Array, step: Array, x: Array, point: 
     return jnp.where(linked & (own == x), x, point)
 
 
+def _with_column(point: Array, column: int, value: Array) -> Array:
+    """`point` (d,) with a `value` () in a `column`; cheaper to compile than a scatter."""
+    return jnp.where(np.arange(len(point)) == column, value, point)
+
+
 def _shift(relations: Relations, link: Link, step: Array, x: Array, point: Array) -> Array:
     """By how much (), in encoded units, the causes at `point` (d,) move the column of `link`; exactly 0 if unmoved."""
-    causes = np.array(formula.columns(link.formula))
+    causes = np.isin(np.arange(len(x)), formula.columns(link.formula))
     offset, scale = relations.offset.astype(x.dtype), relations.scale.astype(x.dtype)
     before, after = (formula.evaluate(link.formula, offset + scale * z) for z in (x, point))
     size = step[link.column].astype(x.dtype)
     shift = (after - before) / scale[link.column]
-    whole = jnp.floor(shift / jnp.where(size > 0, size, 1) + _HALF_STEP) * size
-    return jnp.where(jnp.any(point[causes] != x[causes]), jnp.where(size > 0, whole, shift), 0)
+    whole = jnp.floor(shift / jnp.where(size > 0, size, 1) + HALF_STEP) * size
+    return jnp.where(jnp.any(causes & (point != x)), jnp.where(size > 0, whole, shift), 0)
 
 
 def rows_from(relations: Relations, x: Array, lower: Array, upper: Array) -> Rows:
@@ -273,6 +288,5 @@ def repair(relations: Relations, moves: Moves, point: Array, grid: Callable[[Arr
         move = jnp.where(broken, wanted / jnp.where(strength > 0, strength, 1), 0) * pull
         return jnp.where(broken, grid(jnp.clip(point - move, moves.lower, moves.upper)), point), None
 
-    for _ in range(_NUM_SWEEPS):
-        point, _ = jax.lax.scan(correct, point, moves.rows)
-    return point
+    sweeps = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * _NUM_SWEEPS), moves.rows)
+    return jax.lax.scan(correct, point, sweeps)[0]

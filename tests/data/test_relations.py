@@ -153,6 +153,23 @@ def test_an_ordered_dtype_has_an_order_for_directions():
     assert got.features == table(school=schema()["features"]["school"] | {"cost": 1}).features
 
 
+def test_missing_values_have_no_place_in_an_order():
+    home = rows()["home"].where(rows().index % 5 != 0)
+    spec = {"type": "categorical", "categories": ["rent", "own"], "direction": "up", "missing": "category"}
+    got = table(rows(home=home), {"forbidden": [["home", "missing", "rent"]]}, home=spec)
+    assert got.columns[-3:] == ("home=rent", "home=own", "home=missing")
+    assert not got.space.direction.any()
+    assert got.space.upper[-3:].tolist() == [1, 1, 0]
+    assert got.space.relations.forbidden[-3:, -3:].tolist() == [[False] * 3, [True, False, False], [True, False, False]]
+
+
+def test_the_schema_as_toml_and_in_a_notebook(tmp_path, usual):
+    (tmp_path / "loans.toml").write_text(data.to_toml(schema()), "utf-8")
+    assert data.from_frame(rows(), tmp_path / "loans.toml", test=rows()).schema == usual.schema
+    cells = [f"<td>{cell}</td>" for cell in ("dti", "derived", "with others")]
+    assert "".join(cells) in usual._repr_html_()
+
+
 # Derived columns
 
 
@@ -234,7 +251,7 @@ def schemas(draw):
     return found, frame
 
 
-@settings(deadline=None, max_examples=30, derandomize=True)
+@settings(deadline=None, max_examples=20, derandomize=True)
 @given(schemas())
 def test_any_schema_with_relations(drawn):
     given_schema, frame = drawn

@@ -61,7 +61,7 @@ def name_of(generate: BoundMethod) -> str:
 def _fits(name: str, logit_fn: LogitFn, table: Table) -> bool:
     method = METHODS[name]
     if method.uses_weights:
-        return isinstance(logit_fn, models.Classifier)
+        return is_exact(logit_fn)
     return not method.uses_gradients or has_gradient(logit_fn, table.x_train[0])
 
 
@@ -74,6 +74,6 @@ def has_gradient(logit_fn: LogitFn, x: Array) -> bool:
     return True
 
 
-def is_exact(logit_fn: LogitFn, table: Table) -> bool:
-    """Whether `exact` can solve for the classifier, whose weights it reads, and the action space."""
-    return isinstance(logit_fn, models.Classifier) and table.space.relations is None
+def is_exact(logit_fn: LogitFn) -> bool:
+    """Whether `exact` can read the weights of the classifier."""
+    return isinstance(logit_fn, models.Classifier)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hare_jax.app.explainer.explanation import Explanation
 
 _WIDTH, _LEAST_HEIGHT, _HEIGHT = 10.0, 2.4, 0.6  # inches: of the figure, and of each change
+_OFFSETS = 12, -12  # points, of the values before and after: above and below the line
 _BEFORE, _AFTER = "0.55", "tab:blue"
 
 
@@ -72,9 +73,9 @@ def _draw_values(axes: Any, explanation: "Explanation", way: Way, before: pd.Dat
         axes.annotate("", (end, height), (start, height), arrowprops={"arrowstyle": "->", "color": _AFTER})
         axes.plot([start], [height], "o", color=_BEFORE)
         axes.plot([end], [height], "o", color=_AFTER)
-        for at, value in zip((start, end), pair, strict=True):
+        for at, value, offset in zip((start, end), pair, _OFFSETS, strict=True):
             label = text(feature, digits, value)
-            axes.annotate(label, (at, height), (0, 6), textcoords="offset points", ha="center")
+            axes.annotate(label, (at, height), (0, offset), textcoords="offset points", ha="center", va="center")
     axes.set_yticks(range(len(way.features)), [_label(feature) for feature in way.features])
     axes.set(xlabel="share of the range", xlim=(-0.1, 1.1), ylim=(len(way.features) - 0.5, -0.6))
 

@@ -18,6 +18,7 @@ from hare_jax.base import Recourse
 from hare_jax.elicit.bayesian import posterior
 from hare_jax.elicit.bayesian.posterior import Belief, Kinds
 from hare_jax.solvers import linalg
+from hare_jax.space import ActionSpace
 
 _NUM_DRAWS = 256  # of theta, to evaluate a set
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # quadrature for a standard normal
@@ -81,14 +82,16 @@ def best_pair(
     prior_cov: Array,
     x: Array,
     pool: Recourse,
+    space: ActionSpace | None = None,
 ) -> tuple[Array, Array, Array]:
     """The pair of one of the favourites and one other member of the `pool` (m, d) with the highest acquisition value.
 
     The favourites are the `num_favourites` members of highest expected utility. `noise` is the s.d. of the noise of an
     answer, relative to the prior s.d. of the difference of utilities under `prior_cov` (k, d, d). Returns both
-    recourses, (d,) and (d,), and the value of the acquisition, (), which is -inf where there is no such pair.
+    recourses, (d,) and (d,), and the value of the acquisition, (), which is -inf where there is no such pair. The
+    `space` is that of `posterior.features`.
     """
-    pairs, favourites = _pairs(num_favourites, noise, belief, prior_cov, x, pool)
+    pairs, favourites = _pairs(num_favourites, noise, belief, prior_cov, x, pool, space)
     score = ACQUISITIONS[acquisition](pairs)
     differ = jnp.any(pool.x[favourites, None, :] != pool.x[None, :, :], axis=2)
     score = jnp.where(pool.valid[favourites, None] & pool.valid[None, :] & differ, score, -jnp.inf)
@@ -96,12 +99,20 @@ def best_pair(
     return pool.x[favourites[first]], pool.x[second], score[first, second]
 
 
-def best_set(key: Array, belief: Belief, prior_cov: Array, x: Array, pool: Recourse, num: int) -> Recourse:
+def best_set(
+    key: Array,
+    belief: Belief,
+    prior_cov: Array,
+    x: Array,
+    pool: Recourse,
+    num: int,
+    space: ActionSpace | None = None,
+) -> Recourse:
     """The set of `num` recourses (num, d) of greatest expected maximum utility, chosen greedily.
 
     A recourse that adds nothing to those before it, or is invalid in the pool, has `valid=False`.
     """
-    utility = _draw_utilities(key, belief, prior_cov, x, pool)
+    utility = _draw_utilities(key, belief, prior_cov, x, pool, space)
 
     def add(best: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
         gain = jnp.mean(jnp.maximum(utility - best[:, None], 0), axis=0)
@@ -113,9 +124,9 @@ def best_set(key: Array, belief: Belief, prior_cov: Array, x: Array, pool: Recou
     return Recourse(pool.x[at], adds)
 
 
-def utility_scales(kinds: Kinds, prior_cov: Array, x: Array, pool: Recourse) -> Array:
+def utility_scales(kinds: Kinds, prior_cov: Array, x: Array, pool: Recourse, space: ActionSpace | None = None) -> Array:
     """Prior s.d. (k,) of the utility of the pool's valid recourses about their mean, for each kind."""
-    phi = jax.vmap(lambda z: posterior.features(kinds, x, z)[0], out_axes=1)(pool.x)
+    phi = jax.vmap(lambda z: posterior.features(kinds, x, z, space)[0], out_axes=1)(pool.x)
     share = pool.valid.astype(x.dtype) / jnp.maximum(jnp.sum(pool.valid), 1)
     centred = phi - jnp.einsum("m,pmd->pd", share, phi)[:, None, :]
     variance = jnp.einsum("m,pmd,pde,pme->p", share, centred, prior_cov, centred)
@@ -123,10 +134,16 @@ def utility_scales(kinds: Kinds, prior_cov: Array, x: Array, pool: Recourse) -> 
 
 
 def _pairs(
-    num_favourites: int, noise: Array | float, belief: Belief, prior_cov: Array, x: Array, pool: Recourse
+    num_favourites: int,
+    noise: Array | float,
+    belief: Belief,
+    prior_cov: Array,
+    x: Array,
+    pool: Recourse,
+    space: ActionSpace | None,
 ) -> tuple[Pairs, Array]:
     """The posterior of all pairs, and the favourites (f,) by index."""
-    phi, c, scale = _pool_features(belief, prior_cov, x, pool)
+    phi, c, scale = _pool_features(belief, prior_cov, x, pool, space)
     weight = posterior.weight(belief)
     utility = jnp.einsum("hmd,hd->hm", phi, belief.mean) + c
     total = jnp.where(pool.valid, weight @ (utility / scale[:, None]), -jnp.inf)
@@ -145,17 +162,21 @@ def _pairs(
     return pairs, favourites
 
 
-def _pool_features(belief: Belief, prior_cov: Array, x: Array, pool: Recourse) -> tuple[Array, Array, Array]:
+def _pool_features(
+    belief: Belief, prior_cov: Array, x: Array, pool: Recourse, space: ActionSpace | None
+) -> tuple[Array, Array, Array]:
     """For each hypothesis phi (h, m, d), c (h, m) and the scale of utilities (h,)."""
-    phi, c = jax.vmap(lambda z: posterior.features(belief.kinds, x, z), out_axes=1)(pool.x)
-    scale = utility_scales(belief.kinds, prior_cov, x, pool)
+    phi, c = jax.vmap(lambda z: posterior.features(belief.kinds, x, z, space), out_axes=1)(pool.x)
+    scale = utility_scales(belief.kinds, prior_cov, x, pool, space)
     phi, c, scale = (posterior.by_hypothesis(belief, leaf) for leaf in (phi, c, scale))
     return phi, c, scale
 
 
-def _draw_utilities(key: Array, belief: Belief, prior_cov: Array, x: Array, pool: Recourse) -> Array:
+def _draw_utilities(
+    key: Array, belief: Belief, prior_cov: Array, x: Array, pool: Recourse, space: ActionSpace | None
+) -> Array:
     """Utilities (draws, m) of the pool's recourses under draws of theta from the posterior, in prior s.d.s."""
-    phi, c, scale = _pool_features(belief, prior_cov, x, pool)
+    phi, c, scale = _pool_features(belief, prior_cov, x, pool, space)
     key_which, key_theta = jax.random.split(key)
     which = jax.random.categorical(key_which, belief.log_weight, shape=(_NUM_DRAWS,))
     roots = jax.vmap(lambda cov: linalg.root(cov, jnp.ones(len(x), bool)))(belief.cov)

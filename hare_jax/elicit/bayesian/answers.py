@@ -10,13 +10,17 @@ from jax import Array
 from hare_jax.base import Recourse, holds, is_known, require
 from hare_jax.elicit.base import check_comparison, is_index
 from hare_jax.hyperparams import is_number
-from hare_jax.space import ActionSpace
+from hare_jax.space import ActionSpace, is_follower
 
 _ROUNDING = 1e-6  # of a column on a grid, relative to 1 + |value|
 
 
 class Veto(NamedTuple):
-    """Fixes columns from now on, and with any level of a category the whole category."""
+    """Fixes columns from now on, and with any level of a category the whole category.
+
+    A column that follows others but could be acted on merely follows from now on. One that could only follow is kept at
+    its factual value: all the columns that move it are fixed.
+    """
 
     columns: Array  # (d,) bool
 
@@ -24,7 +28,8 @@ class Veto(NamedTuple):
 class Range(NamedTuple):
     """Restricts each column to an interval from now on, or to its factual value.
 
-    Intervals are intersected with earlier ones; where the intersection is empty only the factual value is left.
+    Intervals are intersected with earlier ones; where the intersection is empty only the factual value is left. That of
+    a column that follows others holds for where it ends.
     """
 
     lower: Array  # (d,)
@@ -71,7 +76,7 @@ def check(answer: Any, width: int) -> None:
 
 
 def check_units(answer: Range, ranges: Range, x: Array, space: ActionSpace) -> None:
-    """Check that the first interval of each mutable column meets its bounds: one in original units often does not.
+    """Check that the first interval of each column that may move meets its bounds: original units often do not.
 
     `ranges` are the intervals so far, infinite where a column has none.
 
@@ -81,7 +86,7 @@ def check_units(answer: Range, ranges: Range, x: Array, space: ActionSpace) -> N
     if not is_known(answer, ranges, x, space):
         return
     lower, upper = np.minimum(space.lower, x), np.maximum(space.upper, x)
-    first = np.asarray(space.mutable) & np.isinf(ranges.lower) & np.isinf(ranges.upper)
+    first = (np.asarray(space.mutable) | is_follower(space)) & np.isinf(ranges.lower) & np.isinf(ranges.upper)
     slack = _ROUNDING * (1 + np.abs(x))
     outside = first & ((np.asarray(answer.lower) > upper + slack) | (np.asarray(answer.upper) < lower - slack))
     column = int(np.argmax(outside))

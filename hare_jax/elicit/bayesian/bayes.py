@@ -99,7 +99,8 @@ def offer(state: State, key: Array, num: int) -> Recourse:
     """
     check_key(key)
     check_values(num=(num, Count))
-    return acquisition.best_set(key, state.belief, state.prior.cov, state.x, pool.members(state.pool), num)
+    members = pool.members(state.pool)
+    return acquisition.best_set(key, state.belief, state.prior.cov, state.x, members, num, state.space)
 
 
 @exact_products
@@ -123,6 +124,7 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
         pool=first,
         question=Question(recourse.x, recourse.x, jnp.array(False)),
         rated=Rated(jnp.array(False), unrated, unrated),
+        vetoed=None if space.relations is None else jnp.zeros(x.shape, bool),
     )
     return search.recommend(hp, state, key_search)
 
@@ -143,7 +145,7 @@ def _propose(hp: Bayes, state: State, key: Array) -> State:
 def _choose_question(hp: Bayes, state: State) -> State:
     options = hp.acquisition, hp.num_favourites, hp.noise
     members = pool.members(state.pool)
-    a, b, gain = acquisition.best_pair(*options, state.belief, state.prior.cov, state.x, members)
+    a, b, gain = acquisition.best_pair(*options, state.belief, state.prior.cov, state.x, members, state.space)
     asked = (gain > hp.least_gain) & (state.belief.num_told < hp.max_questions)
     return state._replace(question=Question(a, b, asked))
 

@@ -13,7 +13,7 @@ from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Question
 from hare_jax.elicit.bayesian import answers, pool, posterior
 from hare_jax.elicit.bayesian.answers import Answer, Choice, Range, Rated, Rating, Veto, in_ranges
 from hare_jax.elicit.bayesian.state import Bayes, State
-from hare_jax.space import project, same_feature
+from hare_jax.space import causes, project, same_feature
 
 _LEAST_VARIANCE = 1e-12
 
@@ -69,8 +69,14 @@ def _learn_rating(hp: Bayes, state: State, answer: Rating) -> State:
 
 
 def _learn_veto(hp: Bayes, state: State, answer: Veto) -> State:
-    vetoed = jnp.any(same_feature(state.space) & answer.columns[None, :], axis=1)
-    return _restrict(hp, state._replace(space=state.space._replace(mutable=state.space.mutable & ~vetoed)))
+    """Fix the columns, and the causes of those that could only follow before the first veto of them."""
+    columns = answer.columns
+    if state.vetoed is not None:
+        only_follow = columns & ~state.vetoed & ~state.space.mutable
+        columns |= jnp.any(causes(state.space) & only_follow[:, None], axis=0)
+        state = state._replace(vetoed=state.vetoed | answer.columns)
+    fixed = jnp.any(same_feature(state.space) & columns[None, :], axis=1)
+    return _restrict(hp, state._replace(space=state.space._replace(mutable=state.space.mutable & ~fixed)))
 
 
 def _learn_range(hp: Bayes, state: State, answer: Range) -> State:
@@ -98,14 +104,15 @@ def _compare_all(hp: Bayes, state: State, a: Array, b: Array, told: Array) -> St
 def _compare(hp: Bayes, state: State, a: Array, b: Array, told: Array, tied: Array | bool = False) -> State:
     """Learn, if it was `told`, that `a` (d,) is preferred to `b` (d,), or that they are `tied`."""
     noise = jnp.where(tied, hp.indifference, hp.noise) * _prior_sd(state, a, b)
-    belief = posterior.update(state.belief, state.x, a, b, noise, hp.num_sweeps, tied)
+    belief = posterior.update(state.belief, state.x, a, b, noise, hp.num_sweeps, tied, state.space)
     return state._replace(belief=_select(told, belief, state.belief))
 
 
 def _prior_sd(state: State, a: Array, b: Array) -> Array:
     """Prior s.d. (k,) of the difference of the utilities of `a` (d,) and `b` (d,)."""
     kinds = state.belief.kinds
-    change = posterior.features(kinds, state.x, a)[0] - posterior.features(kinds, state.x, b)[0]
+    phi_a, phi_b = (posterior.features(kinds, state.x, z, state.space)[0] for z in (a, b))
+    change = phi_a - phi_b
     variance = jnp.einsum("pd,pde,pe->p", change, state.prior.cov, change)
     return jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
 

@@ -1,5 +1,6 @@
 """The pool: valid recourses from which questions are chosen, some drawn once, some again for each proposal."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -60,16 +61,22 @@ def draw(
     radius = reach * (jnp.arange(num, dtype=x.dtype) + 0.5) / num
     targets = jax.vmap(lambda move: project(space, x, x + move))(radius[:, None] * noise / length)
     anchors = _prepend(base, Recourse(targets, jax.vmap(logit_fn)(targets) >= margin))
-    return to_accepted(logit_fn, targets, anchors, space, margin)
+    return to_accepted(logit_fn, x, targets, anchors, space, margin)
 
 
-def to_accepted(logit_fn: LogitFn, targets: Array, anchors: Recourse, space: ActionSpace, margin: float) -> Recourse:
-    """For each allowed target point (n, d), the first accepted point on the way to the nearest valid anchor (m, d)."""
+def to_accepted(
+    logit_fn: LogitFn, x: Array, targets: Array, anchors: Recourse, space: ActionSpace, margin: float
+) -> Recourse:
+    """For each target point (n, d), the first accepted point on the way to the nearest valid anchor (m, d).
+
+    Targets and anchors are allowed from `x` (d,), and so are the points found.
+    """
+    search = partial(boundary, logit_fn, space=space, margin=margin, num_steps=_BOUNDARY_STEPS, factual=x)
 
     def one(target: Array) -> Recourse:
         distance = jnp.where(anchors.valid, jnp.sum((anchors.x - target[None, :]) ** 2, axis=1), jnp.inf)
         near = jnp.argmin(distance)
-        found = boundary(logit_fn, target, anchors.x[near], space, margin=margin, num_steps=_BOUNDARY_STEPS)
+        found = search(target, anchors.x[near])
         target = jax.lax.optimization_barrier(target)  # the point returned is the one evaluated
         accepted = logit_fn(target) >= margin
         return Recourse(jnp.where(accepted, target, found.x), accepted | (found.valid & anchors.valid[near]))

@@ -17,8 +17,9 @@ from jax import Array
 
 from hare_jax.base import choose
 from hare_jax.elicit.bayesian.propagation import Site, sweep, update_site
-from hare_jax.people import PERSONS
+from hare_jax.people import PERSONS, in_space
 from hare_jax.solvers import linalg
+from hare_jax.space import ActionSpace
 
 
 @jax.tree_util.register_static
@@ -70,9 +71,13 @@ class Belief(NamedTuple):
 _SHARED = ("kinds", "tied", "num_told")  # fields without a leading axis of hypotheses
 
 
-def features(kinds: Kinds, x: Array, z: Array) -> tuple[Array, Array]:
-    """Return phi (k, d) and c (k,) of the recourse `z` (d,) for the factual `x` (d,), for each kind."""
-    phi, c = zip(*(PERSONS[kind].features(x, z) for kind in kinds.names), strict=True)  # type: ignore[misc]
+def features(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None) -> tuple[Array, Array]:
+    """Return phi (k, d) and c (k,) of the recourse `z` (d,) for the factual `x` (d,), for each kind.
+
+    In a `space` with relations they are those of own changes for the kinds that weigh them (`people.in_space`).
+    """
+    persons = [PERSONS[kind] for kind in kinds.names]
+    phi, c = zip(*(in_space(person, person.features, space)(x, z) for person in persons), strict=True)  # type: ignore
     return jnp.stack(phi), jnp.stack(c)
 
 
@@ -120,14 +125,21 @@ def of_kind(belief: Belief, kind: str) -> Belief:
 
 
 def update(
-    belief: Belief, x: Array, a: Array, b: Array, noise: Array, num_sweeps: int = 1, tied: Array | bool = False
+    belief: Belief,
+    x: Array,
+    a: Array,
+    b: Array,
+    noise: Array,
+    num_sweeps: int = 1,
+    tied: Array | bool = False,
+    space: ActionSpace | None = None,
 ) -> Belief:
     """Condition on the answer that `a` (d,) is preferred to `b` (d,) for the factual `x` (d,), or that they are `tied`.
 
     `noise` (k,) is the s.d. of the noise of the difference of utilities. After the new site, `num_sweeps` update all
-    sites again. Answers beyond the T that there is room for are ignored.
+    sites again. Answers beyond the T that there is room for are ignored. `space` is that of `features`.
     """
-    (phi_a, c_a), (phi_b, c_b) = features(belief.kinds, x, a), features(belief.kinds, x, b)
+    (phi_a, c_a), (phi_b, c_b) = (features(belief.kinds, x, z, space) for z in (a, b))
     at = belief.num_told
     told = belief._replace(
         plane=belief.plane.at[:, at].set(by_hypothesis(belief, phi_a - phi_b)),
@@ -140,9 +152,9 @@ def update(
     return jax.tree.map(lambda new, old: jnp.where(at < belief.offset.shape[1], new, old), new, belief)
 
 
-def utilities(belief: Belief, x: Array, z: Array) -> Array:
+def utilities(belief: Belief, x: Array, z: Array, space: ActionSpace | None = None) -> Array:
     """Expected utility (h,) of `z` (d,) for the factual `x` (d,), up to a constant of each hypothesis."""
-    phi, c = (by_hypothesis(belief, leaf) for leaf in features(belief.kinds, x, z))
+    phi, c = (by_hypothesis(belief, leaf) for leaf in features(belief.kinds, x, z, space))
     return jnp.sum(phi * belief.mean, axis=1) + c
 
 

@@ -32,11 +32,11 @@ def recommend(hp: Bayes, state: State, key: Array) -> State:
     """Search for the valid recourse of highest expected utility, from the best of the pool."""
     belief, known = state.belief, pool.members(state.pool)
     usual = clipped(belief)
-    scale = utility_scales(belief.kinds, state.prior.cov, state.x, known)
+    scale = utility_scales(belief.kinds, state.prior.cov, state.x, known, state.space)
     share = weight(belief) / by_hypothesis(belief, scale)
 
     def cost(z: Array) -> Array:
-        utility = jnp.sum(share * utilities(usual, state.x, z))
+        utility = jnp.sum(share * utilities(usual, state.x, z, state.space))
         return jnp.where(in_ranges(state.ranges, state.x, z), -utility, jnp.inf)
 
     costs = jnp.where(known.valid, jax.vmap(cost)(known.x), jnp.inf)
@@ -78,7 +78,7 @@ def _near_targets(hp: Bayes, state: State, theta: dict[str, Array]) -> Recourse:
         return state.pool.local
     targets = jnp.concatenate([jax.vmap(PERSONS[kind].target)(draws) for kind, draws in theta.items()])  # type: ignore
     targets = jax.vmap(partial(project, state.space, state.x))(targets)
-    found = pool.to_accepted(state.logit_fn, targets, pool.lasting(state.pool), state.space, hp.margin)
+    found = pool.to_accepted(state.logit_fn, state.x, targets, pool.lasting(state.pool), state.space, hp.margin)
     return found._replace(valid=found.valid & jax.vmap(partial(in_ranges, state.ranges, state.x))(found.x))
 
 
@@ -99,7 +99,7 @@ def _search_one(
     """Local search from the `known` recourses (m, d), by the utility `theta` (d,) of the kind at `index` ()."""
 
     def cost(z: Array) -> Array:
-        phi, c = features(kinds, state.x, z)
+        phi, c = features(kinds, state.x, z, state.space)
         utility = jnp.sum(phi[index] * theta) + c[index]
         return jnp.where(in_ranges(state.ranges, state.x, z), -utility, jnp.inf)
 

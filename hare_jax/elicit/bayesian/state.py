@@ -62,6 +62,7 @@ class State(NamedTuple):
     pool: Pool
     question: Question
     rated: Rated
+    vetoed: Array | None = None  # (d,) bool, in a space with relations: columns of the vetoes so far
 
     @property
     def best(self) -> Recourse:

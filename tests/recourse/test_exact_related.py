@@ -1,0 +1,141 @@
+"""Exact recourse with relations: against the enumeration of a grid, and intervals and relaxations of formulas."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from spaces import array, jit
+
+from hare_jax import formula, models
+from hare_jax.models.network import to_layers
+from hare_jax.recourse import exact, exact_problem, exact_search
+from hare_jax.recourse.exact import NONE_EXISTS, OPTIMAL
+from hare_jax.recourse.exact_draft import Draft, Variable, assemble
+from hare_jax.recourse.exact_formula import Interval, Term, interval, relaxed
+from hare_jax.solvers import milp
+from hare_jax.solvers.boundary import MARGIN
+from hare_jax.space import Link, action_space, allows, open_levels, own_change, relate, rows_from, with_own_change
+
+A, B, RATIO, SAVED = ("column", 0), ("column", 1), 2, 3
+COST = np.array([1.0, 0.7, 1.0, 1.3, 0.4, 0.8, 0.6])
+LINKS = [Link(RATIO, ("/", A, ("+", ("number", 1.0), B))), Link(SAVED, ("*", ("number", 0.5), A))]
+
+
+def grid_space(max_changes=2, links=LINKS):
+    """Two ordered columns, their ratio, a stepped column that follows and may be acted on, and a group."""
+    forbidden = np.zeros((7, 7), bool)
+    forbidden[4, 5] = True
+    coefficients = [[1.0, -1.0, 0, 0, 0, 0, 0]]
+    relations = relate(
+        7, links=links, coefficients=coefficients, limits=[0.5], forbidden=forbidden, max_changes=max_changes
+    )
+    return action_space([True, True, False, *[True] * 4], [0, 0, -5, 0, 0, 0, 0], [1, 1, 5, 1, 1, 1, 1],
+                        group=[-1] * 4 + [0] * 3, step=[0.25, 0.25, 0, 0.1, 1, 1, 1], cost=COST,
+                        relations=relations)  # fmt: skip
+
+
+def grid_row(rng):
+    a, b = 0.25 * rng.integers(5, size=2)
+    return array([a, b, a / (1 + b), 0.1 * rng.integers(11), *np.eye(3)[rng.integers(3)]])
+
+
+def every_change(x):
+    """Own changes (n, d) from `x` (d,)."""
+    axes = np.arange(5) / 4 - x[0], np.arange(5) / 4 - x[1], (0,), np.arange(-10, 11) / 10, range(3)
+    return array([[*move[:4], *(np.eye(3)[move[4]] - x[4:])] for move in itertools.product(*axes)])
+
+
+@jit
+def points_after(space, x, change):
+    def one(change):
+        point = with_own_change(space, x, change)
+        kept = jnp.abs(own_change(space, x, point) - change).max() < 1e-4
+        return point, kept & allows(space, x, point)
+
+    return jax.vmap(one)(change)
+
+
+def classifier(rng, points, *, hidden=True):
+    shapes = [(6, 7), (1, 6)] if hidden else [(1, 7)]
+    layers = [(rng.normal(size=shape), rng.normal(size=shape[0])) for shape in shapes]
+    refused = np.quantile(logits(models.from_layers(layers), points), rng.choice([0.9, 0.99, 1.0]))
+    layers[-1] = (layers[-1][0], layers[-1][1] - refused - 0.01)
+    return models.from_layers([(array(weight), array(bias)) for weight, bias in layers])
+
+
+def logits(params, points):
+    *hidden, last = to_layers(params)
+    z = np.asarray(points, float).T
+    for layer in hidden:
+        z = np.maximum(np.asarray(layer.weight, float) @ z + np.asarray(layer.bias, float)[:, None], 0)
+    return (np.asarray(last.weight, float) @ z)[0] + float(last.bias[0])
+
+
+def solve_row(params, x, space):
+    """The answer of the search on the host, without the bound of a known recourse."""
+    given = space._replace(upper=open_levels(space, jnp.asarray(x)))
+    layers, given, rows = jax.tree.map(np.asarray, (to_layers(params), given, rows_from(space, jnp.asarray(x))))
+    numbers = (np.asarray(number) for number in (MARGIN, 10.0, 1e-6))
+    problem = exact_problem.Problem(layers, x, given, array(COST), x, np.asarray(False), *numbers, rows)
+    return exact_search.solve(problem)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_optimum_with_relations_is_that_of_enumeration(seed):
+    rng = np.random.default_rng(seed)
+    space, x = grid_space(max_changes=int(rng.integers(1, 4))), grid_row(rng)
+    change = every_change(x)
+    points, allowed = map(np.asarray, points_after(space, x, change))
+    params = classifier(rng, points[allowed], hidden=seed % 2 == 0)
+    accepted = allowed & (logits(params, points) >= MARGIN)
+    answer = solve_row(params, x, space)
+    if not accepted.any():
+        assert answer.status == NONE_EXISTS
+        return
+    assert answer.status == OPTIMAL
+    assert bool(allows(space, x, answer.x))
+    assert logits(params, answer.x[None])[0] >= MARGIN - 1e-6
+    cost = COST @ np.abs(np.asarray(own_change(space, x, answer.x)))
+    np.testing.assert_allclose(cost, (np.abs(change) @ COST)[accepted].min(), rtol=2e-4)
+
+
+@pytest.mark.slow
+def test_the_cost_of_the_space_is_the_default_of_the_weights():
+    space = action_space([True] * 2, [0.0] * 2, [1.0] * 2, cost=[3.0, 1.0])
+    logit_fn, key = models.classifier(models.from_layers([([[2.0, 1.0]], [-0.5])])), jax.random.key(0)
+    by_space = exact.generate(exact.Exact(), key, logit_fn, jnp.zeros(2), space).x
+    explicit = exact.generate(exact.Exact(weights=jnp.ones(2)), key, logit_fn, jnp.zeros(2), space).x
+    np.testing.assert_allclose([by_space, explicit], [[0, 0.5], [0.25, 0]], atol=2e-3)
+
+
+A_B = [("+", A, B), ("*", A, B), ("/", A, B), ("max", A, B), ("min", A, B)]
+OF_A = [*((name, A) for name in ("abs", "exp", "log", "sqrt", "neg")),
+        *(("**", A, ("number", power)) for power in (2.0, 3.0, 0.5, -1.0))]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", A_B + OF_A)
+@pytest.mark.parametrize(("low", "high"), [((0.5, 0.2), (2.0, 1.5)), ((-1.0, 0.3), (0.7, 0.3))])
+def test_relaxations_contain_the_values_of_the_formula(expression, low, high):
+    low, high = np.array(low), np.array(high)
+    rng = np.random.default_rng(0)
+    draft = Draft([Variable(0.0, *ends, False) for ends in zip(low, high, strict=True)], [])
+    columns = {k: Term({k: 1.0}, 0.0, Interval(low[k], high[k])) for k in range(2)}
+    term = relaxed(draft, expression, columns)
+    span = interval(expression, Interval(low, high))
+    program = assemble(draft) if draft.rows else None
+    for at in (*rng.uniform(low, high, (5, 2)), low, high):
+        with np.errstate(all="ignore"):
+            value = float(formula.evaluate(expression, at))
+        if np.isnan(value) or program is None:
+            continue
+        assert span.low - 1e-9 <= value <= span.high + 1e-9
+        for sign in (1, -1):
+            cost = np.zeros(len(program.cost))
+            for index, slope in term.slopes.items():
+                cost[index] = sign * slope
+            least, most = (np.array([*at, *ends[2:]]) for ends in (program.least, program.most))
+            found = milp.solve(program._replace(cost=cost, least=least, most=most), time_limit=1.0, gap=1e-9)
+            if np.isfinite([*program.least, *program.most]).all():
+                assert cost @ found.values + sign * term.constant <= sign * value + 1e-5
