@@ -1,5 +1,6 @@
 """Conversion of a DataFrame to arrays and an action space, and back. Besides `app`, only it uses pandas."""
 
+from hare_jax.data.files import read_csv as read_csv
 from hare_jax.data.proposal import infer as infer
 from hare_jax.data.sources import SOURCES as SOURCES
 from hare_jax.data.sources import Source as Source

@@ -1,6 +1,8 @@
-"""Metrics, summaries, and simulated populations."""
+"""Metrics, summaries, simulated populations, and audits by group."""
 
+from hare_jax.evaluate import audit as audit
 from hare_jax.evaluate import expected as expected
+from hare_jax.evaluate import intervals as intervals
 from hare_jax.evaluate import metrics as metrics
 from hare_jax.evaluate import outcomes as outcomes
 from hare_jax.evaluate import sharding as sharding

@@ -4,7 +4,7 @@ Notation: `values` (n,) of a metric for n rows; `mask` (n,) of the rows included
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,8 +63,14 @@ def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> 
     k = jnp.asarray(successes) * 1.0  # integers become floats; floats keep their dtype
     n = jnp.asarray(n, k.dtype)
     z = ndtri((1 + jnp.asarray(level, k.dtype)) / 2)
-    centre, spread = k + z**2 / 2, z * jnp.sqrt(k * (n - k) / jnp.maximum(n, 1) + z**2 / 4)
-    return jnp.clip((centre - spread) / (n + z**2), 0, 1), jnp.clip((centre + spread) / (n + z**2), 0, 1)
+    low, high = score_interval(k, n, z)
+    return jnp.clip(low, 0, 1), jnp.clip(high, 0, 1)
+
+
+def score_interval(k: Any, n: Any, z: Any) -> tuple[Any, Any]:
+    """The formula of `wilson_interval` for the normal quantile `z`, unclipped; numbers or arrays of NumPy or JAX."""
+    centre, spread = k + z**2 / 2, z * (k * (n - k) / (n + (n == 0)) + z**2 / 4) ** (1 / 2)
+    return (centre - spread) / (n + z**2), (centre + spread) / (n + z**2)
 
 
 def bootstrap_interval(

@@ -99,11 +99,12 @@ def boundary(
     factual = None if space.relations is None else factual
     segment = _Segment(logit_fn, tuple(constants), x, x_cf, space, jnp.asarray(margin, x.dtype), factual)
     fixed = jax.lax.stop_gradient(segment)  # bisection only compares: nothing in it is differentiated
-    bracket, valid = find(call, fixed, _Bracket(jnp.zeros_like(one), one, fixed.x_cf), num_steps)
+    bracket, slack = find(call, fixed, _Bracket(jnp.zeros_like(one), one, fixed.x_cf), num_steps)
     t = _implicit_root(call, segment, bracket.upper, jnp.exp2(-one * num_steps) if width is None else width * one)
     point = _point_at(segment, t)
     point += jax.lax.stop_gradient(bracket.point - point)  # a step may be rounded the other way when recomputed
-    return Recourse(jnp.where(valid, point, x_cf), valid)
+    reached = slack >= -_ROUNDING_ULPS * float(jnp.finfo(x.dtype).eps)  # what another program has accepted moves, too
+    return Recourse(jnp.where(reached, point, x_cf), slack >= 0)
 
 
 def scale_back(
@@ -201,9 +202,9 @@ def _takes_sections(num_steps: int) -> bool:
 def _by_bisection(
     call: Callable[..., Array], segment: _Segment, start: _Bracket, num_steps: int
 ) -> tuple[_Bracket, Array]:
-    """The bracket after `num_steps` bisections, and whether the upper end of the first one was accepted: () bool."""
+    """The bracket after `num_steps` bisections, and the slack () at the upper end of the first one."""
     bracket = jax.lax.fori_loop(0, num_steps, lambda _, bracket: _halve(call, segment, bracket), start)
-    return bracket, _evaluate(call, segment, start.upper)[1] >= 0
+    return bracket, _evaluate(call, segment, start.upper)[1]
 
 
 def _by_sections(
@@ -211,18 +212,18 @@ def _by_sections(
 ) -> tuple[_Bracket, Array]:
     """As `_by_bisection`, with one call of the classifier for each `_ROUND_STEPS` bisections."""
     num_rounds = -(-num_steps // _ROUND_STEPS)
-    bracket, accepted = jax.lax.scan(lambda bracket, _: _divide(call, segment, bracket), start, length=num_rounds)
-    return bracket, accepted[0]
+    bracket, slack = jax.lax.scan(lambda bracket, _: _divide(call, segment, bracket), start, length=num_rounds)
+    return bracket, slack[0]
 
 
 def _divide(call: Callable[..., Array], segment: _Segment, bracket: _Bracket) -> tuple[_Bracket, Array]:
-    """One round of the section search, and whether the upper end of the `bracket` is accepted: () bool."""
+    """One round of the section search, and the slack () at the upper end of the `bracket`."""
     num = 2**_ROUND_STEPS
     size = (bracket.upper - bracket.lower) / num
     ends = bracket.lower + size * jnp.arange(1, num + 1, dtype=size.dtype)
     points, slack = jax.vmap(partial(_evaluate, call, segment))(ends)
     first = jnp.argmax((slack >= 0) | (jnp.arange(num) == num - 1))  # the last end if none is accepted
-    return _Bracket(ends[first] - size, ends[first], points[first]), slack[-1] >= 0
+    return _Bracket(ends[first] - size, ends[first], points[first]), slack[-1]
 
 
 def _halve(call: Callable[..., Array], segment: _Segment, bracket: _Bracket) -> _Bracket:

@@ -149,3 +149,13 @@ def test_the_change_is_constant_where_no_root_is_near():
     for threshold, valid, expected in ((0.3, True, (0, 1)), (0.9, False, (0, 1)), (0.8 - MARGIN - 1e-6, True, (1, 0))):
         by_threshold, by_x = slopes(jnp.asarray(threshold), jnp.zeros(1), jnp.array(valid))
         np.testing.assert_allclose((by_threshold, by_x[0]), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("below", [0, 1, 8])
+def test_a_recourse_moves_with_the_boundary_where_another_program_rounds_its_logit_below_the_margin(below):
+    space = action_space(mutable=[True], lower=[0.0], upper=[2.0])
+    x, recourse = jnp.zeros(1), Recourse(jnp.ones(1), jnp.array(True))
+    margin = jnp.asarray(1 + below * float(jnp.finfo(x.dtype).eps))
+    slope = jax.grad(lambda margin: scale_back(lambda x: x[0], x, recourse, space, margin=margin).x[0])
+    assert slope(margin) == pytest.approx(1)
+    assert slope(margin + 0.01) == 0  # clearly refused: held
