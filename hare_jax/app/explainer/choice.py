@@ -47,7 +47,12 @@ def named_method(
         method, budget = DEFAULT_ON_HOST if calls_host(logit_fn, table.x_train[0]) else DEFAULT
         hyperparameters = budget | dict(hyperparameters)
     choose("method", method, METHODS)
-    fitting = [other for other in METHODS if _fits(other, logit_fn, table)]
+    has_weights, differentiable = is_exact(logit_fn), has_gradient(logit_fn, table.x_train[0])
+    fitting = [
+        name
+        for name, other in METHODS.items()
+        if (has_weights or not other.uses_weights) and (differentiable or not other.uses_gradients)
+    ]
     needs = "the weights of a models.Classifier" if METHODS[method].uses_weights else "the gradient of the model"
     require(method in fitting, "method", f"needs {needs}; for this model choose one of {', '.join(fitting)}", method)
     return method, dict(hyperparameters)
@@ -56,13 +61,6 @@ def named_method(
 def name_of(generate: BoundMethod) -> str:
     """The name of a bound method."""
     return next(name for name, method in METHODS.items() if method.generate is generate.args[0].func)
-
-
-def _fits(name: str, logit_fn: LogitFn, table: Table) -> bool:
-    method = METHODS[name]
-    if method.uses_weights:
-        return is_exact(logit_fn)
-    return not method.uses_gradients or has_gradient(logit_fn, table.x_train[0])
 
 
 def has_gradient(logit_fn: LogitFn, x: Array) -> bool:
