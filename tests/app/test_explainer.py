@@ -214,6 +214,17 @@ def test_a_space_with_relations_is_saved():
     assert all(map(np.array_equal, jax.tree.leaves(again), jax.tree.leaves(space)))
 
 
+def test_methods_that_a_model_is_unfit_for(table):
+    host = models.black_box(lambda rows: 1 / (1 + np.exp(2 - 4 * rows[:, 0])))
+    assert hare_jax.Explainer(host, table).method == "growing_spheres"
+    with pytest.raises(ValueError, match=r"method: needs the gradient of .* growing_spheres, .*; got 'dice'"):
+        hare_jax.Explainer(host, table, "dice")
+    with pytest.raises(ValueError, match=r"method: needs the weights of a models\.Classifier; .*; got 'exact'"):
+        hare_jax.Explainer(host, table, "exact")
+    with pytest.raises(ValueError, match=r"model: .* is a classifier of encoded rows already takes no threshold"):
+        hare_jax.Explainer(host, table, threshold=0.7)
+
+
 def test_wrong_arguments(explainer, table, rows):
     for wrong, message in (
         ([1, 2], "df: must be a pandas DataFrame; got 'list'"),

@@ -8,7 +8,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax import models
-from hare_jax.base import Bound, LogitFn, choose, require
+from hare_jax.base import LogitFn, choose, require
 from hare_jax.data import Table
 from hare_jax.recourse import METHODS, BoundMethod
 from hare_jax.solvers.host import calls_host
@@ -47,7 +47,12 @@ def named_method(
         method, budget = DEFAULT_ON_HOST if calls_host(logit_fn, table.x_train[0]) else DEFAULT
         hyperparameters = budget | dict(hyperparameters)
     choose("method", method, METHODS)
-    fitting = [other for other in METHODS if _fits(other, logit_fn, table)]
+    has_weights, differentiable = is_exact(logit_fn), has_gradient(logit_fn, table.x_train[0])
+    fitting = [
+        name
+        for name, other in METHODS.items()
+        if (has_weights or not other.uses_weights) and (differentiable or not other.uses_gradients)
+    ]
     needs = "the weights of a models.Classifier" if METHODS[method].uses_weights else "the gradient of the model"
     require(method in fitting, "method", f"needs {needs}; for this model choose one of {', '.join(fitting)}", method)
     return method, dict(hyperparameters)
@@ -56,13 +61,6 @@ def named_method(
 def name_of(generate: BoundMethod) -> str:
     """The name of a bound method."""
     return next(name for name, method in METHODS.items() if method.generate is generate.args[0].func)
-
-
-def _fits(name: str, logit_fn: LogitFn, table: Table) -> bool:
-    method = METHODS[name]
-    if method.uses_weights:
-        return isinstance(logit_fn, models.Classifier)
-    return not method.uses_gradients or has_gradient(logit_fn, table.x_train[0])
 
 
 def has_gradient(logit_fn: LogitFn, x: Array) -> bool:
@@ -76,4 +74,4 @@ def has_gradient(logit_fn: LogitFn, x: Array) -> bool:
 
 def is_exact(logit_fn: LogitFn) -> bool:
     """Whether `exact` can read the weights of the classifier."""
-    return isinstance(logit_fn, models.Classifier) and isinstance(logit_fn, Bound)
+    return isinstance(logit_fn, models.Classifier)

@@ -10,7 +10,7 @@ import pandas as pd
 from hare_jax import models, recourse
 from hare_jax.app.explainer import cells, choice, saving
 from hare_jax.app.explainer.explanation import Explanation
-from hare_jax.app.explainer.judging import judge
+from hare_jax.app.explainer.judging import complete, judge
 from hare_jax.app.explainer.progress import shown
 from hare_jax.app.explainer.search import ACCEPTED, Found, Rows, Setting, put_rows, search
 from hare_jax.base import require
@@ -27,10 +27,22 @@ class Explainer:
     `models.classifier` and `wrap` give; or None, which trains the built-in classifier on `table`. `method` is a name of
     `recourse.METHODS`, with its `hyperparameters`, or a method of `recourse.bind`.
 
+    The default method is `least_cost` with a small budget, which needs no gradient: on four data sets it costs 0.4 %
+    more than `exact` in the mean, where growing spheres cost 2 % more in the same time, Wachter 2 % and DiCE 4 %. For a
+    model on the host it is `growing_spheres`, which calls the model least often.
+
     The same `seed` gives a row the same recourse, whatever the other rows.
 
     Raises:
         ValueError: those of `models.wrap` and `recourse.bind`, or a method that the model is unfit for.
+
+    >>> from hare_jax import data, models
+    >>> rows = pd.DataFrame({"income": [20, 40, 60, 30], "job": ["b", "a", "b", "a"], "ok": [0, 1, 1, 0]})
+    >>> features = {"income": {"type": "ordered", "step": 10}, "job": {"type": "categorical"}}
+    >>> table = data.from_frame(rows, {"target": "ok", "features": features}, test=rows)
+    >>> logit_fn = models.classifier(models.from_layers([([[4.0, 0.0]], [-1.5])]))
+    >>> Explainer(logit_fn, table, "nnce").explain(rows).sentences().tolist()
+    ['raise income by 40 to 60', 'already accepted', 'already accepted', 'raise income by 10 to 40']
     """
 
     def __init__(
@@ -78,9 +90,10 @@ class Explainer:
     def explain(self, df: pd.DataFrame, *, progress: bool | None = None) -> Explanation:
         """The recourses of the rows `df`, in original units: any number, with any index, and any further columns.
 
-        A row that the model accepts is unchanged. For a row for which the method finds nothing, growing spheres are
-        tried, and then `exact`, or `nnce` if the classifier is not a `models.Classifier`; `reason` says so. A recourse
-        is valid if the model itself accepts the row of the DataFrame, and the table's action space allows the change.
+        A row that the model accepts is unchanged; missing values that the schema fills are filled, and derived columns
+        that `df` lacks are added. For a row for which the method finds nothing, growing spheres are tried, and then
+        `exact`, or `nnce` if the classifier is not a `models.Classifier`; `reason` says so. A recourse is valid if the
+        model itself accepts the row of the DataFrame, and the table's action space allows the change.
 
         `progress` shows the progress on stderr; by default, if it takes longer than a second and stderr is a terminal.
 
@@ -88,6 +101,7 @@ class Explainer:
             ValueError: those of `Table.encode`.
         """
         x = np.asarray(self.table.encode(df))
+        df = complete(self.table, df, x)
         logits = judge(self.logit_fn, self.table, df)
         refused = np.flatnonzero(~(logits >= 0))
         found = None

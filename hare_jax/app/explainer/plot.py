@@ -8,12 +8,14 @@ import pandas as pd
 from hare_jax.app.explainer.judging import judge
 from hare_jax.app.explainer.wording import text
 from hare_jax.base import require
+from hare_jax.data import missing
 from hare_jax.data.schema import Feature
 
 if TYPE_CHECKING:
     from hare_jax.app.explainer.explanation import Explanation
 
 _WIDTH, _LEAST_HEIGHT, _HEIGHT = 10.0, 2.4, 0.6  # inches: of the figure, and of each change
+_OFFSETS = 12, -12  # points, of the values before and after: above and below the line
 _BEFORE, _AFTER = "0.55", "tab:blue"
 
 
@@ -32,15 +34,16 @@ def figure(explanation: "Explanation", position: int) -> Any:
         ImportError: matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("plot needs matplotlib: pip install 'hare-jax[plot]'") from error
     reason = explanation.reason.iloc[position]
     require(bool(explanation.found[position]), "row", "must have a recourse that changes it", reason)
     before, after = (frame.iloc[[position]] for frame in (explanation.before, explanation.frame))
     way = applied(explanation, before, after)
-    drawn = Figure(figsize=(_WIDTH, _LEAST_HEIGHT + _HEIGHT * len(way.features)), layout="constrained")
-    left, right = drawn.subplots(1, 2, sharey=True)
+    size = _WIDTH, _LEAST_HEIGHT + _HEIGHT * len(way.features)
+    drawn, (left, right) = pyplot.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
+    pyplot.close(drawn)  # a notebook shows what is returned, once
     _draw_values(left, explanation, way, before, after)
     _draw_scores(right, way)
     drawn.suptitle(f"{explanation.frame.index[position]}: {reason}")
@@ -70,9 +73,9 @@ def _draw_values(axes: Any, explanation: "Explanation", way: Way, before: pd.Dat
         axes.annotate("", (end, height), (start, height), arrowprops={"arrowstyle": "->", "color": _AFTER})
         axes.plot([start], [height], "o", color=_BEFORE)
         axes.plot([end], [height], "o", color=_AFTER)
-        for at, value in zip((start, end), pair, strict=True):
+        for at, value, offset in zip((start, end), pair, _OFFSETS, strict=True):
             label = text(feature, digits, value)
-            axes.annotate(label, (at, height), (0, 6), textcoords="offset points", ha="center")
+            axes.annotate(label, (at, height), (0, offset), textcoords="offset points", ha="center", va="center")
     axes.set_yticks(range(len(way.features)), [_label(feature) for feature in way.features])
     axes.set(xlabel="share of the range", xlim=(-0.1, 1.1), ylim=(len(way.features) - 0.5, -0.6))
 
@@ -94,6 +97,7 @@ def _label(feature: Feature) -> str:
 def _share(feature: Feature, value: Any) -> float:
     """A value as a share of the range of its feature, in [0, 1]: of a category, its number."""
     if feature.type == "categorical":
+        value = missing.LEVEL if pd.isna(value) else value
         return feature.categories.index(value) / (len(feature.categories) - 1)
     low, high = min(feature.low, feature.range[0]), max(feature.high, feature.range[1])
     return float(np.clip((value - low) / (high - low), 0, 1))

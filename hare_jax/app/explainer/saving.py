@@ -100,6 +100,8 @@ def _plain(name: str, value: Any, arrays: Arrays) -> Any:
         value = {field.name: getattr(value, field.name) for field in typed_fields(value.__class__)}
     if isinstance(value, Mapping):
         return {key: _plain(f"{name}.{key}", inner, arrays) for key, inner in value.items()}
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
     if isinstance(value, tuple | list):
         return [_plain(f"{name}.{index}", inner, arrays) for index, inner in enumerate(value)]
     if isinstance(value, np.ndarray | jax.Array) and np.ndim(value) > 0:
