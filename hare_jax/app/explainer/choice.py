@@ -8,7 +8,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax import models
-from hare_jax.base import Bound, LogitFn, choose, require
+from hare_jax.base import LogitFn, choose, require
 from hare_jax.data import Table
 from hare_jax.recourse import METHODS, BoundMethod
 from hare_jax.solvers.host import calls_host
@@ -74,6 +74,6 @@ def has_gradient(logit_fn: LogitFn, x: Array) -> bool:
     return True
 
 
-def is_exact(logit_fn: LogitFn) -> bool:
-    """Whether `exact` can read the weights of the classifier."""
-    return isinstance(logit_fn, models.Classifier) and isinstance(logit_fn, Bound)
+def is_exact(logit_fn: LogitFn, table: Table) -> bool:
+    """Whether `exact` can solve for the classifier, whose weights it reads, and the action space."""
+    return isinstance(logit_fn, models.Classifier) and table.space.relations is None

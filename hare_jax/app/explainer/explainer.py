@@ -10,7 +10,7 @@ import pandas as pd
 from hare_jax import models, recourse
 from hare_jax.app.explainer import cells, choice, saving
 from hare_jax.app.explainer.explanation import Explanation
-from hare_jax.app.explainer.judging import judge
+from hare_jax.app.explainer.judging import complete, judge
 from hare_jax.app.explainer.progress import shown
 from hare_jax.app.explainer.search import ACCEPTED, Found, Rows, Setting, put_rows, search
 from hare_jax.base import require
@@ -78,7 +78,8 @@ class Explainer:
     def explain(self, df: pd.DataFrame, *, progress: bool | None = None) -> Explanation:
         """The recourses of the rows `df`, in original units: any number, with any index, and any further columns.
 
-        A row that the model accepts is unchanged. For a row for which the method finds nothing, growing spheres are
+        A row that the model accepts is unchanged; missing values that the schema fills are filled, and derived columns
+        that `df` lacks are added. For a row for which the method finds nothing, growing spheres are
         tried, and then `exact`, or `nnce` if the classifier is not a `models.Classifier`; `reason` says so. A recourse
         is valid if the model itself accepts the row of the DataFrame, and the table's action space allows the change.
 
@@ -88,6 +89,7 @@ class Explainer:
             ValueError: those of `Table.encode`.
         """
         x = np.asarray(self.table.encode(df))
+        df = complete(self.table, df, x)
         logits = judge(self.logit_fn, self.table, df)
         refused = np.flatnonzero(~(logits >= 0))
         found = None

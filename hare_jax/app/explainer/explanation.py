@@ -25,7 +25,7 @@ class Explanation:
     cost: pd.Series  # of the change (`space.distance`); 0 of an accepted row, NaN where there is no recourse
     reason: pd.Series  # text: "found", "found by growing_spheres", "already accepted", "no recourse: ..."
     score: pd.DataFrame  # columns "before", "after": logits of the model, at least 0 means accepted
-    before: pd.DataFrame  # the rows given
+    before: pd.DataFrame  # the rows given, with missing values filled and derived columns added
     x: np.ndarray  # (n, d) the rows given, encoded
     x_cf: np.ndarray  # (n, d) the recourses, encoded
     explainer: "Explainer"

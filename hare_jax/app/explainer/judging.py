@@ -10,7 +10,7 @@ import pandas as pd
 from hare_jax.app.explainer import programs
 from hare_jax.app.explainer.chunks import map_chunks
 from hare_jax.base import LogitFn, as_partial
-from hare_jax.data import Table
+from hare_jax.data import Table, missing
 from hare_jax.models import Wrapped
 
 
@@ -19,6 +19,14 @@ def encode(table: Table, frame: pd.DataFrame) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return np.asarray(table.encode(frame))
+
+
+def complete(table: Table, df: pd.DataFrame, x: np.ndarray) -> pd.DataFrame:
+    """The rows `df`, whose encoding is `x` (n, d), as they are judged: missing values filled, derived columns added."""
+    fills = {feature.name: feature.fill for feature in table.features if feature.missing == missing.FILL}
+    absent = [feature.name for feature in table.features if feature.name not in df]
+    decoded = table.decode(x) if absent else {}
+    return missing.replace(df, fills).assign(**{name: np.asarray(decoded[name]) for name in absent})
 
 
 def judge(logit_fn: LogitFn, table: Table, frame: pd.DataFrame) -> np.ndarray:

@@ -8,6 +8,7 @@ import pandas as pd
 from hare_jax.app.explainer.judging import judge
 from hare_jax.app.explainer.wording import text
 from hare_jax.base import require
+from hare_jax.data import missing
 from hare_jax.data.schema import Feature
 
 if TYPE_CHECKING:
@@ -32,15 +33,16 @@ def figure(explanation: "Explanation", position: int) -> Any:
         ImportError: matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("plot needs matplotlib: pip install 'hare-jax[plot]'") from error
     reason = explanation.reason.iloc[position]
     require(bool(explanation.found[position]), "row", "must have a recourse that changes it", reason)
     before, after = (frame.iloc[[position]] for frame in (explanation.before, explanation.frame))
     way = applied(explanation, before, after)
-    drawn = Figure(figsize=(_WIDTH, _LEAST_HEIGHT + _HEIGHT * len(way.features)), layout="constrained")
-    left, right = drawn.subplots(1, 2, sharey=True)
+    size = _WIDTH, _LEAST_HEIGHT + _HEIGHT * len(way.features)
+    drawn, (left, right) = pyplot.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
+    pyplot.close(drawn)  # a notebook shows what is returned, once
     _draw_values(left, explanation, way, before, after)
     _draw_scores(right, way)
     drawn.suptitle(f"{explanation.frame.index[position]}: {reason}")
@@ -94,6 +96,7 @@ def _label(feature: Feature) -> str:
 def _share(feature: Feature, value: Any) -> float:
     """A value as a share of the range of its feature, in [0, 1]: of a category, its number."""
     if feature.type == "categorical":
+        value = missing.LEVEL if pd.isna(value) else value
         return feature.categories.index(value) / (len(feature.categories) - 1)
     low, high = min(feature.low, feature.range[0]), max(feature.high, feature.range[1])
     return float(np.clip((value - low) / (high - low), 0, 1))

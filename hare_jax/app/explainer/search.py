@@ -77,7 +77,7 @@ def search(setting: Setting, rows: Rows, logits: np.ndarray, tick: Tick = no_tic
 
 def fallbacks(setting: Setting) -> tuple[str | None, ...]:
     """The methods in the order in which they are tried: None is the method chosen."""
-    last = "exact" if is_exact(setting.logit_fn) else "nnce"
+    last = "exact" if is_exact(setting.logit_fn, setting.table) else "nnce"
     spheres = () if setting.has_tried_spheres else ("growing_spheres",)
     return (None, *spheres, last)
 

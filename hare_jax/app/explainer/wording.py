@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from hare_jax.app.explainer.cells import Decimals, most_decimals, noise_of
+from hare_jax.data import missing
 from hare_jax.data.schema import Feature
 
 
 def number(feature: Feature, digits: int, value: float) -> str:
     """A number of a feature, with thousands separators; more decimals than usual if it has them, none if it is whole.
 
-    >>> income = Feature("income", "continuous", True, 0, "$", "income", 0.0, 1e5, (0.0, 1e5))
+    >>> income = Feature("income", "continuous", True, 0, "$", "income", low=0.0, high=1e5)
     >>> number(income, 0, 52000.0), number(income, 1, -0.0)
     ('52,000', '0')
     """
@@ -25,7 +26,9 @@ def number(feature: Feature, digits: int, value: float) -> str:
 
 def text(feature: Feature, digits: Decimals, value: Any) -> str:
     """A value of a feature; a number without its unit."""
-    if feature.type == "categorical" or pd.isna(value):
+    if pd.isna(value):
+        return missing.LEVEL
+    if feature.type == "categorical":
         return str(value)
     return number(feature, digits[feature.name], float(value))
 
@@ -33,7 +36,7 @@ def text(feature: Feature, digits: Decimals, value: Any) -> str:
 def sentence(feature: Feature, digits: Decimals, before: Any, after: Any, follows: bool) -> str:
     """One change.
 
-    >>> income = Feature("income", "continuous", True, 0, "$", "income", 0.0, 1e5, (0.0, 1e5))
+    >>> income = Feature("income", "continuous", True, 0, "$", "income", low=0.0, high=1e5)
     >>> sentence(income, {"income": 0}, 48000, 52000, False)
     'raise income by 4,000 to 52,000 $'
     """
