@@ -100,12 +100,14 @@ def test_the_figures_of_a_data_set_are_those_of_pandas(name, by, num):
     results = refusals.results(generate, key, logit_fn, x, table.space, prices=False)
     test = test[by].fillna("missing").astype(str).reset_index(drop=True)
     rows = {(row.figure, row.group): row for row in audit({one: test[one] for one in by}, results)}
-    frame = test.assign(logit=np.asarray(jax.vmap(logit_fn)(x)), found=results.found, cost=results.cost)
+    frame = test.assign(
+        logit=np.asarray(jax.vmap(logit_fn)(x), float), found=results.found, cost=results.cost.astype(float)
+    )
     refused = frame[frame.logit < 0]
     for names in (by[:1], by[1:], by):
         by_hand = pd.DataFrame(
             {
-                "refused": frame.groupby(names).logit.agg(lambda logit: (logit < 0).mean()),
+                "refused": frame.groupby(names).logit.agg(lambda logit: (logit < 0).to_numpy(float).mean()),
                 "no_recourse": 1 - refused.groupby(names).found.mean(),
                 "mean_cost": refused[refused.found].groupby(names).cost.mean(),
                 "median_cost": refused[refused.found].groupby(names).cost.median(),
