@@ -87,7 +87,7 @@ def test_wrong_uses(logit_fn, changed, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "by", "num"), [("mortgage", ["sex", "race"], 497), ("adult", ["sex", "race"], 1500)])
+@pytest.mark.parametrize(("name", "by", "num"), [("mortgage", ["sex", "race"], 497), ("adult", ["sex", "race"], 800)])
 def test_the_figures_of_a_data_set_are_those_of_pandas(name, by, num):
     try:
         table, test = data.load(name), data.read(name)[1].head(num)
