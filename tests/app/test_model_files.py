@@ -122,12 +122,15 @@ class Session:
 @pytest.mark.parametrize(("as_dicts", "classes"), [(True, None), (False, ("no", "yes"))])
 def test_an_onnx_classifier_of_columns(rows, table, as_dicts, classes):
     model = OnnxModel(Session(["job", "income"], as_dicts))
+    model.learn_classes(table)
     logit_fn = models.wrap(model, table, classes=classes, wanted="yes")
     assert np.array_equal(decisions(logit_fn, table), rows.income > 50)
 
 
 def test_an_onnx_classifier_of_an_array(table):
-    logit_fn = models.wrap(OnnxModel(Session(None, True)), table)
+    model = OnnxModel(Session(None, True))
+    model.learn_classes(table)
+    logit_fn = models.wrap(model, table)
     assert np.array_equal(decisions(logit_fn, table), np.asarray(table.x_test[:, 0], np.float32) > 0.5)
 
 
@@ -146,7 +149,7 @@ def test_a_real_onnx_file(rows, table, tmp_path):
     x = np.asarray(table.x_train, np.float32)
     model = LogisticRegression().fit(x, rows.loan)
     (tmp_path / "model.onnx").write_bytes(to_onnx(model, x).SerializeToString())
-    accepted = decisions(models.wrap(load_model(tmp_path / "model.onnx"), table), table)
+    accepted = decisions(models.wrap(load_model(tmp_path / "model.onnx", table=table), table), table)
     assert np.mean(accepted == (model.predict(x) == "yes")) > 0.99  # float32
 
 

@@ -27,7 +27,7 @@ def bound(name, logit_fn, **hyperparameters):
     return recourse.bind(name, jax.random.key(0), logit_fn, X, SPACE, **hyperparameters)
 
 
-@pytest.mark.parametrize("name", ["exact", "growing_spheres"])
+@pytest.mark.parametrize("name", ["exact", pytest.param("growing_spheres", marks=pytest.mark.slow)])
 def test_results_of_a_linear_classifier(logit_fn, name):
     found = refusals.results(bound(name, logit_fn), jax.random.key(1), logit_fn, X, SPACE)
     assert found.refused.tolist() == [True, True, False, True]
@@ -40,6 +40,7 @@ def test_results_of_a_linear_classifier(logit_fn, name):
     assert np.isnan(found.price[2:]).all()
 
 
+@pytest.mark.slow
 def test_of_a_black_box_nothing_is_proved_and_the_price_is_a_difference(logit_fn):
     def accepts(rows):
         return 1 / (1 + np.exp(3.2 - WEIGHT * rows[:, 0] - rows[:, 1]))
@@ -67,6 +68,7 @@ def test_stricter_takes_logits_away_and_keeps_a_classifier(logit_fn):
     assert isinstance(stricter(logit_fn, jnp.asarray(0.5)), models.Classifier)
 
 
+@pytest.mark.slow
 def test_a_recourse_by_a_category_has_no_slope(logit_fn):
     space = action_space([True, False], [0.0, 0.0], [1.0, 1.0], step=[1.0, 0.0])
     found = price(bound("growing_spheres", logit_fn), jax.random.key(0), logit_fn, jnp.array([0.0, 0.3]), space)
@@ -98,12 +100,14 @@ def test_the_figures_of_a_data_set_are_those_of_pandas(name, by, num):
     results = refusals.results(generate, key, logit_fn, x, table.space, prices=False)
     test = test[by].fillna("missing").astype(str).reset_index(drop=True)
     rows = {(row.figure, row.group): row for row in audit({one: test[one] for one in by}, results)}
-    frame = test.assign(logit=np.asarray(jax.vmap(logit_fn)(x)), found=results.found, cost=results.cost)
+    frame = test.assign(
+        logit=np.asarray(jax.vmap(logit_fn)(x), float), found=results.found, cost=results.cost.astype(float)
+    )
     refused = frame[frame.logit < 0]
     for names in (by[:1], by[1:], by):
         by_hand = pd.DataFrame(
             {
-                "refused": frame.groupby(names).logit.agg(lambda logit: (logit < 0).mean()),
+                "refused": frame.groupby(names).logit.agg(lambda logit: (logit < 0).to_numpy(float).mean()),
                 "no_recourse": 1 - refused.groupby(names).found.mean(),
                 "mean_cost": refused[refused.found].groupby(names).cost.mean(),
                 "median_cost": refused[refused.found].groupby(names).cost.median(),

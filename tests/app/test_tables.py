@@ -100,6 +100,7 @@ def test_audit_without_prices_and_with_training_rows(files, capsys, monkeypatch)
     assert FIGURES["mean_price"].label not in out
 
 
+@pytest.mark.slow
 def test_explain_writes_the_rows_after_the_recourse(files, tmp_path, capsys):
     given = (
         "--train",

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hare_jax.app import model_files, tables
+from hare_jax.app import tables
 from hare_jax.app.explainer import Explainer, Explanation
 from hare_jax.base import choose, require
 from hare_jax.recourse import METHODS
@@ -78,8 +78,7 @@ def _explainer(options: Explain, loaded: tables.Loaded) -> Explainer:
     if options.model is None:
         logit_fn = tables.classifier(options, loaded.table)
         return Explainer(logit_fn, loaded.table, options.method, seed=options.seed)
-    model = model_files.load_model(options.model, allow_pickle=options.allow_pickle)
-    keywords = tables.wrapping(options, model, loaded.table)
+    model, keywords = tables.model_of(options, loaded.table)
     return Explainer(model, loaded.table, options.method, seed=options.seed, **keywords)
 
 
