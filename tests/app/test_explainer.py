@@ -11,7 +11,7 @@ from related import WIDTH, related_space
 
 import hare_jax
 from hare_jax import data, models
-from hare_jax.app.explainer import chunks, plot, saving, search
+from hare_jax.app.explainer import plot, saving, search
 from hare_jax.recourse.growing_spheres import GrowingSpheres
 
 FEATURES = {
@@ -20,7 +20,7 @@ FEATURES = {
     "job": {"type": "categorical"},
     "owner": {"type": "categorical", "mutable": False},
 }
-SIZE = 64  # of all chunks here: one program of each kind
+pytestmark = pytest.mark.usefixtures("quick_programs")
 SCHEMA = {"target": "paid", "positive": "yes", "features": FEATURES}
 
 
@@ -33,16 +33,6 @@ def applicants(num, seed):
     worth = frame["income"] / 100 - frame["debt"] / 20 + 0.3 * (frame["job"] == "full")
     frame["paid"] = np.where(worth > 0.2, "yes", "no")
     return frame
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_programs():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "quick_jit", jax.jit)  # without its options, which would win over those of the tests
-        patch.setattr(chunks, "SIZES", (SIZE,))
-        chunks.compiled.cache_clear()
-        yield
-    chunks.compiled.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +90,7 @@ def test_numbers_have_the_decimals_of_the_training_rows(found):
 
 
 def test_a_row_does_not_depend_on_the_others(explainer, found, rows):
-    assert explainer.explain(rows.iloc[[4]]).frame.equals(found.frame.iloc[[4]])
+    assert explainer.explain(rows.iloc[[4]], progress=True).frame.equals(found.frame.iloc[[4]])
 
 
 def test_a_row_without_recourse_is_unchanged_and_the_proof_is_said(table, rows):

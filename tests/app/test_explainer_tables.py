@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 import hare_jax
-from hare_jax import data
+from hare_jax import data, models
 from hare_jax.recourse import exact
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 NUM_ROWS = 40  # refused rows that are solved exactly
 CARE = {
     "income": {"type": "continuous", "direction": "up", "range": [0, 150], "cost": 2.0},
@@ -55,8 +56,10 @@ def test_relations_and_missing_values():
     schema = {"target": "paid", "features": CARE, "max_changes": 2}
     table = data.from_frame(frame, schema)
     rows = frame.drop(columns="paid")[:60]
-    explainer = hare_jax.Explainer(None, table)
-    found = explainer.explain(rows)
+    weights = [[1.5, -3.0, 1.0, -0.1, 0.0, 0.2, 0.4, 0.0, 0.0, 0.0, 0.0]]  # income, debt, savings, dti, jobs, schools
+    logit_fn = models.classifier(models.from_layers([(weights, [0.3])]))
+    found = hare_jax.Explainer(logit_fn, table, "growing_spheres").explain(rows)
+    assert found.found.sum() > 10
     assert found.valid.all()
     after, before = found.frame, found.before
     assert not after["debt"].isna().any()

@@ -2,7 +2,8 @@
 
 Each candidate is a recourse of the explainer's own method, which changes as little as it can: one in which a feature
 that the first recourse changes is frozen, or a random half of all features. The answers are chosen greedily: each has
-the largest distance to the nearest one of those before it (maximin).
+the largest distance to the nearest one of those before it (maximin), relative to the cost of both, which is 1 for two
+recourses that change different features. A cheaper one is preferred among equals.
 """
 
 import dataclasses
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _CANDIDATES = 6  # for each alternative
 _FROZEN = 0.5  # probability of a feature
 _DIFFERENT = 1e-4  # least distance between two alternatives, in encoded units
+_THRIFT = 0.1  # by which a unit of cost counts against a relative distance
+_NONE = -1  # in place of the position of a candidate
 _LEVEL = "alternative"
 _SEED = 0  # of the random halves
 
@@ -47,8 +50,8 @@ def alternatives(explanation: "Explanation", k: int) -> "Explanation":
     num = _CANDIDATES * (k - 1) + 1
     pool = _pool(explanation, rows, num)
     members = np.concatenate([np.arange(len(rows))[:, None], _members(len(rows), num)], axis=1)
-    chosen = _most_different(pool.x[members], pool.accepted[members], k)
-    owner, order = np.nonzero(chosen >= 0)
+    chosen = _most_different(pool.x[members], pool.cost[members], pool.accepted[members], k)
+    owner, order = np.nonzero(chosen != _NONE)
     return _explanation(explanation, pool, rows[owner], members[owner, chosen[owner, order]], order + 1)
 
 
@@ -83,17 +86,18 @@ def _frozen(setting: Setting, changed: np.ndarray, num: int) -> np.ndarray:
     return (one | (draws[None] & ~alone))[:, :, names]
 
 
-def _most_different(x: np.ndarray, valid: np.ndarray, k: int) -> np.ndarray:
-    """The candidates (n, k) of x (n, m, d), the first and then by maximin; -1 where no other one is left."""
-    chosen = np.full((len(x), k), -1)
-    chosen[:, 0] = 0
+def _most_different(x: np.ndarray, cost: np.ndarray, valid: np.ndarray, k: int) -> np.ndarray:
+    """The candidates (n, k) of x (n, m, d) with a cost (n, m), the first and then by maximin; -1 where none is left."""
+    everyone, chosen = np.arange(len(x)), np.zeros((len(x), k), int)
     nearest = np.where(valid, np.inf, -np.inf)
-    everyone = np.arange(len(x))
     for order in range(1, k):
-        last = x[everyone, chosen[:, order - 1]]
-        nearest = np.minimum(nearest, np.abs(x - last[:, None]).sum(axis=2))
-        best = nearest.argmax(axis=1)
-        chosen[:, order] = np.where(nearest[everyone, best] > _DIFFERENT, best, -1)
+        last = everyone, chosen[:, order - 1]
+        distance = np.abs(x - x[last][:, None]).sum(axis=2)
+        both = np.maximum(cost + cost[last][:, None], _DIFFERENT)
+        relative = np.where(distance > _DIFFERENT, distance / both, -np.inf)
+        nearest = np.minimum(nearest, relative)
+        chosen[:, order] = np.argmax(nearest - _THRIFT * cost, axis=1)
+        chosen[np.isneginf(nearest[everyone, chosen[:, order]]), order] = _NONE
     return chosen
 
 
