@@ -1,8 +1,8 @@
+import jax
 import numpy as np
 from scipy.optimize import linprog
 from spaces import array, jit
 
-import jax
 from hare_jax.solvers.simplex import simplex
 
 NUM, ROWS, WIDTH = 60, 5, 20
