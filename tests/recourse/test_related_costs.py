@@ -6,14 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from related import WIDTH, related_rows, related_space
+from related import WIDTH, contradictions, related_rows, related_space
+from spaces import array, jit, split
 
 from hare_jax import models
 from hare_jax.base import Recourse
 from hare_jax.models.network import to_layers
-from hare_jax.recourse import exact, exact_branch, exact_problem, exact_search, growing_spheres
+from hare_jax.recourse import ar, exact, exact_branch, exact_problem, exact_search, growing_spheres
 from hare_jax.solvers.boundary import MARGIN, scale_back
-from hare_jax.space import action_space, open_levels, relate, rows_from, weighted_cost
+from hare_jax.solvers.local_search import LocalSearch, local_search
+from hare_jax.space import Link, action_space, allows, distance, open_levels, relate, rows_from, weighted_cost
 
 SPHERES = growing_spheres.GrowingSpheres(num_samples=32, num_spheres=8, num_attempts=2)
 WEIGHTS, SLOPES = np.array([1.0, 2.0, 1.5]), np.array([3.0, 0.5, 1.0])
@@ -91,3 +93,47 @@ def test_the_derivative_of_the_least_cost_is_that_of_repeated_exact_searches(mon
             costs = np.array([exact_cost(space, *end, x)[1] for end in ends])
             expected = (costs[::2] - costs[1::2]) / (2 * step)
             np.testing.assert_allclose([by[0][column], by[1], by[2][column]], expected, rtol=1e-4, atol=1e-5)
+
+
+SEARCH = LocalSearch(num_first=16, num_starts=2, num_rounds=8, num_rays=8)
+NUM = 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_host", [False, True])
+def test_a_local_search_keeps_the_relations_and_finds_nothing_cheaper_than_exact_recourse(on_host):
+    rng, space, rows = np.random.default_rng(4), related_space(), related_rows(0, 3 * NUM)
+    slopes = rng.normal(size=WIDTH)
+    bias = -np.quantile(rows @ slopes, 0.7)
+    given, rows = (array(slopes), array(bias)), rows[rows @ slopes + bias < 0][:NUM]
+
+    def logit_fn(x):
+        return jnp.sum(given[0] * x) + given[1]
+
+    def on_the_host(x):
+        return jax.pure_callback(lambda x: x @ given[0] + given[1], x[0], x, vmap_method="broadcast_all")
+
+    def one(key, x):
+        nothing = Recourse(x, jnp.array(False))
+        cost_fn, model = partial(distance, space, x), on_the_host if on_host else logit_fn
+        found = local_search(SEARCH, key, cost_fn, model, x, nothing, space)
+        return found, allows(space, x, found.x), cost_fn(found.x)
+
+    found, allowed, cost = jax.device_get(jit(jax.vmap(one))(split(0, len(rows)), rows))
+    assert found.valid.mean() > 0.5
+    assert allowed[found.valid].all()
+    assert not any(broken.any() for broken in contradictions(rows[found.valid], found.x[found.valid]).values())
+    for index in np.flatnonzero(found.valid)[:10]:
+        _, least = exact_cost(space, *given, np.ones(WIDTH, rows.dtype), rows[index])
+        assert least <= cost[index] * (1 + 2e-4) + 1e-5
+
+
+@pytest.mark.slow
+def test_actionable_recourse_counts_what_follows_and_the_costs_of_the_space():
+    """The second column follows half of the first, and costs nothing then."""
+    relations = relate(2, links=[Link(1, ("*", ("number", 0.5), ("column", 0)))], max_changes=1)
+    for cost, end in (([1.0, 1.0], [0.4, 0.2]), ([3.0, 1.0], [0.0, 0.6])):
+        space = action_space([True, True], [0.0] * 2, [1.0] * 2, cost=cost, relations=relations)
+        found = ar.generate(ar.Ar(), jax.random.key(0), lambda x: x[0] + x[1] - 0.6, jnp.zeros(2), space)
+        assert found.valid
+        np.testing.assert_allclose(found.x, end, atol=2e-3)
