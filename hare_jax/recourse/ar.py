@@ -1,6 +1,6 @@
 """Actionable recourse: the cheapest action on the grid of allowed changes, exact for linear classifiers.
 
-For a linear classifier it is a knapsack: which columns to move, by how many units, for the least L1 and a logit that
+For a linear classifier it is a knapsack: which columns to move, by how many units, for the least cost and a logit that
 reaches the margin. A unit is a step of an ordered column, the switch of a one-hot group to its best level, or 1 of a
 continuous column. Branch and bound (`linear_action`, `knapsack`) chooses the units.
 
@@ -22,7 +22,7 @@ from hare_jax.recourse.knapsack import ROUNDING
 from hare_jax.recourse.linear_action import linear_action
 from hare_jax.solvers import linalg
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import ActionSpace, allows, bounds, is_category, project
+from hare_jax.space import ActionSpace, allows, bounds, distance, is_category, own_values, project
 
 _LINEAR = 1e-3  # largest relative error of a fit that counts as exact, so that the classifier counts as linear
 _RIDGE = 1e-4  # of a column's mean square; needed by columns that never move, and by groups, whose columns sum to 1
@@ -38,7 +38,7 @@ class Ar:
     num_samples: Count = 128  # points that a linear classifier is fitted to, or 4 d if that is more
     num_rounds: Count = 8  # fits, each around the last one's action; a linear classifier needs one
     num_nodes: Count = 2000  # of branch and bound, a round
-    gap: NonNegative = 1e-4  # L1 by which an action may cost more than the cheapest one
+    gap: NonNegative = 1e-4  # by which an action may cost more than the cheapest one
     radius: Positive = 1.0  # of the first round's points, in encoded units: half the width of their box
     shrink: Positive = 0.5  # of the radius, after an accepted action
     num_boundary_steps: Natural = 20  # bisections back towards the factual; 0 leaves the action as it is
@@ -52,8 +52,8 @@ class _Rounds(NamedTuple):
     centre: Array  # (d,) the last action
     radius: Array  # () of the points around it
     extra: Array  # () logit to aim at beyond the margin
-    best: Array  # (d,) the accepted point of least L1 so far
-    least: Array  # () its L1
+    best: Array  # (d,) the accepted point of least cost so far
+    least: Array  # () its cost
     done: Array  # () bool
 
 
@@ -64,8 +64,9 @@ def generate(hp: Ar, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
     For a linear classifier no allowed action costs less by more than `gap`, unless branch and bound visited `num_nodes`
     nodes. For other classifiers, which the paper does not treat, it is the cheapest accepted point of all rounds, among
     actions and the points of the fits; it is allowed, but not proven to be the cheapest. The paper passes the
-    program to an integer programming solver, and also has costs by percentile; here the cost is L1. The boundary search
-    at the end, which keeps columns at their bounds, is ours.
+    program to an integer programming solver, and also has costs by percentile; here the cost is L1, weighted by the
+    costs of the space. With relations, the classifier is fitted to own changes and all that follows them, and
+    inequalities are kept by projection. The boundary search at the end, which keeps columns at their bounds, is ours.
     """
     hp = jax.tree.map(lambda value: jnp.asarray(value, x.dtype), hp)
 
@@ -93,12 +94,14 @@ def _one_round(
     """Fit the linear classifier around the centre, and take its cheapest action as the next centre."""
     points = _points(hp, jax.random.fold_in(key, s.num_done), s.centre, x, s.radius, space)
     logits, centre_logit = jax.vmap(logit_fn)(points), logit_fn(s.centre)
-    weight, error = _fit(points - s.centre[None, :], logits - centre_logit)
-    need = hp.margin + s.extra - centre_logit - jnp.dot(weight, x - s.centre, precision="highest")
+    centre = own_values(space, x, s.centre)
+    moves = jax.vmap(partial(own_values, space, x))(points) - centre[None, :]
+    weight, error = _fit(moves, logits - centre_logit)
+    need = hp.margin + s.extra - centre_logit - jnp.dot(weight, x - centre, precision="highest")
     action = linear_action(weight, need, x, space, gap=hp.gap, num_nodes=hp.num_nodes)
     logit = logit_fn(action)
     accepted = logit >= hp.margin
-    best, least = _nearest(s, jnp.append(points, action[None, :], 0), jnp.append(logits, logit) >= hp.margin, x)
+    best, least = _nearest(s, jnp.append(points, action[None, :], 0), jnp.append(logits, logit) >= hp.margin, x, space)
     shortfall = hp.margin - logit
     extra = jnp.where(accepted, first_extra, s.extra + 2 * shortfall)
     radius = jnp.where(accepted, hp.shrink * s.radius, s.radius)
@@ -122,9 +125,9 @@ def _points(hp: Ar, key: Array, centre: Array, x: Array, radius: Array, space: A
     return jax.vmap(partial(project, space, x))(targets)
 
 
-def _nearest(s: _Rounds, points: Array, accepted: Array, x: Array) -> tuple[Array, Array]:
-    """The accepted point (d,) of least L1 from `x` (d,), of `points` (n, d) and the best so far, and its L1 ()."""
-    cost = jnp.where(accepted, jnp.sum(jnp.abs(points - x[None, :]), axis=1), jnp.inf)
+def _nearest(s: _Rounds, points: Array, accepted: Array, x: Array, space: ActionSpace) -> tuple[Array, Array]:
+    """The accepted point (d,) of least cost from `x` (d,), of `points` (n, d) and the best so far, and its cost ()."""
+    cost = jnp.where(accepted, jax.vmap(partial(distance, space, x))(points), jnp.inf)
     index = jnp.argmin(cost)
     better = cost[index] < s.least
     return jnp.where(better, points[index], s.best), jnp.where(better, cost[index], s.least)

@@ -20,7 +20,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.recourse.knapsack import ranks_before
-from hare_jax.space import FURTHEST, ActionSpace, bounds, is_coarse, settle, weighted_l1
+from hare_jax.space import FURTHEST, ActionSpace, is_coarse, own_bounds, settle, weighted_cost, weighted_l1
 
 _NUM_BISECTIONS = 30
 _SHRINK = 0.25  # of the radius, after a round without a cheaper point
@@ -33,7 +33,7 @@ class Problem(NamedTuple):
     x: Array  # (d,)
     space: ActionSpace
     weights: Array  # (d,)
-    lower: Array  # (d,) bounds of the columns that may move; of the others, nothing
+    lower: Array  # (d,) bounds of the own changes of columns that may move, plus x; of the others, nothing
     upper: Array  # (d,)
     free: Array  # (d,) bool: mutable and not coarse; the others keep the value of the incumbent
     margin: float | Array
@@ -47,6 +47,9 @@ class Incumbent(NamedTuple):
     radius: Array  # ()
 
 
+Round = Callable[[Problem, Incumbent], Incumbent]
+
+
 class Path(NamedTuple):
     """Points in the order of their linear logit: column j moves while the gain is in [before_j, before_j + gain_j]."""
 
@@ -56,28 +59,28 @@ class Path(NamedTuple):
     before: Array  # (d,) gain of the columns that move earlier
 
 
-def descend(problem: Problem, recourse: Recourse, num_rounds: int) -> Recourse:
+def descend(problem: Problem, recourse: Recourse, num_rounds: int, round_fn: Round | None = None) -> Recourse:
     """A recourse that costs no more than `recourse`, and is a local minimum of `sum_j w_j |x'_j - x_j|`.
 
     Coarse columns keep their values. It evaluates `d + 30` logits a round and uses no gradients. An
-    invalid recourse is returned unchanged.
+    invalid recourse is returned unchanged. The default of `round_fn` is `one_round`.
     """
     radius = 2 * jnp.max(jnp.where(problem.free, jnp.abs(recourse.x - problem.x), 0))
-    return improve(problem, partial(one_round, problem), recourse, radius, num_rounds)
+    return improve(problem, partial(round_fn or one_round, problem), recourse, radius, num_rounds)
 
 
 def improve(
     problem: Problem, step: Callable[[Incumbent], Incumbent], recourse: Recourse, radius: Array, num_rounds: int
 ) -> Recourse:
     """The recourse after `num_rounds` of `step` from a trust region of `radius` (); unchanged if it is not valid."""
-    start = Incumbent(recourse.x, weighted_l1(problem.weights, problem.x, recourse.x), radius)
+    start = Incumbent(recourse.x, weighted_cost(problem.space, problem.weights, problem.x, recourse.x), radius)
     end = jax.lax.fori_loop(0, num_rounds, lambda _, now: step(now), start)
     return Recourse(jnp.where(recourse.valid, end.z, recourse.x), recourse.valid)
 
 
 def bounded(logit_fn: LogitFn, x: Array, space: ActionSpace, weights: Array, margin: float | Array) -> Problem:
     """The problem of the row `x` (d,) with cost `weights` (d,)."""
-    lower, upper = bounds(space, x)
+    lower, upper = own_bounds(space, x)
     bound = jnp.maximum(lower, x - FURTHEST), jnp.minimum(upper, x + FURTHEST)
     free = space.mutable & ~is_coarse(space, x)
     return Problem(logit_fn, x, space, weights.astype(x.dtype), *bound, free, margin)

@@ -12,23 +12,24 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import Recourse
-from hare_jax.recourse.cheapest_path import Incumbent, Problem, improve, one_round
+from hare_jax.recourse.cheapest_path import Incumbent, Problem, Round, improve, one_round
 from hare_jax.space import FURTHEST, is_one, same_feature
 
 
-def switch(problem: Problem, recourse: Recourse, num_rounds: int) -> Recourse:
+def switch(problem: Problem, recourse: Recourse, num_rounds: int, round_fn: Round | None = None) -> Recourse:
     """A recourse that costs no more than `recourse`, by at most `num_rounds` switches.
 
-    Each round evaluates `d (d + 30)` logits. An invalid recourse is returned unchanged.
+    Each round evaluates `d (d + 30)` logits. An invalid recourse is returned unchanged. The default of `round_fn` is
+    `cheapest_path.one_round`.
     """
-    step = partial(_best_switch, problem)
+    step = partial(_best_switch, round_fn or one_round, problem)
     return improve(problem, step, recourse, jnp.asarray(FURTHEST, recourse.x.dtype), num_rounds)
 
 
-def _best_switch(problem: Problem, now: Incumbent) -> Incumbent:
+def _best_switch(round_fn: Round, problem: Problem, now: Incumbent) -> Incumbent:
     """The cheapest recourse after one switch, or the incumbent if none is cheaper."""
     nothing = jnp.full((), jnp.inf, now.z.dtype)
-    ends = jax.vmap(lambda z: one_round(problem, Incumbent(z, nothing, now.radius)))(_switched(problem, now.z))
+    ends = jax.vmap(lambda z: round_fn(problem, Incumbent(z, nothing, now.radius)))(_switched(problem, now.z))
     best = jnp.argmin(ends.cost)
     cheaper = ends.cost[best] < now.cost
     return Incumbent(jnp.where(cheaper, ends.z[best], now.z), jnp.minimum(ends.cost[best], now.cost), now.radius)

@@ -7,6 +7,7 @@ is that of a fixed plan.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +30,7 @@ from hare_jax.base import (
 from hare_jax.hyperparams import NonNegative, check_values
 from hare_jax.recourse.cheapest_path import at_gain, path
 from hare_jax.solvers.boundary import MARGIN
-from hare_jax.space import FURTHEST, ActionSpace, bounds, is_coarse, weighted_l1
+from hare_jax.space import FURTHEST, ActionSpace, costs, follow, is_coarse, own_bounds, weighted_cost
 
 LossFn = Callable[[Any, Array, Array], Array]  # hidden, x (d,), x_cf (d,) -> ()
 
@@ -70,8 +71,9 @@ def recourse_cost(
     """Mean cost () of the recourses of `generate` for the rows of `x` (n, d) that `logit_fn` refuses, and the `Costs`.
 
     The cost of row i is `loss_fn(hidden_i, x_i, x_cf_i)`, where `hidden` is a pytree with leaves (n, ...) and `loss_fn`
-    that of a kind of person, `people.PERSONS[kind].loss`. By default it is `sum_j hidden_ij |x_cf_ij - x_ij|`, and
-    `hidden` (n, d) is 1 where left out. The mean is over the refused rows with a valid recourse, 0 if there are none.
+    that of a kind of person, `people.PERSONS[kind].loss`. By default it is `sum_j hidden_ij |own change_ij|`, and
+    `hidden` (n, d) is the cost of the space where left out. The mean is over the refused rows with a valid recourse, 0
+    if there are none.
 
     `generate` is any method bound by `recourse.bind`. As a method is differentiable, so is the mean, in the arrays of
     `logit_fn`, in `x` and in `hidden`. With ordered columns it is piecewise constant in the classifier: see `smoothed`.
@@ -90,9 +92,10 @@ def recourse_cost(
     _check_rows(key, x, space)
     require(callable(generate), "generate", "must be a method bound by recourse.bind", generate)
     check_leaves(hidden=(hidden, len(x)))
+    loss = loss_fn or Partial(_own_cost, space)
 
     def one(hidden: Any, key: Array, x: Array) -> Costs:
-        return _cost(generate, loss_fn or _weighted_l1, space, hidden, key, logit_fn, x)
+        return _cost(generate, loss, space, hidden, key, logit_fn, x)
 
     costs = jax.vmap(one)(hidden, jax.random.split(key, x.shape[0]), x)
     return jnp.sum(costs.cost) / jnp.maximum(jnp.sum(costs.valid), 1).astype(x.dtype), costs
@@ -115,9 +118,9 @@ def _cost(
     return Costs(jnp.where(valid, loss_fn(hidden, x, found.x), 0), refused, valid)
 
 
-def _weighted_l1(weights: Array | None, x: Array, x_cf: Array) -> Array:
-    """`space.weighted_l1`, with weights of 1 where left out."""
-    return weighted_l1(jnp.ones_like(x) if weights is None else weights, x, x_cf)
+def _own_cost(space: ActionSpace, weights: Array | None, x: Array, x_cf: Array) -> Array:
+    """`space.weighted_cost`, with the weights of the space where left out."""
+    return weighted_cost(space, costs(space, x) if weights is None else weights, x, x_cf)
 
 
 def cheapest_move(
@@ -126,18 +129,20 @@ def cheapest_move(
     """The point (d,) after `num_steps` cheapest steps from `x` (d,), each computed on the classifier's tangent plane.
 
     Each step moves the columns in the order of their slope per unit of cost, as far as their bounds allow, until the
-    plane reaches the margin. Ordered columns count as continuous, and one-hot groups stay.
+    plane reaches the margin. Ordered columns count as continuous, and one-hot groups stay. Columns that follow others
+    follow; inequalities and a limit on the number of changes are left out.
     """
     check_row(x, space, weights=weights)
-    lower, upper = bounds(space, x)
+    lower, upper = own_bounds(space, x)
     movable = space.mutable & (space.group < 0)
+    after = partial(follow, space, x, smooth=True)
 
     def step(z: Array, _: None) -> tuple[Array, None]:
-        logit, slope = jax.value_and_grad(logit_fn)(z)
+        logit, slope = jax.value_and_grad(lambda z: logit_fn(after(z)))(z)
         room = jnp.clip(jnp.where(slope > 0, upper - z, lower - z), -FURTHEST, FURTHEST)
         return at_gain(path(z, jnp.where(movable, room, 0), slope, weights), margin - logit), None
 
-    return jax.lax.scan(step, x, length=num_steps)[0]
+    return after(jax.lax.scan(step, x, length=num_steps)[0])
 
 
 def linear_cost(logit_fn: Partial, x: Array, space: ActionSpace, weights: Array, *, margin: float = MARGIN) -> Array:
@@ -149,7 +154,7 @@ def linear_cost(logit_fn: Partial, x: Array, space: ActionSpace, weights: Array,
     fixed_fn = jax.lax.stop_gradient(logit_fn)
     end = cheapest_move(fixed_fn, x, space, weights, margin=margin)
     logit, end_logit = fixed_fn(x), fixed_fn(end)
-    cost = weighted_l1(weights, x, end)
+    cost = weighted_cost(space._replace(step=jnp.zeros_like(x)), weights, x, end)
     price = jnp.minimum(cost / jnp.maximum(end_logit - logit, jnp.finfo(x.dtype).eps), _MAX_PRICE)
     return jnp.where(logit < 0, cost + price * (end_logit - logit_fn(end)), 0)
 
@@ -185,13 +190,15 @@ def penalty(
     if generate is None:
         require(loss_fn is None, "generate", "must be given with a loss_fn, as linear_cost has its own", generate)
         return Partial(_linear_penalty, strength, space)
-    return Partial(_penalty, strength, smoothed(space), as_partial(generate), as_partial(loss_fn or _weighted_l1))
+    return Partial(
+        _penalty, strength, smoothed(space), as_partial(generate), as_partial(loss_fn or Partial(_own_cost, space))
+    )
 
 
 def _linear_penalty(
     strength: float | Array, space: ActionSpace, weights: Array | None, key: Array, logit_fn: Partial, x: Array
 ) -> Array:
-    return strength * linear_cost(logit_fn, x, space, jnp.ones_like(x) if weights is None else weights)
+    return strength * linear_cost(logit_fn, x, space, costs(space, x) if weights is None else weights)
 
 
 def _penalty(

@@ -48,7 +48,8 @@ def generate(hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSp
 
     It has the least weighted cost `sum_j w_j |x'_j - x_j|` of all allowed points with a logit above the margin. Their
     encoding of a network is for the nearest adversarial example; the moves by steps and one-hot groups are those of
-    Ustun, Spangher and Liu (2019), https://arxiv.org/abs/1809.06514. `solve` also returns what is proved.
+    Ustun, Spangher and Liu (2019), https://arxiv.org/abs/1809.06514. `solve` also returns what is proved. With
+    relations, the cost is that of the own changes, and all relations are constraints of the program.
 
     Raises:
         ValueError: `logit_fn` is no `models.Classifier`, or weights of another shape, or negative ones.
@@ -62,7 +63,8 @@ def solve(hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
     The status is `OPTIMAL`: no allowed point with a logit above the margin costs less, up to the gap and to rounding;
     `NONE_EXISTS`: no allowed point reaches the margin; `UNPROVED`: the cheapest recourse found within the time limit,
     if any. A column without a bound moves by at most 1,000, unless the cost of a known recourse bounds it, and nothing
-    is proved then.
+    is proved then. With relations, `OPTIMAL` is to within 1e-4 of the cost: formulas that are not affine take a branch
+    and bound over boxes of their columns (McCormick 1976).
 
     Raises:
         ValueError: those of `generate`.

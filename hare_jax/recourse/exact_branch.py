@@ -32,8 +32,9 @@ from hare_jax.solvers import milp
 
 _GAP = 1e-4  # by which a recourse may cost more than the cheapest one, as a share of its cost
 _LOOSE = 1e-5  # of the size of an inequality: by which lower bounds may break it, more than `allows` permits
-_INSIDE = 6e-6  # by which recourses stay below its limit, so that no projection moves them
-_ROUNDING = 2.5e-7  # by which a point may break it by rounding
+_INSIDE_ULPS = 50  # by which recourses stay below its limit, so that no projection moves them
+_SOLVER = 6e-6  # likewise, where the solver keeps it only to its own tolerance
+_ROUNDING_ULPS = 2  # by which a point may break it by rounding
 _WIDTHS = (1.0, 0.2, 0.02, 2e-3, 2e-4, 2e-4)  # of the box around a solution, as a share of the whole box
 _FIRST_EXACT = 3  # from this width on formulas count as affine: what the logit lacks is added to the target
 _NUM_TRIES = 4  # of a program, each with a higher target
@@ -152,18 +153,19 @@ def _recourse(search: Search, box: Interval, values: np.ndarray) -> np.ndarray |
     point = decode(search, values)
     tight, target = np.zeros(len(related.limits), bool), _target(search)
     for index, width in enumerate(_WIDTHS):
-        short, over = shortfall(search, point), exact_relations.broken(related, point) > _ROUNDING
+        short, over = shortfall(search, point), _over(search, point)
         if short <= 0 and not over.any():
             return point
         tight |= over
         target += 2 * max(short, 0) if index >= _FIRST_EXACT else 0
-        nearby = related._replace(box=_narrowed(search, box, values, width), limits=_inner_limits(search, tight))
+        limits = _inner_limits(search, tight, _SOLVER if index >= _FIRST_EXACT else 0.0)
+        nearby = related._replace(box=_narrowed(search, box, values, width), limits=limits)
         solution = run(search, _with_integers(program(search, target, nearby), values))
         if solution.values is None:
             return None
         values = solution.values
         point = decode(search, values)
-    accepted = shortfall(search, point) <= 0 and not (exact_relations.broken(related, point) > _ROUNDING).any()
+    accepted = shortfall(search, point) <= 0 and not _over(search, point).any()
     return point if accepted else None
 
 
@@ -173,15 +175,26 @@ def _with_integers(free: milp.Program, values: np.ndarray) -> milp.Program:
     return milp.fixed(free, np.append(values[:num], np.zeros(len(free.cost) - num)))
 
 
-def _inner_limits(search: Search, tight: np.ndarray) -> np.ndarray:
+def _eps(search: Search) -> float:
+    """A unit of rounding of the row."""
+    return float(np.finfo(search.problem.x.dtype).eps)
+
+
+def _over(search: Search, point: np.ndarray) -> np.ndarray:
+    """Which inequalities (m,) a point (d,) breaks by more than rounding."""
+    assert search.related is not None
+    return exact_relations.broken(search.related, point) > _ROUNDING_ULPS * _eps(search)
+
+
+def _inner_limits(search: Search, tight: np.ndarray, inside_share: float = 0.0) -> np.ndarray:
     """Limits (m,) a little inside: not where whole moves decide, nor, unless `tight` (m,), where the factual is."""
     related, moved = search.related, search.moved
     assert related is not None
-    inside = related.limits - _INSIDE * related.size
+    inside = related.limits - max(inside_share, _INSIDE_ULPS * _eps(search)) * related.size
     whole = (related.coefficients @ moved.effect[:, ~moved.integer] == 0).all(axis=1)
     at_factual = exact_relations.products(related.coefficients, related.x)
     limits = np.maximum(inside, np.where(tight, -np.inf, at_factual))
-    return np.where(whole, related.limits + _ROUNDING * related.size, limits)
+    return np.where(whole, related.limits + _ROUNDING_ULPS * _eps(search) * related.size, limits)
 
 
 def _moved_to(search: Search, values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ is the dividend, and a convex function lies above its tangents and below its sec
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,6 +86,10 @@ def _value(kind: str, *operands: float) -> float:
         return float(formula.evaluate(expression, {}))
     except OverflowError:
         return math.inf
+
+
+def _at(kind: str, others: list[float], operand: float) -> float:
+    return _value(kind, operand, *others)
 
 
 def _power(a: Interval, power: float) -> Interval:
@@ -191,7 +196,7 @@ def _function(draft: Draft, kind: str, terms: list[Term], span: Interval) -> Ter
     w = _new(draft, span)
     low, high = a.span
     if sign and np.isfinite([low, high, *span]).all():
-        function: Callable[[float], float] = lambda z: _value(kind, z, *(term.span.low for term in terms[1:]))  # noqa: E731
+        function = partial(_at, kind, [term.span.low for term in terms[1:]])
         for line in _lines(function, low, high):
             _at_least(draft, _sum([w], (sign,), span), _sum([a], (sign * line[0],), span, sign * line[1]))
         slope = (function(high) - function(low)) / (high - low)

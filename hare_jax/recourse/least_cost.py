@@ -8,17 +8,17 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, holds, pytree_dataclass, require
 from hare_jax.hyperparams import Natural
-from hare_jax.recourse import cheapest_path, cheapest_switch, growing_spheres
+from hare_jax.recourse import cheapest_path, cheapest_switch, cheapest_vertex, growing_spheres
 from hare_jax.recourse.derivative import on_boundary
 from hare_jax.solvers.local_search import LocalSearch, local_search
-from hare_jax.space import ActionSpace, weighted_l1
+from hare_jax.space import ActionSpace, costs, weighted_cost
 
 
 @pytree_dataclass
 class LeastCost:
     """The user's cost weights, and the compute budget of the search."""
 
-    weights: Array | None = None  # (d,) cost of a unit of change of each column; None is 1 for all
+    weights: Array | None = None  # (d,) cost of a unit of change of each column; None is that of the space
     spheres: growing_spheres.GrowingSpheres = growing_spheres.GrowingSpheres()  # finds the start of the search
     search: LocalSearch = LocalSearch(num_first=64, num_starts=8)
     num_switches: Natural = 3  # of categories, after the search
@@ -46,11 +46,13 @@ def generate(hp: LeastCost, key: Array, logit_fn: LogitFn, x: Array, space: Acti
     Raises:
         ValueError: weights of another shape, or negative ones.
     """
-    weights = jnp.ones_like(x) if hp.weights is None else hp.weights
+    weights = costs(space, x) if hp.weights is None else hp.weights
     require(jnp.shape(weights) == x.shape, "weights", f"must have shape {x.shape}, as x has", jnp.shape(weights))
     require(holds(lambda weights: weights >= 0, weights), "weights", "must not be negative", weights)
     key_base, key_search = jax.random.split(key)
     base = growing_spheres.search(hp.spheres, key_base, logit_fn, x, x, space)
-    found = local_search(hp.search, key_search, partial(weighted_l1, weights, x), logit_fn, x, base, space)
+    found = local_search(hp.search, key_search, partial(weighted_cost, space, weights, x), logit_fn, x, base, space)
     problem = cheapest_path.bounded(logit_fn, x, space, weights, hp.margin)
-    return cheapest_path.descend(problem, cheapest_switch.switch(problem, found, hp.num_switches), hp.num_rounds)
+    one_round, after_switch = (None, None) if space.relations is None else cheapest_vertex.ROUNDS
+    switched = cheapest_switch.switch(problem, found, hp.num_switches, after_switch)
+    return cheapest_path.descend(problem, switched, hp.num_rounds, one_round)

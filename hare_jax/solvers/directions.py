@@ -1,7 +1,7 @@
 """Random directions of rays: target points that differ from the factual, or from a given point, in some columns.
 
 Each function turns a tuple of uniform numbers into one target (d,), within the region's bounds but not yet allowed: the
-caller projects it.
+caller projects it. Targets are own values: `x` plus own changes, without what only follows other columns.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.space import FURTHEST, ActionSpace, bounds, is_category
+from hare_jax.space import FURTHEST, ActionSpace, is_category, own_bounds
 
 NUM_SPARSE, NUM_PERTURBED = 3, 2  # columns of a sparse direction, and of a perturbation, at most
 
@@ -57,7 +57,7 @@ class PerturbationDraw(NamedTuple):
 
 def region_around(x: Array, space: ActionSpace) -> Region:
     """The region of targets around `x` (d,)."""
-    lower, upper = bounds(space, x)
+    lower, upper = own_bounds(space, x)
     lower, upper = jnp.maximum(lower, x - FURTHEST), jnp.minimum(upper, x + FURTHEST)
     columns, num_mutable = jnp.argsort(~space.mutable), jnp.sum(space.mutable)
     return Region(x, space.group, lower, upper, columns, num_mutable, is_category(space))

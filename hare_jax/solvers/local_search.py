@@ -34,7 +34,7 @@ from hare_jax.solvers.directions import (
     sparse_target,
 )
 from hare_jax.solvers.host import calls_host
-from hare_jax.space import ActionSpace, along, project
+from hare_jax.space import ActionSpace, along, follow, keeps_relations, own_values, project
 
 _OVERSHOOT = 1.5  # of a refused target's direction: the ray is extended this far and bisected
 _NUM_BEFORE, _NUM_BEYOND = 16, 8  # points on a ray, up to its target and beyond it, for a classifier on the host
@@ -139,7 +139,8 @@ def _one_round(problem: _Problem, incumbents: _Incumbent, draws: PerturbationDra
         return problem.cast(problem, perturbed_target(problem.region, draw, z))
 
     old = incumbents.recourse
-    rays = jax.vmap(jax.vmap(cast, in_axes=(0, None)))(draws, old.x)
+    own = jax.vmap(partial(own_values, problem.space, problem.x))(old.x)
+    rays = jax.vmap(jax.vmap(cast, in_axes=(0, None)))(draws, own)
     return _cheaper(incumbents, jax.vmap(partial(_best_of, problem))(rays)), None
 
 
@@ -164,8 +165,9 @@ def _best_of(problem: _Problem, found: Recourse) -> _Incumbent:
 def _cast_ray(problem: _Problem, target: Array) -> Recourse:
     """The cheaper of the `target` (d,) and the boundary before it; if it is refused, the boundary beyond it."""
     hp, _, logit_fn, x, space, *_ = problem
-    targets = project(space, x, target), project(space, x, x + _OVERSHOOT * (target - x))
-    near, far = jax.lax.optimization_barrier(targets)  # so that the point returned is the one that was evaluated
+    near, far = jax.lax.optimization_barrier(
+        _ends(x, space, target)
+    )  # so that the point returned is the one that was evaluated
     given = Recourse(near, logit_fn(near) >= hp.margin)
     end = jnp.where(given.valid, near, far)
     found = boundary(logit_fn, x, end, space, margin=hp.margin, num_steps=hp.num_steps)
@@ -176,12 +178,22 @@ def _cast_ray(problem: _Problem, target: Array) -> Recourse:
 def _sample_ray(problem: _Problem, target: Array) -> Recourse:
     """The cheapest accepted point of some on the ray to the `target` (d,) and beyond it, from one call."""
     hp, _, logit_fn, x, space, *_ = problem
-    near, far = project(space, x, target), project(space, x, x + _OVERSHOOT * (target - x))
+    near, far = _ends(x, space, target)
     before = jnp.arange(1, _NUM_BEFORE + 1, dtype=x.dtype) / _NUM_BEFORE
     beyond = 1 - (1 - 1 / _OVERSHOOT) * jnp.arange(_NUM_BEYOND, dtype=x.dtype) / _NUM_BEYOND
     parts = [jax.vmap(partial(along, space, x, end))(t) for end, t in ((near, before), (far, beyond))]
     points = jnp.concatenate(parts)
-    return _best_of(problem, Recourse(points, jax.vmap(logit_fn)(points) >= hp.margin)).recourse
+    accepted = jax.vmap(logit_fn)(points) >= hp.margin
+    if space.relations is not None:
+        accepted &= jax.vmap(partial(keeps_relations, space, x))(points)
+    return _best_of(problem, Recourse(points, accepted)).recourse
+
+
+def _ends(x: Array, space: ActionSpace, target: Array) -> tuple[Array, Array]:
+    """The allowed points (d,) at the own values `target` (d,), and beyond them, with what follows."""
+    own = target, x + _OVERSHOOT * (target - x)
+    near, far = (project(space, x, follow(space, x, values)) for values in own)
+    return near, far
 
 
 def _refined(problem: _Problem, incumbents: _Incumbent) -> _Incumbent:

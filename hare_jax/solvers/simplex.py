@@ -43,7 +43,7 @@ def simplex(cost: Array, matrix: Array, limits: Array, most: Array, *, num_pivot
     upper = jnp.append(most, jnp.full(num_rows, jnp.inf, most.dtype))
     count = jnp.zeros((), jnp.int32)
     start = _Tableau(jnp.concatenate([matrix, slacks], axis=1), limits, reduced, basis, flipped, count)
-    tolerance = _TOLERANCE_ULPS * jnp.finfo(matrix.dtype).eps
+    tolerance = _TOLERANCE_ULPS * float(jnp.finfo(matrix.dtype).eps)
 
     def unfinished(t: _Tableau) -> Array:
         return (jnp.min(_prices(t, upper, tolerance)) < -tolerance) & (t.num_pivots < num_pivots)
@@ -53,13 +53,13 @@ def simplex(cost: Array, matrix: Array, limits: Array, most: Array, *, num_pivot
     return jnp.clip(jnp.where(end.flipped, upper - value, value)[:width], 0, most)
 
 
-def _prices(t: _Tableau, upper: Array, tolerance: Array) -> Array:
+def _prices(t: _Tableau, upper: Array, tolerance: float) -> Array:
     """The reduced costs (N,) of variables that may rise; 0 for basic ones and those with a bound of 0."""
     basic = jnp.zeros(len(upper), bool).at[t.basis].set(True)
     return jnp.where(basic | (upper <= tolerance), 0, t.reduced)
 
 
-def _pivot(t: _Tableau, upper: Array, tolerance: Array) -> _Tableau:
+def _pivot(t: _Tableau, upper: Array, tolerance: float) -> _Tableau:
     """Raise the variable of the lowest reduced cost until it, or a basic variable, is at a bound."""
     enters = jnp.argmin(_prices(t, upper, tolerance))
     column = t.rows[:, enters]

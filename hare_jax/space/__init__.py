@@ -30,11 +30,15 @@ from hare_jax.space.effects import causes as causes
 from hare_jax.space.effects import complete as complete
 from hare_jax.space.effects import costs as costs
 from hare_jax.space.effects import distance as distance
+from hare_jax.space.effects import follow as follow
 from hare_jax.space.effects import is_follower as is_follower
 from hare_jax.space.effects import moved as moved
 from hare_jax.space.effects import norm as norm
+from hare_jax.space.effects import own_bounds as own_bounds
 from hare_jax.space.effects import own_change as own_change
 from hare_jax.space.effects import own_slope as own_slope
+from hare_jax.space.effects import own_values as own_values
+from hare_jax.space.effects import weighted_cost as weighted_cost
 from hare_jax.space.effects import with_own_change as with_own_change
 from hare_jax.space.points import allows as allows
 from hare_jax.space.points import along as along

@@ -10,6 +10,7 @@ from jax import Array
 
 from hare_jax.base import ActionSpace
 from hare_jax.space import relations as related
+from hare_jax.space.columns import bounds, weighted_l1
 
 
 def is_follower(space: ActionSpace) -> np.ndarray:
@@ -36,6 +37,29 @@ def with_own_change(space: ActionSpace, x: Array, change: Array) -> Array:
     if space.relations is None:
         return x + change
     return related.shifted(space.relations, space.step, x, x + change)
+
+
+def own_values(space: ActionSpace, x: Array, x_cf: Array) -> Array:
+    """`x` plus the own changes to `x_cf`, all (d,): coordinates in which columns that follow stay where they are."""
+    if space.relations is None:
+        return x_cf
+    return related.own_values(space.relations, space.mutable, space.step, x, x_cf)
+
+
+def own_bounds(space: ActionSpace, x: Array) -> tuple[Array, Array]:
+    """The `bounds` (d,), (d,) of own values: a mutable column that follows may make up for all that it follows."""
+    lower, upper = bounds(space, x)
+    if space.relations is None:
+        return lower, upper
+    width = jnp.where(is_follower(space) & space.mutable, upper - lower, 0)
+    return lower - width, upper + width
+
+
+def follow(space: ActionSpace, x: Array, own: Array, *, smooth: bool = False) -> Array:
+    """The inverse of `own_values`: the point (d,) after `own` (d,). `smooth`: nothing is rounded to steps."""
+    if space.relations is None:
+        return own
+    return related.shifted(space.relations, jnp.zeros_like(x) if smooth else space.step, x, own)
 
 
 def complete(space: ActionSpace, x: Array, x_cf: Array) -> Array:
@@ -81,3 +105,8 @@ def own_slope(space: ActionSpace, x: Array, point: Array, slope: Array) -> Array
         return slope
     smooth = space._replace(step=jnp.zeros_like(space.step))
     return jax.vjp(lambda change: with_own_change(smooth, x, change), own_change(space, x, point))[1](slope)[0]
+
+
+def weighted_cost(space: ActionSpace, weights: Array, x: Array, x_cf: Array) -> Array:
+    """`sum_j weights_j |own change_j|`: (), the cost of the change from `x` to `x_cf`, all (d,)."""
+    return weighted_l1(weights, x, own_values(space, x, x_cf))

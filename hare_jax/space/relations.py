@@ -224,10 +224,9 @@ def tightening(rows: Rows, effect: Callable[[Array], Array], own: Array, change:
 
     `effect` maps own changes (d,) to points (d,). By Gram-Schmidt, on the columns that `change` moves.
     """
-    value = _products(rows.coefficients, effect(own))
+    value, gradient = linearised(rows, effect, own)
     active = value >= rows.limits - _ACTIVE_SLACKS * rows.slack
-    gradient = jax.jacrev(lambda own: _products(rows.coefficients, effect(own)))(own)
-    gradient = jnp.where(active[:, None] & (change != 0)[None, :] & jnp.isfinite(gradient), gradient, 0)
+    gradient = jnp.where(active[:, None] & (change != 0)[None, :], gradient, 0)
 
     def remove(index: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
         rest, gradient = state
@@ -239,6 +238,12 @@ def tightening(rows: Rows, effect: Callable[[Array], Array], own: Array, change:
 
     rest, _ = jax.lax.fori_loop(0, len(value), remove, (change, gradient))
     return change - rest
+
+
+def linearised(rows: Rows, effect: Callable[[Array], Array], own: Array) -> tuple[Array, Array]:
+    """The values (m,) of the `rows` at `effect(own)`, and their derivatives (m, d) by `own` (d,), 0 where infinite."""
+    gradient = jax.jacrev(lambda own: _products(rows.coefficients, effect(own)))(own)
+    return _products(rows.coefficients, effect(own)), jnp.where(jnp.isfinite(gradient), gradient, 0)
 
 
 def sizes(same: Array, change: Array) -> Array:

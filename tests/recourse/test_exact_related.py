@@ -43,7 +43,7 @@ def grid_row(rng):
 
 def every_change(x):
     """Own changes (n, d) from `x` (d,)."""
-    axes = np.arange(5) / 4 - x[0], np.arange(5) / 4 - x[1], (0,), np.arange(-10, 11) / 10, range(3)
+    axes = np.arange(5) / 4 - x[0], np.arange(5) / 4 - x[1], (0,), np.arange(-15, 16) / 10, range(3)
     return array([[*move[:4], *(np.eye(3)[move[4]] - x[4:])] for move in itertools.product(*axes)])
 
 
@@ -52,7 +52,8 @@ def points_after(space, x, change):
     def one(change):
         point = with_own_change(space, x, change)
         kept = jnp.abs(own_change(space, x, point) - change).max() < 1e-4
-        return point, kept & allows(space, x, point)
+        unmoved = (change[SAVED] != 0) & (jnp.abs(point[SAVED] - x[SAVED]) < 1e-4)  # means that it follows
+        return point, kept & ~unmoved & allows(space, x, point)
 
     return jax.vmap(one)(change)
 
