@@ -3,8 +3,8 @@
 A *feature* is a column, or a whole one-hot group. The checks in `feasible` do not use `space.project`, so that they are
 an independent test of it.
 
-Given a space with relations, the figures of a change (`l0` to `linf`, `weighted_cost`, `redundancy`) are those of the
-own changes: what only follows from them is neither counted nor costs. Distances from the ideal include it.
+In a space with relations, `l0`, `weighted_cost` and `redundancy` are those of the own changes: what only follows from
+them is neither counted nor costs. The distances `l1`, `l2`, `linf` and those from the ideal are of the whole change.
 
 Notation: `x` factual (d,), `x_cf` recourse (d,), `ideal` the hidden ideal (d,), `weights` the cost of a unit
 of change of each column (d,).
@@ -75,17 +75,18 @@ def l0(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     2
     """
     _check_rows(x=x, x_cf=x_cf)
-    changed = jnp.abs(_change(x, x_cf, space)) > CHANGED
-    return jnp.sum(changed if space is None else changed_features(space, changed))
+    if space is None:
+        return jnp.sum(jnp.abs(x_cf - x) > CHANGED)
+    return jnp.sum(changed_features(space, jnp.abs(own_change(space, x, x_cf)) > CHANGED))
 
 
-def l1(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
+def l1(x: Array, x_cf: Array) -> Array:
     """Sum of the absolute changes, sum_j |x'_j - x_j|: (), in encoded units."""
     _check_rows(x=x, x_cf=x_cf)
-    return jnp.sum(jnp.abs(_change(x, x_cf, space)))
+    return jnp.sum(jnp.abs(x_cf - x))
 
 
-def l2(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
+def l2(x: Array, x_cf: Array) -> Array:
     """Length of the change, sqrt(sum_j (x'_j - x_j)^2): (), in encoded units; its gradient is 0 at no change.
 
     The original implementation reports the square of this as L2.
@@ -94,14 +95,14 @@ def l2(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     5.0
     """
     _check_rows(x=x, x_cf=x_cf)
-    squares, nonzero = _squares(_change(x, x_cf, space))
+    squares, nonzero = _squares(x_cf - x)
     return jnp.where(nonzero, jnp.sqrt(squares), 0)
 
 
-def linf(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
+def linf(x: Array, x_cf: Array) -> Array:
     """Largest absolute change, max_j |x'_j - x_j|: (), in encoded units."""
     _check_rows(x=x, x_cf=x_cf)
-    return jnp.max(jnp.abs(_change(x, x_cf, space)))
+    return jnp.max(jnp.abs(x_cf - x))
 
 
 def weighted_cost(weights: Array, x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
@@ -215,9 +216,9 @@ def measure(
         ideal_cosine=ideal_cosine(ideal, x, x_cf),
         weighted_cost=weighted_cost(weights, x, x_cf, space),
         l0=l0(x, x_cf, space),
-        l1=l1(x, x_cf, space),
-        l2=l2(x, x_cf, space),
-        linf=linf(x, x_cf, space),
+        l1=l1(x, x_cf),
+        l2=l2(x, x_cf),
+        linf=linf(x, x_cf),
         redundancy=redundancy(logit_fn, x, x_cf, space),
         violations=violations(x, x_cf, space),
         loss=ideal_l2(ideal, x_cf) if loss_fn is None else loss_fn(x, x_cf),
@@ -242,11 +243,6 @@ def _unit(change: Array) -> tuple[Array, Array]:
     """`change` (d,) scaled to unit length, and whether its length is not 0: () bool."""
     squares, nonzero = _squares(change)
     return change / jnp.sqrt(squares), nonzero
-
-
-def _change(x: Array, x_cf: Array, space: ActionSpace | None) -> Array:
-    """The own change (d,), or the whole one if no space is given."""
-    return x_cf - x if space is None else own_change(space, x, x_cf)
 
 
 def _reset_each(x: Array, x_cf: Array, space: ActionSpace) -> Array:

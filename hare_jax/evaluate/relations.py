@@ -77,6 +77,6 @@ def changed_features(space: ActionSpace, changed: Array) -> Array:
 
 def _holds_inequalities(relations: Relations, x: Array, x_cf: Array) -> Array:
     coefficients = relations.coefficients.astype(x.dtype)
-    before, after = (jnp.sum(jnp.where(coefficients == 0, 0, coefficients * z), axis=1) for z in (x, x_cf))
-    size = jnp.sum(jnp.abs(coefficients) * (1 + jnp.abs(x)), axis=1)
+    before, after = (jnp.sum(jnp.where(coefficients == 0, 0, coefficients * z[None, :]), axis=1) for z in (x, x_cf))
+    size = jnp.sum(jnp.abs(coefficients) * (1 + jnp.abs(x))[None, :], axis=1)
     return jnp.all(after <= jnp.maximum(relations.limits.astype(x.dtype), before) + SLACK * size)

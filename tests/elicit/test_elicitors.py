@@ -1,11 +1,13 @@
-"""What every elicitor promises, checked for each row of `ELICITORS`."""
+"""What every elicitor promises, checked for each row of `ELICITORS`, and on random spaces with relations."""
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import random_relations
 from spaces import counting, jit, random_problems, row, split
 
 from hare_jax import elicit, models
@@ -17,6 +19,7 @@ from hare_jax.space import project
 
 NUM, BUDGET, PER_ROUND = 24, 6, 3
 SHORT = LocalSearch(num_first=2, num_starts=1, num_rounds=1, num_rays=2)
+PROBLEMS = {"free": random_problems, "related": random_relations.random_problems}
 QUICK: dict[type, dict[str, Any]] = {
     Hare: {"sampling": Sampling(num_steps=5)},
     Bayes: {"num_pool": 12, "num_local": 4, "num_cheap": 2, "search": SHORT, "short_search": SHORT},
@@ -68,10 +71,10 @@ def hold(elicitor, keys, problems, base):
 hold_all, traces = counting(hold)
 
 
-@pytest.fixture(scope="module")
-def people():
+@cache
+def people_of(kind):
     """Problems, and the likeliest of some allowed points as a base recourse; some of these are refused."""
-    problems = random_problems(40, NUM)
+    problems = PROBLEMS[kind](40, NUM)
     targets = np.random.default_rng(41).uniform(-0.3, 1.3, (16, problems.x.shape[1])).astype(problems.x.dtype)
 
     @jax.jit
@@ -83,14 +86,27 @@ def people():
     return problems, jax.device_get(jax.jit(jax.vmap(best_of_many))(problems))
 
 
-def marked(name):
+def marked(name, kind):
     """Bayesian sessions take longest to compile, and have fast tests of their own."""
-    return pytest.param(name, marks=pytest.mark.slow) if ELICITORS[name].hyperparams is Bayes else name
+    slow = ELICITORS[name].hyperparams is Bayes or kind == "related"
+    return pytest.param((name, kind), marks=[pytest.mark.slow] * slow, id=f"{name}-{kind}")
 
 
-@pytest.fixture(scope="module", params=map(marked, ELICITORS))
-def held(request, people):
-    return request.param, jax.device_get(hold_all(bound(request.param), split(42, NUM), *people))
+@pytest.fixture(scope="module", params=[marked(name, kind) for kind in PROBLEMS for name in ELICITORS])
+def session_of(request):
+    name, kind = request.param
+    return name, kind, jax.device_get(hold_all(bound(name), split(42, NUM), *people_of(kind)))
+
+
+@pytest.fixture(scope="module")
+def held(session_of):
+    name, _, session = session_of
+    return name, session
+
+
+@pytest.fixture(scope="module")
+def people(session_of):
+    return people_of(session_of[1])
 
 
 def test_the_budget_is_kept(held):
@@ -107,6 +123,18 @@ def test_nothing_refused_or_forbidden_is_shown_or_recommended(held):
     assert np.all(session.allowed[counts])
     assert np.all(session.allowed[..., 2])
     assert np.isfinite(session.best.x).all()
+
+
+def test_nothing_that_is_shown_or_recommended_contradicts_a_relation(session_of):
+    _, kind, session = session_of
+    if kind == "free":
+        assert session.state.space.relations is None
+        return
+    problems, _ = people_of(kind)
+    for step in range(session.asked.shape[1]):
+        for points in (session.best.x[:, step], *np.moveaxis(session.shown[:, step], 1, 0)):
+            broken = random_relations.broken_rules(problems, points)
+            assert not any(rule.any() for rule in broken.values()), broken
 
 
 def test_a_question_has_two_different_options(held):
@@ -132,15 +160,17 @@ def test_the_same_key_gives_the_same_session_and_one_trace_serves_all(held, peop
     np.testing.assert_array_equal(others.asked.shape, session.asked.shape)
 
 
-def test_a_state_is_saved_and_loaded(held, people, tmp_path):
+def test_a_state_is_saved_and_loaded(session_of, people, tmp_path):
     """And continues as it would have without."""
-    name, session = held
+    name, kind, session = session_of
     elicitor, problem, state = bound(name), row(people[0], 0), row(session.state, 0)
     path = tmp_path / "session.npz"
     elicit.save(path, elicitor, state)
     loaded = elicit.load(path, elicitor, models.classifier(problem.params), problem.space)
     assert jax.tree.structure(loaded) == jax.tree.structure(state)
     jax.tree.map(np.testing.assert_array_equal, loaded, state)
+    if kind == "related":  # takes long to compile
+        return
 
     @jit
     def following(state, key):

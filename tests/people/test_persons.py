@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from spaces import WIDTH, array, counting, jit, random_problems, row, split, widen
+import random_relations
+from spaces import array, counting, jit, random_problems, row, split, widen
 
 from hare_jax import models
 from hare_jax.base import Recourse
-from hare_jax.people import PERSONS, Population, prefers
+from hare_jax.people import PERSONS, Population, in_space, loss, prefers, utility
 from hare_jax.recourse.growing_spheres import GrowingSpheres
-from hare_jax.space import project
+from hare_jax.space import is_follower, project
 
 NUM, NUM_POINTS, REACH = 24, 32, 2.0
 POPULATION = Population(spheres=GrowingSpheres(num_samples=16, num_attempts=2))
@@ -44,12 +45,12 @@ def evaluate(users, problems, points):
         found = {}
         for kind, person in PERSONS.items():
             hidden = users[kind].hidden
-            each = jax.vmap(lambda z, hidden=hidden, person=person: (
-                person.utility(hidden, x, z), person.loss(hidden, x, z)))(points)  # fmt: skip
-            answers = jax.vmap(lambda a, b, kind=kind, hidden=hidden: prefers(kind, hidden)(key, x, a, b))
+            each = jax.vmap(lambda z, hidden=hidden, kind=kind: (
+                utility(kind, hidden, space)(x, z), loss(kind, hidden, space)(x, z)))(points)  # fmt: skip
+            answers = jax.vmap(lambda a, b, kind=kind, hidden=hidden: prefers(kind, hidden, space)(key, x, a, b))
             found[kind] = {"utility": each[0], "loss": each[1], "a rather than b": answers(points[1:], points[:-1])}
             if person.features is not None:
-                phi, c = jax.vmap(lambda z, person=person: person.features(x, z))(points)
+                phi, c = jax.vmap(lambda z, person=person: in_space(person, person.features, space)(x, z))(points)
                 prior = person.prior(None, x, pool, space, jnp.asarray(REACH, x.dtype))
                 found[kind] |= {"linear": phi @ hidden + c, "mean": prior[0], "cov": prior[1]}
         return found
@@ -57,9 +58,9 @@ def evaluate(users, problems, points):
     return jax.vmap(one, in_axes=(0, 0, None))(users, problems, points)
 
 
-@pytest.fixture(scope="module")
-def problems():
-    return random_problems(0, NUM)
+@pytest.fixture(scope="module", params=["free", pytest.param("related", marks=pytest.mark.slow)])
+def problems(request):
+    return random_problems(0, NUM) if request.param == "free" else random_relations.random_problems(0, NUM)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def users(problems):
 
 @pytest.fixture(scope="module")
 def found(users, problems):
-    points = array(np.random.default_rng(2).uniform(-0.2, 1.2, (NUM_POINTS, WIDTH)))
+    points = array(np.random.default_rng(2).uniform(-0.2, 1.2, (NUM_POINTS, problems.x.shape[1])))
     return jax.device_get(evaluate(users, problems, points))
 
 
@@ -85,11 +86,17 @@ def test_the_same_key_gives_the_same_draw_in_one_program(users, problems):
     before = len(TRACES)
     again = jax.device_get(DRAW(POPULATION, split(1, NUM), problems))
     others = jax.device_get(DRAW(POPULATION, split(2, NUM), problems))
-    assert len(TRACES) == before == 1
+    assert len(TRACES) == before
     jax.tree.map(np.testing.assert_array_equal, again, users)
     for kind in PERSONS:
         pairs = zip(jax.tree.leaves(others[kind].hidden), jax.tree.leaves(users[kind].hidden), strict=True)
         assert any(np.any(other != first) for other, first in pairs), kind
+
+
+def test_ideals_contradict_no_relation(users, problems):
+    if problems.space.relations is not None:
+        broken = random_relations.broken_rules(problems, users["ideal"].hidden)
+        assert not any(rule.any() for rule in broken.values()), broken
 
 
 @pytest.mark.parametrize("kind", PERSONS)
@@ -118,8 +125,8 @@ def test_the_features_give_the_utility_up_to_one_constant(kind, found):
 @pytest.mark.parametrize("kind", LINEAR)
 def test_the_prior_is_a_gaussian_that_covers_the_draws(kind, found, users, problems):
     mean, cov, (hidden, valid) = found[kind]["mean"], found[kind]["cov"], users[kind]
-    assert mean.shape == (NUM, WIDTH)
-    assert cov.shape == (NUM, WIDTH, WIDTH)
+    assert mean.shape == problems.x.shape
+    assert cov.shape == (*mean.shape, mean.shape[1])
     np.testing.assert_allclose(cov, np.swapaxes(cov, 1, 2), atol=1e-6)
     assert np.linalg.eigvalsh(cov.astype(float)).min() >= -1e-6
     variance = np.diagonal(cov, axis1=1, axis2=2)
@@ -127,7 +134,7 @@ def test_the_prior_is_a_gaussian_that_covers_the_draws(kind, found, users, probl
     varies = valid[:, None] & problems.space.mutable
     assert away[varies].mean() > LEAST_INSIDE
     if PERSONS[kind].target is not None:  # a target point shares the immutable columns of the factual
-        fixed = ~problems.space.mutable
+        fixed = ~problems.space.mutable & ~is_follower(row(problems.space, 0))
         np.testing.assert_allclose(variance[fixed], 0, atol=1e-10)
         np.testing.assert_allclose(mean[fixed], problems.x[fixed], atol=1e-6)
 
