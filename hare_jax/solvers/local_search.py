@@ -34,7 +34,7 @@ from hare_jax.solvers.directions import (
     sparse_target,
 )
 from hare_jax.solvers.host import calls_host
-from hare_jax.space import ActionSpace, along, follow, keeps_relations, own_values, project
+from hare_jax.space import ActionSpace, allows, along, follow, own_values, project
 
 _OVERSHOOT = 1.5  # of a refused target's direction: the ray is extended this far and bisected
 _NUM_BEFORE, _NUM_BEYOND = 16, 8  # points on a ray, up to its target and beyond it, for a classifier on the host
@@ -170,7 +170,7 @@ def _cast_ray(problem: _Problem, target: Array) -> Recourse:
     )  # so that the point returned is the one that was evaluated
     given = Recourse(near, logit_fn(near) >= hp.margin)
     end = jnp.where(given.valid, near, far)
-    found = boundary(logit_fn, x, end, space, margin=hp.margin, num_steps=hp.num_steps)
+    found = _if_allowed(problem, boundary(logit_fn, x, end, space, margin=hp.margin, num_steps=hp.num_steps))
     cheaper = _cost(problem, given) < _cost(problem, found)
     return Recourse(jnp.where(cheaper, given.x, found.x), given.valid | found.valid)
 
@@ -184,9 +184,14 @@ def _sample_ray(problem: _Problem, target: Array) -> Recourse:
     parts = [jax.vmap(partial(along, space, x, end))(t) for end, t in ((near, before), (far, beyond))]
     points = jnp.concatenate(parts)
     accepted = jax.vmap(logit_fn)(points) >= hp.margin
-    if space.relations is not None:
-        accepted &= jax.vmap(partial(keeps_relations, space, x))(points)
-    return _best_of(problem, Recourse(points, accepted)).recourse
+    return _best_of(problem, jax.vmap(partial(_if_allowed, problem))(Recourse(points, accepted))).recourse
+
+
+def _if_allowed(problem: _Problem, recourse: Recourse) -> Recourse:
+    """`recourse`, not valid where a point on the way to an allowed one contradicts a relation."""
+    if problem.space.relations is None:
+        return recourse
+    return Recourse(recourse.x, recourse.valid & allows(problem.space, problem.x, recourse.x))
 
 
 def _ends(x: Array, space: ActionSpace, target: Array) -> tuple[Array, Array]:
@@ -200,5 +205,5 @@ def _refined(problem: _Problem, incumbents: _Incumbent) -> _Incumbent:
     """Move each incumbent back to the boundary where that costs less."""
     hp, _, logit_fn, x, space, *_ = problem
     to_boundary = partial(boundary, logit_fn, x, space=space, margin=hp.margin, num_steps=hp.num_steps)
-    found = jax.vmap(to_boundary)(incumbents.recourse.x)
+    found = jax.vmap(lambda end: _if_allowed(problem, to_boundary(end)))(incumbents.recourse.x)
     return _cheaper(incumbents, _Incumbent(found, jax.vmap(partial(_cost, problem))(found)))

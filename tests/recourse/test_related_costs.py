@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from related import WIDTH, contradictions, related_rows, related_space
-from spaces import array, jit, split
+from spaces import array, jit_fast, split
 
 from hare_jax import models
 from hare_jax.base import Recourse
@@ -95,35 +95,31 @@ def test_the_derivative_of_the_least_cost_is_that_of_repeated_exact_searches(mon
             np.testing.assert_allclose([by[0][column], by[1], by[2][column]], expected, rtol=1e-4, atol=1e-5)
 
 
-SEARCH = LocalSearch(num_first=16, num_starts=2, num_rounds=8, num_rays=8)
-NUM = 40
+SEARCH = LocalSearch(num_first=16, num_starts=2, num_rounds=4, num_rays=8)
+NUM = 12
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("on_host", [False, True])
-def test_a_local_search_keeps_the_relations_and_finds_nothing_cheaper_than_exact_recourse(on_host):
+def test_a_local_search_on_the_host_keeps_the_relations_and_finds_nothing_cheaper_than_exact_recourse():
     rng, space, rows = np.random.default_rng(4), related_space(), related_rows(0, 3 * NUM)
     slopes = rng.normal(size=WIDTH)
     bias = -np.quantile(rows @ slopes, 0.7)
     given, rows = (array(slopes), array(bias)), rows[rows @ slopes + bias < 0][:NUM]
-
-    def logit_fn(x):
-        return jnp.sum(given[0] * x) + given[1]
 
     def on_the_host(x):
         return jax.pure_callback(lambda x: x @ given[0] + given[1], x[0], x, vmap_method="broadcast_all")
 
     def one(key, x):
         nothing = Recourse(x, jnp.array(False))
-        cost_fn, model = partial(distance, space, x), on_the_host if on_host else logit_fn
-        found = local_search(SEARCH, key, cost_fn, model, x, nothing, space)
+        cost_fn = partial(distance, space, x)
+        found = local_search(SEARCH, key, cost_fn, on_the_host, x, nothing, space)
         return found, allows(space, x, found.x), cost_fn(found.x)
 
-    found, allowed, cost = jax.device_get(jit(jax.vmap(one))(split(0, len(rows)), rows))
+    found, allowed, cost = jax.device_get(jit_fast(jax.vmap(one))(split(0, len(rows)), rows))
     assert found.valid.mean() > 0.5
     assert allowed[found.valid].all()
     assert not any(broken.any() for broken in contradictions(rows[found.valid], found.x[found.valid]).values())
-    for index in np.flatnonzero(found.valid)[:10]:
+    for index in np.flatnonzero(found.valid):
         _, least = exact_cost(space, *given, np.ones(WIDTH, rows.dtype), rows[index])
         assert least <= cost[index] * (1 + 2e-4) + 1e-5
 
