@@ -185,7 +185,7 @@ def _evaluate(call: Callable[..., Array], segment: _Segment, t: Array) -> tuple[
     if segment.space.relations is None:
         return point, slack
     factual = segment.x if segment.factual is None else segment.factual
-    return point, jnp.where(keeps_relations(segment.space, factual, point), slack, -jnp.inf)
+    return point, jnp.where(keeps_relations(segment.space, factual, point, t < 1), slack, -jnp.inf)
 
 
 def _point_at(segment: _Segment, t: Array) -> Array:

@@ -13,6 +13,7 @@ from hare_jax.space.columns import GRID_TOLERANCE, bounds, is_category, is_one, 
 from hare_jax.space.effects import complete, is_follower, own_change, with_own_change
 
 _BOUND_ULPS = 8  # a column this many units of rounding from a bound is at the bound
+_NO_SLACK = -1  # units of slack at which projected points satisfy the inequalities
 _ALLOWED_SLACKS = 4  # units of slack by which `allows` lets a point break an inequality: rounding
 _ROUNDING = 1e-6  # relative distance from the nearest allowed point that is rounding
 _NUM_BISECTIONS = 12  # of the way back to a point that satisfies the inequalities
@@ -141,12 +142,15 @@ def allows(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     return keeps_relations(space, x, x_cf) & jnp.all(follows | right)
 
 
-def keeps_relations(space: ActionSpace, x: Array, x_cf: Array) -> Array:
-    """Whether `x_cf` (d,) satisfies links, inequalities and the limit on the number of changes: () bool."""
+def keeps_relations(space: ActionSpace, x: Array, x_cf: Array, strict: Array | bool = False) -> Array:
+    """Whether `x_cf` (d,) satisfies links, inequalities and the limit on the number of changes: () bool.
+
+    If `strict` () the inequalities hold without tolerance, as at projected points: a bisection ends at the edge of it.
+    """
     if space.relations is None:
         return jnp.array(True)
     rows = related.rows_from(space.relations, x, *limits(space, x))
-    within = related.fits(rows, x_cf, _ALLOWED_SLACKS) & _follows(space, x, x_cf)
+    within = related.fits(rows, x_cf, jnp.where(strict, _NO_SLACK, _ALLOWED_SLACKS)) & _follows(space, x, x_cf)
     most = space.relations.max_changes
     if most is None:
         return within

@@ -209,7 +209,7 @@ def rows_from(relations: Relations, x: Array, lower: Array, upper: Array) -> Row
     return Rows(coefficients, jnp.maximum(limits, _products(coefficients, x) + slack), slack)
 
 
-def fits(rows: Rows, point: Array, tolerance: float = -1.0) -> Array:
+def fits(rows: Rows, point: Array, tolerance: Array | float = -1.0) -> Array:
     """Whether `point` (d,) satisfies all `rows`: () bool; `tolerance` is in units of their slack."""
     return jnp.all(_products(rows.coefficients, point) <= rows.limits + tolerance * rows.slack)
 
