@@ -81,7 +81,7 @@ def broken_rules(problems: Problems, x_cf: np.ndarray) -> dict[str, np.ndarray]:
     limit = np.maximum(relations.limits, np.einsum("nmd,nd->nm", relations.coefficients, x))
     own = np.where(np.isin(np.arange(WIDTH), [DTI, RESERVE]), 0, change)
     own[:, SAVINGS] -= saved
-    follows = ~space.mutable[:, SAVINGS] | (change[:, SAVINGS] == 0)
+    follows = ~space.mutable[:, SAVINGS] | (np.abs(change[:, SAVINGS]) <= 1e-6)
     fixed = ~space.mutable & ~np.isin(np.arange(WIDTH), [DTI, SAVINGS, RESERVE])
     steps = (change / np.where(step > 0, step, 1))[:, [INCOME, SAVINGS]]
     lower, upper = np.minimum(space.lower, x), np.maximum(space.upper, x)

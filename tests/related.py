@@ -81,7 +81,7 @@ def contradictions(x: np.ndarray, x_cf: np.ndarray, max_changes: int | None = MA
     return {
         "derived": np.abs(change[:, 3] - dti) > 1e-4,
         "follows": np.abs(change[:, 6] - reserve) > 1e-3,
-        "unmoved child": (change[:, 4] == 0) & (saved != 0),
+        "unmoved child": (np.abs(change[:, 4]) < 1e-2) & (saved != 0),
         "inequality": excess[1] > np.maximum(excess[0], 0) + 1e-6,
         "education": levels[1] < levels[0],
         "forbidden": (before[:, FULL] == 1) & (after[:, NONE] == 1),

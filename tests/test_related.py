@@ -9,7 +9,21 @@ import pytest
 from related import OFFSET, RESERVED, SAVED, SCALE, STEP, WIDTH, contradictions, related_rows, related_space
 from spaces import array
 
-from hare_jax.space import Link, allows, along, between, own_change, project, relate, relax, settle, with_own_change
+from hare_jax.base import Recourse
+from hare_jax.solvers.boundary import scale_back
+from hare_jax.space import (
+    Link,
+    action_space,
+    allows,
+    along,
+    between,
+    own_change,
+    project,
+    relate,
+    relax,
+    settle,
+    with_own_change,
+)
 
 NUM = 500
 FRACTIONS = jnp.linspace(0, 1, 9)
@@ -130,3 +144,32 @@ def test_wrong_relations(wrong, message):
         wrong = {"links": [Link(*link) for link in wrong["links"]]}
     with pytest.raises(ValueError, match=message):
         relate(2, **wrong)
+
+
+@pytest.mark.parametrize("max_changes", [None, 1])
+def test_a_space_with_forbidden_levels_alone(max_changes):
+    """Without links and inequalities there are no rows to repair."""
+    forbidden = np.zeros((3, 3), bool)
+    forbidden[1, 0] = forbidden[2, 0] = forbidden[2, 1] = True
+    space = action_space(
+        [True] * 4,
+        [0] * 4,
+        [1] * 4,
+        group=[-1, 0, 0, 0],
+        relations=relate(4, forbidden=np.pad(forbidden, ((1, 0), (1, 0))), max_changes=max_changes),
+    )
+    x, wish = jnp.array([0.2, 0.0, 1.0, 0.0]), jnp.array([0.9, 1.0, 0.0, 0.5])
+    expected = [x[0] if max_changes else 0.9, 0.0, 0.0, 1.0]
+    np.testing.assert_allclose(project(space, x, wish), expected, atol=1e-6)
+    found = scale_back(
+        lambda z: z[0] + z[3] - 1.1, x, Recourse(jnp.array([0.9, 0.0, 0.0, 1.0]), jnp.array(True)), space
+    )
+    assert bool(found.valid)
+
+
+def test_a_point_with_an_unmoved_child_but_for_rounding_is_not_allowed(rows):
+    space, x = related_space(), jnp.asarray(rows[np.argmax((rows[:, 2] < 0.5) & (rows[:, 4] > 0.3))])
+    change = jnp.zeros(WIDTH).at[2].set(10 * STEP[2]).at[4].set(-3 * STEP[4])  # savings follow by 3 steps, less 3
+    point = with_own_change(space, x, change)
+    np.testing.assert_allclose(point[4], x[4], atol=1e-6)
+    assert not bool(allows(space, x, point))

@@ -37,7 +37,8 @@ def following(x: Array, x_cf: Array, space: ActionSpace) -> Following:
         c = link.column
         gap, tolerance = _gap(relations, link.formula, c, space.step[c].astype(x.dtype), x, x_cf)
         linked, follows = linked.at[c].set(True), follows.at[c].set(gap <= tolerance)
-        own = own.at[c].set(space.mutable[c] & (x_cf[c] != x[c]) & ~(gap <= tolerance))
+        acted = jnp.abs(x_cf[c] - x[c]) > CHANGED * (1 + jnp.abs(x[c]))
+        own = own.at[c].set(space.mutable[c] & acted & ~(gap <= tolerance))
     return Following(linked, follows, own)
 
 

@@ -40,7 +40,9 @@ def relax(space: ActionSpace, x: Array, x_cf: Array) -> Array:
         return relaxed
     moves = _moves(space, x)._replace(step=jnp.zeros_like(x))
     near = related.keep_largest(space.relations, moves, relaxed)
-    return complete(space, x, related.repair(space.relations, moves, near, lambda z: z))
+    if len(moves.rows.limits) > 0:
+        near = related.repair(space.relations, moves, near, lambda z: z)
+    return complete(space, x, near)
 
 
 def project(space: ActionSpace, x: Array, x_cf: Array) -> Array:
@@ -97,6 +99,8 @@ def _restrained(space: ActionSpace, x: Array, point: Array) -> Array:
         return point
     moves = _moves(space, x)
     near = related.keep_largest(space.relations, moves, point)
+    if len(moves.rows.limits) == 0:
+        return near
     repaired = related.repair(space.relations, moves, near, partial(_settle_columns, space, x))
     return _back_to_fitting(space, moves.rows, x, complete(space, x, repaired))
 

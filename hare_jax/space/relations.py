@@ -6,8 +6,9 @@ A *link* makes column c follow its causes by a formula f in original units, with
 
 so that x itself always satisfies it. A derived column, such as a ratio, is the same with a residual of 0. A column that
 is immutable only follows; a mutable one follows until it is acted on itself, which is when a point has it neither at
-its factual value nor where it would follow. The *own changes* of a point are what is left without what follows: they
-are what costs, and what is counted. `space` applies all this; the functions here take bounds from there.
+its factual value nor where it would follow, but for rounding. The *own changes* of a point are what is left without
+what follows: they are what costs, and what is counted. `space` applies all this; the functions here take bounds from
+there.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from hare_jax.base import Link, Relations, require
 
 _ROUNDING = 1e-5  # of a column's value: an own change below it is rounding
 _SLACK_ULPS = 16  # units of rounding of its terms that a row of inequalities is kept away from its limit
+_BOUND_SLACKS = 1.5  # units of slack added to the bounds of columns that follow
 _ACTIVE_SLACKS = 8  # units of slack within which a row of inequalities counts as without slack
 _PARALLEL = 1e-10  # squared length of a gradient, without its part along others, that is rounding
 HALF_STEP = 0.501  # rounds shifts to whole steps, ties up, whatever the rounding of the formula
@@ -40,7 +42,7 @@ class Rows(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """What the columns of a space may do from one factual, for `restrain`."""
+    """What the columns of a space may do from one factual."""
 
     x: Array  # (d,) factual
     lower: Array  # (d,) bounds of own changes
@@ -150,7 +152,7 @@ def follow(relations: Relations, mutable: Array, step: Array, x: Array, point: A
     for link in relations.links:
         c = link.column
         value = x[c] + _shift(relations, link, step, x, point)
-        acted = mutable[c] & (point[c] != x[c])
+        acted = mutable[c] & ~is_same(point[c], x[c])
         point = _with_column(point, c, jnp.where(acted, point[c], value))
     return point
 
@@ -161,7 +163,7 @@ def own_values(relations: Relations, mutable: Array, step: Array, x: Array, poin
     for link in relations.links:
         c = link.column
         value = point[c] - _shift(relations, link, step, x, point)
-        follows = ~mutable[c] | (point[c] == x[c]) | (jnp.abs(value - x[c]) <= _ROUNDING * (1 + jnp.abs(x[c])))
+        follows = ~mutable[c] | is_same(point[c], x[c]) | is_same(value, x[c])
         own = _with_column(own, c, jnp.where(follows, x[c], value))
     return own
 
@@ -180,6 +182,11 @@ def release(relations: Relations, mutable: Array, step: Array, x: Array, point: 
     linked = followers(relations, len(x))
     own = own_values(relations, mutable, step, x, point)
     return jnp.where(linked & (own == x), x, point)
+
+
+def is_same(value: Array, x: Array) -> Array:
+    """Whether a linked column is at its factual value `x` () but for rounding: then it is not acted on."""
+    return jnp.abs(value - x) <= _ROUNDING * (1 + jnp.abs(x))
 
 
 def _with_column(point: Array, column: int, value: Array) -> Array:
@@ -206,6 +213,8 @@ def rows_from(relations: Relations, x: Array, lower: Array, upper: Array) -> Row
     limits = jnp.concatenate([relations.limits.astype(x.dtype), upper[columns], -lower[columns]])
     size = jnp.sum(jnp.abs(coefficients) * (1 + jnp.abs(x))[None, :], axis=1)
     slack = _SLACK_ULPS * jnp.finfo(x.dtype).eps * size
+    at_bound = np.arange(len(limits)) >= len(relations.limits)  # which columns may reach, unlike the other limits
+    limits += jnp.where(at_bound, _BOUND_SLACKS * slack, 0)
     return Rows(coefficients, jnp.maximum(limits, _products(coefficients, x) + slack), slack)
 
 
@@ -224,6 +233,8 @@ def tightening(rows: Rows, effect: Callable[[Array], Array], own: Array, change:
 
     `effect` maps own changes (d,) to points (d,). By Gram-Schmidt, on the columns that `change` moves.
     """
+    if len(rows.limits) == 0:
+        return jnp.zeros_like(change)
     value, gradient = linearised(rows, effect, own)
     active = value >= rows.limits - _ACTIVE_SLACKS * rows.slack
     gradient = jnp.where(active[:, None] & (change != 0)[None, :], gradient, 0)
