@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import random_relations
+from related import related_rows, related_space
 from spaces import counting, jit, random_problems, row, split
 
 from hare_jax import elicit, models
 from hare_jax.base import Recourse
-from hare_jax.elicit import ELICITORS, Bayes, Hare, Sampling
+from hare_jax.elicit import ELICITORS, Bayes, Hare, Range, Sampling, Veto
+from hare_jax.elicit.bayesian import pool
+from hare_jax.elicit.bayesian.learn import learn
 from hare_jax.evaluate import metrics
 from hare_jax.solvers.local_search import LocalSearch
 from hare_jax.space import project
@@ -178,6 +181,49 @@ def test_a_state_is_saved_and_loaded(session_of, people, tmp_path):
         return elicitor.ask(state), elicitor.recommend(state)
 
     jax.tree.map(np.testing.assert_array_equal, *(following(each, split(43, 1)[0]) for each in (loaded, state)))
+
+
+@pytest.mark.slow
+def test_vetoes_and_ranges_of_columns_that_follow(tmp_path):
+    """Of the state of a Bayesian session; the pool keeps them, and the session can be saved."""
+    elicitor, space = bound("bayes"), related_space()
+    x, weights = related_rows(0, 1)[0], jnp.linspace(1, 2, len(space.mutable))
+
+    def logit_fn(z):
+        return weights @ (z - x) - 0.1
+
+    @jit
+    def start(key):
+        found = jax.vmap(lambda z: project(space, x, z))(jax.random.uniform(key, (16, len(x)), minval=-0.5, maxval=1.5))
+        at = jnp.argmax(jax.vmap(logit_fn)(found))
+        return elicitor.start(
+            key, jax.tree_util.Partial(logit_fn), jnp.asarray(x), Recourse(found[at], jnp.array(True)), space
+        )
+
+    @jit
+    def told(state, answer):
+        after = learn(elicitor.tell.args[0], state, answer)
+        return after, pool.members(after.pool)
+
+    state, column = start(jax.random.key(0)), np.eye(len(x), dtype=bool)
+    ratio, savings, reserve = (column[index] for index in (3, 4, 6))
+    after, found = jax.device_get(told(state, Veto(savings)))
+    assert np.any(found.x[:, 2] != x[2])  # its cause still moves, and it follows
+    steps = np.floor(0.3 * (found.x[:, 2] - x[2]) * 90 + 0.501)
+    np.testing.assert_allclose((found.x[:, 4] - x[4]) * 50, steps, atol=1e-3)
+    again, _ = told(after, Veto(savings))
+    np.testing.assert_array_equal(again.space.mutable, after.space.mutable)
+    after, found = jax.device_get(told(state, Veto(ratio)))
+    assert np.all(np.abs(found.x[:, 1:4] - x[1:4]) == 0)
+    after, found = jax.device_get(told(after, Veto(reserve)))
+    assert np.all(np.abs(found.x[:, [2, 4, 6]] - x[[2, 4, 6]]) == 0)
+    elicit.save(tmp_path / "session.npz", elicitor, after)
+    loaded = elicit.load(tmp_path / "session.npz", elicitor, logit_fn, space)
+    jax.tree.map(np.testing.assert_array_equal, loaded, after)
+    low = np.where(reserve, x[6] - 0.01, -np.inf)
+    _, found = jax.device_get(told(state, Range(low, np.where(reserve, x[6] + 0.02, np.inf))))
+    moved = found.x[found.valid][:, 6] - x[6]
+    assert np.all((moved == 0) | ((moved > -0.011) & (moved < 0.021)))
 
 
 def test_unknown_names_and_budgets_are_errors():
