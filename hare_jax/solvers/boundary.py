@@ -25,10 +25,12 @@ from jax.tree_util import Partial
 from hare_jax.base import LogitFn, Recourse, as_partial, check_row, is_known
 from hare_jax.solvers.host import calls_host
 from hare_jax.space import (
+    GRID_TOLERANCE,
     ActionSpace,
     allows,
     along,
     between,
+    is_follower,
     is_held,
     keeps_relations,
     own_change,
@@ -102,7 +104,7 @@ def boundary(
     fixed = jax.lax.stop_gradient(segment)  # bisection only compares: nothing in it is differentiated
     bracket, slack = find(call, fixed, _Bracket(jnp.zeros_like(one), one, fixed.x_cf), num_steps)
     t = _implicit_root(call, segment, bracket.upper, jnp.exp2(-one * num_steps) if width is None else width * one)
-    point = bracket.point if factual is not None else along(space, x, x_cf, t)
+    point = _point_at(segment, t)
     point += jax.lax.stop_gradient(bracket.point - point)  # a step may be rounded the other way when recomputed
     reached = slack >= -_ROUNDING_ULPS * float(jnp.finfo(x.dtype).eps)  # what another program has accepted moves, too
     return Recourse(jnp.where(reached, point, x_cf), slack >= 0)
@@ -135,8 +137,8 @@ def scale_back(
     [0.25, 1.0]
     """
     ends = _ends(x, recourse, space) if space.relations is None else _related_ends(x, recourse, space)
-    continuous = space._replace(step=jnp.zeros_like(space.step))
-    found = boundary(logit_fn, *ends, continuous, margin=margin, num_steps=num_steps, width=width)
+    continuous = space._replace(step=jnp.where(is_follower(space), space.step, 0))
+    found = boundary(logit_fn, *ends, continuous, margin=margin, num_steps=num_steps, width=width, factual=x)
     accepted = jax.lax.stop_gradient(logit_fn(jax.lax.stop_gradient(ends.start)) >= margin)
     scaled = jnp.where(accepted & (num_steps > 0), ends.start, found.x)
     usable = recourse.valid
@@ -261,5 +263,6 @@ def _has_smooth_root(call: Callable[..., Array], segment: _Segment, t: Array, wi
     """Whether the slack changes sign between `t - width` and `t` while no ordered column moves: () bool."""
     rounding = _ROUNDING_ULPS * float(jnp.finfo(t.dtype).eps)
     before, slack = _evaluate(call, segment, jnp.maximum(t - jnp.maximum(width, rounding), 0))
-    unmoved = (segment.space.step == 0) | (before == _evaluate(call, segment, t)[0])
-    return jnp.all(unmoved) & (slack < rounding) & (slack > -jnp.inf)
+    step = segment.space.step
+    moved = jnp.abs(_evaluate(call, segment, t)[0] - before) > GRID_TOLERANCE * step
+    return ~jnp.any((step > 0) & moved) & (slack < rounding) & (slack > -jnp.inf)

@@ -209,7 +209,8 @@ def between(space: ActionSpace, x: Array, start: Array, end: Array, fraction: Ar
     change = _along_columns(space, first, last, fraction) - x
     if space.relations.max_changes is not None:
         change = jnp.where(related.largest(same_feature(space), change, space.relations.max_changes), change, 0)
-    return jnp.where(fraction >= 1, end, with_own_change(space, x, change))
+    point = with_own_change(space, x, change)
+    return point + jax.lax.stop_gradient(jnp.where(fraction >= 1, end - point, 0))
 
 
 def _along_columns(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
