@@ -12,11 +12,12 @@ from hare_jax.elicit import ELICITORS
 from hare_jax.people import PERSONS
 from hare_jax.recourse import METHODS
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 
 
-def blocks(name):
-    return re.findall(r"^```python\n(.*?)^```", (DOCS / name).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+def blocks(name, folder=DOCS):
+    return re.findall(r"^```python\n(.*?)^```", (folder / name).read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -60,6 +61,19 @@ def test_a_model_of_ones_own():
     exec("\n".join(blocks("models.md")), scope)
     assert repr(scope["logit_fn"]) == "Wrapped(Pipeline, wanted='approved', threshold=0.8)"
     assert scope["found"].valid.mean() > 0.5
+
+
+@pytest.mark.slow
+def test_ten_lines_from_a_frame_and_a_model(capsys):
+    pytest.importorskip("sklearn", reason="sklearn is not installed")
+    (block,) = (block for block in blocks("README.md", ROOT) if "sklearn" in block)
+    scope = {}
+    exec(block, scope)
+    assert capsys.readouterr().out
+    found, model = scope["found"], scope["model"]
+    assert len([line for line in block.splitlines() if line.strip()]) <= 12
+    assert found.valid.all()
+    assert (model.predict(found.frame.drop(columns="target")) == 1).all()
 
 
 @pytest.mark.slow
