@@ -57,8 +57,8 @@ def write(folder: Path, report: Report) -> Iterator[Path]:
 
 
 def _differs(rows: Sequence[Row]) -> bool:
-    """Whether the groups of a figure have different estimates."""
-    return len({row.estimate for row in rows if row.n}) > 1
+    """Whether a group of a figure differs from the rest, by more than rounding."""
+    return any(math.isfinite(row.difference) and row.difference != 0 for row in rows)
 
 
 def _same(name: str, rows: Sequence[Row]) -> str:
