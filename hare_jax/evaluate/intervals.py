@@ -79,7 +79,8 @@ class Mean(NamedTuple):
 
     On the removal of skewness by transformation, J. R. Stat. Soc. B 54: with the skewness g, `T + g T^2 / 3 +
     g^2 T^3 / 27 + g / (6n)` of the studentised mean `T = (mean - mu) / sd` is nearly symmetric, and monotone, so that
-    its quantiles give an interval of mu in closed form. The quantiles are those of Student's t.
+    its quantiles give an interval of mu in closed form. The quantiles are those of Student's t. With heavy tails and
+    few values it covers less than its level: of lognormal(1) values 91.5 % with n = 10 and 93 % with n = 30, at 95 %.
     """
 
     estimate: float
