@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hare_jax import conditions
 from hare_jax.base import choose, require
 from hare_jax.data.checks import MAX_STEPS, check_frame, warn
 from hare_jax.data.schema import check_schema
-from hare_jax.data.target import first_values, labels
+from hare_jax.data.target import first_values, labels, listed
 
 _MOST_CATEGORIES = 50
 _LARGEST = 2.0**53  # up to which float64 holds each whole number
@@ -117,8 +116,7 @@ def _favourable(column: pd.Series, positive: Any) -> Any:
         return True if isinstance(values[0], bool) else 1
     if isinstance(positive, Collection) and not isinstance(positive, str):
         positive = list(positive)
-    elif len(values) != len(_CODES) and conditions.parse(positive) is None:
-        positive = [positive]
+    positive = listed(column, positive)
     labels(column, column, positive)
     return positive
 
