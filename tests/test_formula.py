@@ -179,6 +179,7 @@ WRONG = {
     "a + zzz": "'zzz' is unknown; use a, b, `capital-gain`, `class`, µ",
     "``": "'' is unknown; use a, b",
     "1 + 2": "must name a column",
+    "a # b": "must hold # only in names in backticks, as it starts no comment; got 'a # b'",
     "a ** b": "must have powers that are numbers from -10 to 10",
     "a ** 11": "must have powers that are numbers from -10 to 10",
     "2 ** 9 ** 9 ** 9": "must have powers that are numbers from -10 to 10",
@@ -208,9 +209,14 @@ WRONG_RELATIONS = {
     "(a <= b) <= b": ARITHMETIC,
     "1 <= 2": "must name a column",
     "a <= c": "'c' is unknown",
+    "a <= b#2": "must hold # only in names in backticks",
     "": "must be a formula",
     3: "must be one inequality",
 }
+
+
+def test_a_hash_may_be_in_a_name_in_backticks():
+    assert parse("a + `b#2`", ["a", "b", "b#2"]) == ("+", ("column", "a"), ("column", "b#2"))
 
 
 @pytest.mark.parametrize("text", WRONG)

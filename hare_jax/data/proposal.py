@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hare_jax import conditions
 from hare_jax.base import choose, require
+from hare_jax.data import bands
 from hare_jax.data.checks import MAX_STEPS, check_frame, warn
 from hare_jax.data.schema import check_schema
-from hare_jax.data.target import first_values, labels
+from hare_jax.data.target import first_values, labels, listed
 
 _MOST_CATEGORIES = 50
 _LARGEST = 2.0**53  # up to which float64 holds each whole number
@@ -43,8 +43,10 @@ def infer(
 
     Floats become continuous; whole numbers ordered, with the greatest step that divides their differences, or
     continuous where that gives more than 10,000 steps; truth values, text, and numbers with two values categorical. An
-    ordered dtype keeps its order. Columns that are constant, identify a row, or have more than 50 categories, are left
-    out. Every change is allowed, except of the `immutable` columns: edit `direction`, `range` and `mutable`.
+    ordered dtype keeps its order, and texts that are ranges of numbers, such as "1000 to 2999", are in the order of the
+    numbers. Columns that are constant, identify a row, or have more than 50 categories, are left out. Every change is
+    allowed, except of the `immutable` columns: list there what an applicant can't change, such as the year of birth or
+    that of the application, and edit `direction`, `range` and `mutable`.
 
     `positive` is the favourable value of the `target`, a list of them, or a condition such as ">= 6"; it is known only
     of a target of 0 and 1, or of truth values. `audit` columns are kept apart, `exclude` columns ignored. Missing
@@ -117,8 +119,7 @@ def _favourable(column: pd.Series, positive: Any) -> Any:
         return True if isinstance(values[0], bool) else 1
     if isinstance(positive, Collection) and not isinstance(positive, str):
         positive = list(positive)
-    elif len(values) != len(_CODES) and conditions.parse(positive) is None:
-        positive = [positive]
+    positive = listed(column, positive)
     labels(column, column, positive)
     return positive
 
@@ -180,6 +181,8 @@ def _propose_categories(column: pd.Series) -> _Proposal:
         categories = [category for category in dtype.categories.tolist() if category in distinct]
     else:
         categories = sorted(distinct)
+        if all(isinstance(category, str) for category in categories):
+            categories = bands.in_order(categories) or categories
     if len(categories) == len(column) and isinstance(categories[0], str):
         return _Proposal(None, "an identifier: each value once")
     if len(categories) > _MOST_CATEGORIES:

@@ -3,7 +3,8 @@
 A schema is a dict, or a TOML file with the same structure. Defaults are in parentheses:
 
     target = "approved"          # the column to predict
-    positive = 1                 # its favourable value, encoded as class 1; or a list of them; or ">= 6", "< 10" (1)
+    positive = 1                 # its favourable value, encoded as class 1; or a list of them; or ">= 6", "< 10"
+                                 # (1, of a target with two values)
     audit = ["sex"]              # kept for the test rows, not a model input (none)
     missing = "drop"             # missing values: "drop" their rows, "fill" or "category" (an error)
     [features.income]            # one table per feature

@@ -22,7 +22,7 @@ from hare_jax.data.checks import check_frame, warn_if_far
 from hare_jax.data.fitting import fit
 from hare_jax.data.relations import closed_ways, feature_relations, warn_if_broken
 from hare_jax.data.schema import Feature, check_schema, features_space
-from hare_jax.data.target import labels
+from hare_jax.data.target import labels, with_listed
 from hare_jax.space import ActionSpace
 
 
@@ -142,6 +142,7 @@ def from_frame(
     df, test = missing.replace(df, replacements), missing.replace(test, replacements)
     source = pd.concat([df, test], ignore_index=True) if bounds_from == "all" else df
     features = closed_ways(missing.record(fit(schema, source), ways, replacements), schema)
+    schema = with_listed(schema, df[schema["target"]])
     y_train, y_test = labels(df[schema["target"]], test[schema["target"]], schema.get("positive", 1))
     x_train, x_test = encoding.encode(features, df, "df"), encoding.encode(features, test, "test")
     warn_if_far(features, x_test, "test", "the units of the training rows")

@@ -1,9 +1,10 @@
 """Labels from the target column: 1 where its value is favourable, by the schema's `positive`.
 
-`positive` is a value of a target with two values; a list of values, the others being unfavourable; or, for a numeric
-target, a condition such as ">= 6".
+`positive` is a value of the target, or a list of values, the others being unfavourable; or, for a numeric target, a
+condition such as ">= 6". By default it is 1, of a target with two values.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jax import Array
 from hare_jax import conditions
 from hare_jax.base import require
 
+_TWO = 2  # values of a target whose favourable one may be left out
 _NUM_SHOWN = 10  # values of the target in a message
 
 
@@ -36,6 +38,21 @@ def labels(train: pd.Series, test: pd.Series, positive: Any) -> list[Array]:
     rule = f"must have favourable and unfavourable training rows by positive {positive!r}"
     require(0 < num < total, argument, rule, f"{num} favourable of {total}, of values {first_values(train)}")
     return [jnp.asarray(rows, dtype=float) for rows in found]
+
+
+def with_listed(schema: Mapping[str, Any], train: pd.Series) -> dict[str, Any]:
+    """`schema` with its `positive`, if it is one value of a target `train` with three or more, as a list."""
+    return {**schema, "positive": listed(train, schema["positive"])} if "positive" in schema else dict(schema)
+
+
+def listed(train: pd.Series, positive: Any) -> Any:
+    """`positive` as a list, if it is one value of a target `train` with three or more.
+
+    >>> listed(pd.Series(["granted", "refused", "open"]), "granted"), listed(pd.Series([0, 1]), 1)
+    (['granted'], 1)
+    """
+    single = not isinstance(positive, list) and conditions.parse(positive) is None
+    return [positive] if single and train.dropna().nunique() > _TWO else positive
 
 
 def first_values(column: pd.Series) -> list[Any]:
@@ -61,8 +78,8 @@ def _check_values(train: pd.Series, test: pd.Series, positive: Any) -> None:
         unknown = [one for one in positive if one not in known]
         require(not unknown, argument, f"must take the favourable values {positive}", unknown)
         return
-    rule = "must have exactly two values in the training rows, or positive be a list of the favourable ones"
-    require(len(values) == 2, argument, f"{rule}, or a condition such as '>= 6'", values[:_NUM_SHOWN])
+    rule = "must have exactly two values in the training rows, or positive be the favourable one, a list of them"
+    require(len(values) == _TWO, argument, f"{rule}, or a condition such as '>= 6'", values[:_NUM_SHOWN])
     rule = f"must take the favourable value {positive!r}; set positive otherwise"
     require(positive in values, argument, rule, values)
     unseen = test[~test.isin(values)].unique().tolist()

@@ -17,6 +17,7 @@ from hare_jax.base import require
 from hare_jax.evaluate.intervals import (
     Interval,
     Sample,
+    change,
     difference,
     holm,
     mean_of,
@@ -70,7 +71,7 @@ class Row(NamedTuple):
     high: float
     num_rest: int  # rows outside of the group that the figure is over
     rest: float  # the figure of these
-    difference: float  # estimate - rest
+    difference: float  # estimate - rest; 0 within rounding
     difference_low: float  # of its confidence interval
     difference_high: float
     p_value: float  # of no difference, adjusted for all groups of the figure; NaN if not tested
@@ -171,16 +172,15 @@ def _row(name: str, group: Group, results: Results, level: float, smallest: int)
     one, other = (_sample(name, mask, results) for mask in (group.mask, ~group.mask))
     estimates = [np.nan if sample is None else sample.estimate for sample in (one, other)]
     sizes = [0 if sample is None else sample.n for sample in (one, other)]
-    interval, change, p = _NO_INTERVAL, _NO_INTERVAL, np.nan
+    interval, change_interval, p = _NO_INTERVAL, _NO_INTERVAL, np.nan
     if one is not None and (one.n >= smallest or FIGURES[name].is_share):
         interval = one.interval(level)
     if one is not None and other is not None and min(sizes) >= smallest:
-        change, p = difference(one, other, level), p_value(one, other)
+        change_interval, p = difference(one, other, level), p_value(one, other)
     too_small = group.name != EVERYBODY and min(sizes) < smallest
-    apart = estimates[0] - estimates[1]
-    return Row(
-        name, group.name, sizes[0], estimates[0], *interval, sizes[1], estimates[1], apart, *change, p, too_small
-    )
+    apart = np.nan if one is None or other is None else change(one, other)
+    first, rest = (sizes[0], estimates[0], *interval), (sizes[1], estimates[1])
+    return Row(name, group.name, *first, *rest, apart, *change_interval, p, too_small)
 
 
 def _sample(name: str, mask: np.ndarray, results: Results) -> Sample | None:

@@ -3,6 +3,9 @@
 A sample keeps what its interval needs: `Share`, `Mean` or `Median`. All intervals are continuous in the level, so one
 test serves them all: its p-value is the largest 1 - level for which the interval of the difference contains 0. The
 interval and the test never contradict each other. NumPy only, on the host, in float64.
+
+Values that are equal up to rounding, in their own dtype, count as equal: a figure has a `rounding`, smaller differences
+of two figures are 0, and so is a smaller spread.
 """
 
 import math
@@ -16,6 +19,7 @@ from hare_jax.evaluate.summary import score_interval
 
 _LEAST_P = 1e-12  # smaller p-values are reported as this
 _NUM_BISECTIONS = 40  # of the logarithm of a p-value
+_ULPS = 64  # units of rounding of a value, which is computed in several steps, or of a mean
 
 
 class Interval(NamedTuple):
@@ -36,6 +40,10 @@ class Sample(Protocol):
     def estimate(self) -> float:
         """The figure of the sample."""
 
+    @property
+    def rounding(self) -> float:
+        """The error of the figure by rounding, at most."""
+
     def interval(self, level: float) -> Interval:
         """Its confidence interval."""
 
@@ -55,6 +63,11 @@ class Share(NamedTuple):
         """The share."""
         return self.k / self.n
 
+    @property
+    def rounding(self) -> float:
+        """0: equal shares are equal numbers."""
+        return 0.0
+
     def interval(self, level: float) -> Interval:
         """The score interval, within [0, 1]."""
         low, high = score_interval(self.k, self.n, float(special.ndtri((1 + level) / 2)))
@@ -66,13 +79,15 @@ class Mean(NamedTuple):
 
     On the removal of skewness by transformation, J. R. Stat. Soc. B 54: with the skewness g, `T + g T^2 / 3 +
     g^2 T^3 / 27 + g / (6n)` of the studentised mean `T = (mean - mu) / sd` is nearly symmetric, and monotone, so that
-    its quantiles give an interval of mu in closed form. The quantiles are those of Student's t.
+    its quantiles give an interval of mu in closed form. The quantiles are those of Student's t. With heavy tails and
+    few values it covers less than its level: of lognormal(1) values 91.5 % with n = 10 and 93 % with n = 30, at 95 %.
     """
 
     estimate: float
     sd: float
     skewness: float  # unbiased; 0 of equal values
     n: int
+    rounding: float = 0.0  # the error of the mean by rounding, at most
 
     def interval(self, level: float) -> Interval:
         """The interval of the mean."""
@@ -97,6 +112,7 @@ class Median(NamedTuple):
     """
 
     values: np.ndarray  # (n,) sorted
+    rounding: float = 0.0  # the error of the median by rounding, at most
 
     @property
     def n(self) -> int:
@@ -139,17 +155,35 @@ def share_of(values: np.ndarray) -> Share:
 
 def mean_of(values: np.ndarray) -> Mean:
     """The mean of `values` (n,), n >= 1; the interval needs n >= 3."""
-    values = np.asarray(values, float)
+    ulp, values = _ulp(values), np.asarray(values, float)
     n, mean, spread = len(values), float(values.mean()), float(values.std())
-    if n <= 2 or spread <= np.finfo(float).eps * abs(mean):
-        return Mean(mean, math.nan if n <= 2 else 0.0, 0.0, n)
+    rounding = _ULPS * ulp * float(np.abs(values).mean())
+    if n <= 2 or spread <= rounding:
+        return Mean(mean, math.nan if n <= 2 else 0.0, 0.0, n, rounding)
     skewness = float(np.mean((values - mean) ** 3)) / spread**3 * math.sqrt(n * (n - 1)) / (n - 2)
-    return Mean(mean, spread * math.sqrt(n / (n - 1)), skewness, n)
+    return Mean(mean, spread * math.sqrt(n / (n - 1)), skewness, n, rounding)
 
 
 def median_of(values: np.ndarray) -> Median:
     """The median of `values` (n,), n >= 1."""
-    return Median(np.sort(np.asarray(values, float)))
+    ulp, values = _ulp(values), np.sort(np.asarray(values, float))
+    return Median(values, _ULPS * ulp * abs(float(np.median(values))))
+
+
+def _ulp(values: np.ndarray) -> float:
+    """The unit of rounding of the dtype of `values`, relative to a value."""
+    dtype = np.asarray(values).dtype
+    return float(np.finfo(dtype if np.issubdtype(dtype, np.floating) else float).eps)
+
+
+def change(one: Sample, other: Sample) -> float:
+    """The figure of `one` minus that of the `other`, 0 where it is rounding.
+
+    >>> change(mean_of(np.full(10, 0.3)), mean_of(np.full(36, 0.3)))
+    0.0
+    """
+    apart = one.estimate - other.estimate
+    return 0.0 if abs(apart) <= max(one.rounding, other.rounding) else apart
 
 
 def difference(one: Sample, other: Sample, level: float) -> Interval:
@@ -162,10 +196,10 @@ def difference(one: Sample, other: Sample, level: float) -> Interval:
     (0.0524, 0.3339)
     """
     first, second = one.interval(level), other.interval(level)
-    change = one.estimate - other.estimate
+    apart = change(one, other)
     down = math.hypot(one.estimate - first.low, second.high - other.estimate)
     up = math.hypot(first.high - one.estimate, other.estimate - second.low)
-    return Interval(change - down, change + up)
+    return Interval(apart - down, apart + up)
 
 
 def p_value(one: Sample, other: Sample) -> float:

@@ -187,7 +187,7 @@ def feasible(x: Array, x_cf: Array, space: ActionSpace) -> Feasible:
         direction=jnp.all(wrong_way <= tolerance),
         step=jnp.all(on_grid | (space.step == 0) | ~ungrouped),
         immutable=violations(x, x_cf, space) == 0,
-        relations=relations.keeps_relations(x, x_cf, space),
+        relations=relations.relations_hold(x, x_cf, space),
     )
 
 

@@ -51,8 +51,8 @@ def _gap(relations: Relations, expression: tuple, c: int, step: Array, x: Array,
     return jnp.abs(x_cf[c] - x[c] - (after - before) / scale[c]), jnp.maximum(rounding, _STEP_SLACK * step)
 
 
-def keeps_relations(x: Array, x_cf: Array, space: ActionSpace) -> Array:
-    """Whether the move from `x` (d,) to `x_cf` (d,) keeps all relations of the space: () bool.
+def relations_hold(x: Array, x_cf: Array, space: ActionSpace) -> Array:
+    """Whether all relations of the space hold for the move from `x` (d,) to `x_cf` (d,): () bool.
 
     Linked columns follow, unless they are mutable and have been acted on; inequalities hold up to what `x` itself
     breaks; no forbidden level is entered; and at most `max_changes` features have own changes.

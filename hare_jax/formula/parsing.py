@@ -90,6 +90,7 @@ def _tree(text: str, names: Collection[str], argument: str) -> tuple[ast.expr, _
         known[f"{prefix}{index}"] = name
     identifiers = (f" {prefix}{index} " for index in itertools.count())
     plain = _QUOTED.sub(lambda _: next(identifiers), text).strip()
+    require("#" not in plain, argument, "must hold # only in names in backticks, as it starts no comment", text)
     try:
         with warnings.catch_warnings(action="ignore"):
             return ast.parse(plain, mode="eval").body, _Source(argument, text, known)

@@ -93,7 +93,7 @@ def generate(fitted: Fitted, key: Array, logit_fn: LogitFn, x: Array, space: Act
             s.num_done * block_size + jnp.arange(block_size) < num_accepted
         )  # in the last block, not all are
         logits = jnp.where(is_accepted_row, jax.vmap(logit_fn)(points), -jnp.inf)
-        return _with_block(s, block, points, logits, _order(points, x, space), hp.margin)
+        return _with_block(s, block, points, logits, _sort_keys(points, x, space), hp.margin)
 
     zero = jnp.zeros((), jnp.int32)
     start = _Search(zero, zero, logit, Recourse(x, logit >= hp.margin))
@@ -135,8 +135,11 @@ def _most_useful(logit_fn: LogitFn, x: Array, space: ActionSpace, num: Array, ro
     return (rank < num)[jnp.argmax(same, axis=1)]
 
 
-def _order(points: Array, x: Array, space: ActionSpace) -> Array:
-    """The order (k,) of the `points` (k, d) of a block: that of its rows, by distance, but for relations."""
+def _sort_keys(points: Array, x: Array, space: ActionSpace) -> Array:
+    """Numbers (k,) that sort the `points` (k, d) of a block, nearest first.
+
+    With relations they are distances. Without, the rows of a block are sorted already, and they are their positions.
+    """
     if space.relations is None:
         return jnp.arange(len(points))
     return jax.vmap(partial(distance, space, x))(points)
@@ -150,10 +153,12 @@ def _nearest_left(distance: Array, s: _Search, num: int) -> Array:
     return jax.lax.optimization_barrier(jax.lax.top_k(left, num)[1])  # without the barrier XLA sorts all rows
 
 
-def _with_block(s: _Search, block: Array, points: Array, logits: Array, order: Array, margin: float | Array) -> _Search:
-    """The state after a `block` (k,) of rows, whose `points` (k, d) have these `logits` (k,) and this `order` (k,)."""
+def _with_block(
+    s: _Search, block: Array, points: Array, logits: Array, sort_keys: Array, margin: float | Array
+) -> _Search:
+    """The state after a `block` (k,) of rows, whose `points` (k, d) have these `logits` (k,) and `sort_keys` (k,)."""
     accepted = logits >= margin
-    nearest = jnp.argmin(jnp.where(accepted, order, jnp.inf))
+    nearest = jnp.argmin(jnp.where(accepted, sort_keys, jnp.inf))
     chosen = jnp.where(jnp.any(accepted), nearest, jnp.argmax(logits))
     x = jnp.where(logits[chosen] > s.highest, points[chosen], s.best.x)
     return _Search(s.num_done + 1, block[-1], jnp.maximum(logits[chosen], s.highest), Recourse(x, jnp.any(accepted)))

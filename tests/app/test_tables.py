@@ -5,7 +5,7 @@ import pytest
 from hare_jax.app import cli, tables
 from hare_jax.app.auditing import refusals, report
 from hare_jax.app.auditing.grouping import attributes
-from hare_jax.evaluate.audit import FIGURES, Results, audit
+from hare_jax.evaluate.audit import FIGURES, SMALLEST, Results, audit
 
 SCHEMA = """
 target = "loan"
@@ -77,6 +77,10 @@ def test_audit_prints_tables_and_writes_files(files, tmp_path, capsys, monkeypat
     assert all(figure.label in out for figure in FIGURES.values())
     assert max(map(len, out.splitlines())) <= 108
     written = pd.read_csv(tmp_path / "out" / "audit.csv")
+    small = written[(written.figure == "refused") & (written.n < SMALLEST)].group
+    assert len(small) > 0
+    assert f"Groups of fewer than 10 rows, left out: {len(small)}" in out
+    assert not any(group in out for group in small)
     rows = pd.read_csv(tmp_path / "out" / "rows.csv")
     assert (tmp_path / "out" / "audit.png").stat().st_size > 10_000
     assert len(rows) == 30
@@ -88,6 +92,18 @@ def test_audit_prints_tables_and_writes_files(files, tmp_path, capsys, monkeypat
     )
     pd.testing.assert_frame_equal(written, pd.DataFrame(again), check_dtype=False)
     assert "sex=f, age=30 to below 50" in set(written.group)
+
+
+def test_a_closed_pipe_loses_no_file(files, tmp_path, monkeypatch):
+    def closed(console, told):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(refusals, "results", made_results)
+    monkeypatch.setattr(report, "show", closed)
+    monkeypatch.setattr(report, "plot", lambda rows: (_ for _ in ()).throw(ImportError))
+    monkeypatch.setattr(cli.os, "dup2", lambda one, other: None)
+    assert cli.main([*map(str, ("audit", *of(files), "--by", "sex", "--out", tmp_path / "out"))]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"audit.csv", "rows.csv"}
 
 
 def test_audit_without_prices_and_with_training_rows(files, capsys, monkeypatch):

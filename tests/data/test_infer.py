@@ -144,6 +144,23 @@ def test_the_favourable_value(target, positive, proposed):
     assert type(schema["positive"]) is type(proposed)
 
 
+@pytest.mark.parametrize(
+    ("texts", "sorted_by"),
+    [
+        (["9+", "0-4", "5-8"], ["0-4", "5-8", "9+"]),
+        (["$10,000 - 14,999", "lt $1000", "$25000 or more", "$1000 to 2999"],
+         ["lt $1000", "$1000 to 2999", "$10,000 - 14,999", "$25000 or more"]),
+        (["10", "9", "2.5"], ["2.5", "9", "10"]),
+        (["under 20", "over 100", "20 to 100"], ["under 20", "20 to 100", "over 100"]),
+        (["10 to 20", "5 to 10", "unknown"], ["10 to 20", "5 to 10", "unknown"]),
+        (["-1", "-2", "10"], ["-1", "-2", "10"]),
+        (["1 to 2 to 3", "0"], ["0", "1 to 2 to 3"]),
+    ],
+)  # fmt: skip
+def test_ranges_of_numbers_are_in_their_order(texts, sorted_by):
+    assert data.infer(frame(band=column(*texts)), "ok")["features"]["band"]["categories"] == sorted_by
+
+
 # case -> call, message
 ERRORS = {
     "no positive value": (

@@ -106,6 +106,13 @@ def test_what_is_not_known_is_left_out_and_nobody_refused_is_no_error():
     assert all(row.n == 0 and np.isnan(row.estimate) for row in rows if row.figure != "refused")
 
 
+def test_groups_of_equal_costs_do_not_differ():
+    everyone = np.ones(46, bool)
+    results = Results(everyone, everyone, np.full(46, 0.3), price=np.full(46, 0.1, np.float32))
+    for row in audit({"sex": ["f"] * 10 + ["m"] * 36}, results):
+        assert row.group == "all" or (row.difference, row.p_value) == (0, 1)
+
+
 def test_groups_hold_each_row_once_an_attribute():
     found = groups({"a": [1, 2, 2], "b": ["x", "x", "y"]})
     assert [group.name for group in found] == ["a=1", "a=2", "b=x", "b=y", "a=1, b=x", "a=2, b=x", "a=2, b=y"]

@@ -40,6 +40,23 @@ def test_equal_values_have_a_point_as_their_interval():
     assert median_of(np.full(20, 0.1)).interval(0.95) == pytest.approx((0.1, 0.1))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 1.1])
+def test_equal_values_of_samples_of_different_sizes_do_not_differ(value, dtype):
+    for sample in (mean_of, median_of):
+        for n, m in ((10, 36), (17, 62), (10, 400)):
+            noise = value * np.finfo(dtype).eps * np.random.default_rng(m).integers(-2, 3, m)
+            one, other = sample(np.full(n, value, dtype)), sample((value + noise).astype(dtype))
+            assert intervals.change(one, other) == intervals.change(other, one) == 0
+            assert p_value(one, other) == 1
+
+
+def test_a_small_difference_that_is_no_rounding_is_one():
+    one, other = mean_of(np.full(30, 1.0)), mean_of(np.full(30, 1.0 + 1e-9))
+    assert intervals.change(one, other) == pytest.approx(-1e-9)
+    assert p_value(one, other) == pytest.approx(intervals._LEAST_P, rel=1e-3)
+
+
 @given(st.integers(6, 200), st.floats(0.1, 0.96))
 def test_the_interval_of_a_median_lies_between_those_of_the_nearest_order_statistics(n, level):
     values = np.arange(n, dtype=float)

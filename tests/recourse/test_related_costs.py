@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 from related import WIDTH, contradictions, related_rows, related_space
 from spaces import array, jit_fast, split
 
@@ -13,6 +14,7 @@ from hare_jax import models
 from hare_jax.base import Recourse
 from hare_jax.models.network import to_layers
 from hare_jax.recourse import ar, exact, exact_branch, exact_problem, exact_search, growing_spheres
+from hare_jax.recourse.cost import recourse_cost
 from hare_jax.solvers.boundary import MARGIN, scale_back
 from hare_jax.solvers.local_search import LocalSearch, local_search
 from hare_jax.space import Link, action_space, allows, distance, open_levels, relate, rows_from, weighted_cost
@@ -133,3 +135,17 @@ def test_actionable_recourse_counts_what_follows_and_the_costs_of_the_space():
         found = ar.generate(ar.Ar(), jax.random.key(0), lambda x: x[0] + x[1] - 0.6, jnp.zeros(2), space)
         assert found.valid
         np.testing.assert_allclose(found.x, end, atol=2e-3)
+
+
+def test_the_cost_of_recourse_charges_own_changes_alone():
+    link = Link(1, ("*", ("number", 0.5), ("column", 0)))
+    space = action_space([True, True], [0.0, 0.0], [1.0, 1.0], relations=relate(2, links=[link]))
+    x, moved = array([[0.1, 0.2]]), array([0.6, 0.45])  # the second column only follows
+
+    def cost(space, *hidden):
+        found = Partial(lambda key, logit_fn, x, space: Recourse(moved, jnp.array(True)))
+        return recourse_cost(found, jax.random.key(0), lambda x: x[0] - 0.5, x, space, *hidden)[0]
+
+    np.testing.assert_allclose(cost(space), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(cost(space, array([[2.0, 3.0]])), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(cost(space._replace(relations=None)), 0.75, rtol=1e-6)

@@ -75,8 +75,8 @@ def _of_nobody(refused: np.ndarray, provable: bool, prices: bool) -> Results:
 
 
 def _spread(refused: np.ndarray, values: Array | np.ndarray, other: float | bool) -> np.ndarray:
-    """The `values` of the `refused` rows (n,), and `other` in the rest: (n,)."""
-    spread = np.full(refused.shape, other)
+    """The `values` of the `refused` rows (n,), and `other` in the rest: (n,), of the dtype of the `values`."""
+    spread = np.full(refused.shape, other, values.dtype)
     spread[refused] = values
     return spread
 

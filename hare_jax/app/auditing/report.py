@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ class Report:
 
 
 def show(console: Console, report: Report) -> None:
-    """Print a table for each figure, and what it means."""
+    """Print a table for each figure, without groups of fewer than `SMALLEST` rows, and what it means."""
     console.print(Text(report.about))
     for name in dict.fromkeys(row.figure for row in report.rows):
         rows = [row for row in report.rows if row.figure == name]
@@ -40,25 +40,24 @@ def show(console: Console, report: Report) -> None:
     console.print(Text(_notes(report)))
 
 
-def write(folder: Path, report: Report) -> Iterator[Path]:
-    """Write `audit.csv` (the figures), `rows.csv` (each row) and, with matplotlib, `audit.png`; yields their paths."""
+def write(folder: Path, report: Report) -> list[Path]:
+    """Write `audit.csv` (the figures), `rows.csv` (each row) and, with matplotlib, `audit.png`: the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(report.rows).to_csv(folder / "audit.csv", index=False)
-    yield folder / "audit.csv"
+    figures, rows, picture = (folder / name for name in ("audit.csv", "rows.csv", "audit.png"))
+    pd.DataFrame(report.rows).to_csv(figures, index=False)
     known = {name: values for name, values in report.results._asdict().items() if values is not None}
-    pd.DataFrame({**report.attributes, **known}, report.index).to_csv(folder / "rows.csv", index_label="row")
-    yield folder / "rows.csv"
+    pd.DataFrame({**report.attributes, **known}, report.index).to_csv(rows, index_label="row")
     try:
         canvas = plot(report.rows)
     except ImportError:
-        return
-    canvas.savefig(folder / "audit.png", dpi=_DPI)
-    yield folder / "audit.png"
+        return [figures, rows]
+    canvas.savefig(picture, dpi=_DPI)
+    return [figures, rows, picture]
 
 
 def _differs(rows: Sequence[Row]) -> bool:
-    """Whether the groups of a figure have different estimates."""
-    return len({row.estimate for row in rows if row.n}) > 1
+    """Whether a group of a figure differs from the rest, by more than rounding."""
+    return any(math.isfinite(row.difference) and row.difference != 0 for row in rows)
 
 
 def _same(name: str, rows: Sequence[Row]) -> str:
@@ -73,15 +72,18 @@ def _same(name: str, rows: Sequence[Row]) -> str:
 
 
 def _table(name: str, rows: Sequence[Row]) -> Table:
-    """The table of a figure."""
+    """The table of a figure; groups that are too small are counted below it."""
+    shown = [row for row in rows if row.n >= SMALLEST or row.group == EVERYBODY]
     title = FIGURES[name].label + (", %" if FIGURES[name].is_share else "")
-    grid = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    grid = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", caption_justify="left")
     for heading in ("group", "n", "estimate", "95 % interval", "difference", "95 % interval", "p"):
         grid.add_column(heading, justify="left" if heading == "group" else "right")
-    for row in rows:
+    for row in shown:
         significant = row.p_value < _SIGNIFICANT
         style = "bold" if significant or row.group == EVERYBODY else ""
         grid.add_row(*_cells(row, 100 if FIGURES[name].is_share else 1), style=style)
+    if len(shown) < len(rows):
+        grid.caption = f"Groups of fewer than {SMALLEST} rows, left out: {len(rows) - len(shown):,}"
     return grid
 
 
@@ -122,6 +124,6 @@ def _notes(report: Report) -> str:
     return (
         f"Costs are in encoded units, over the refused rows with a recourse: rows without one are in no cost. {proved} "
         "Intervals: Wilson for shares, Hall for means, order statistics for medians; they are not adjusted. p: of no "
-        "difference to all other rows, adjusted by Holm's method over the groups of a figure. Too few: a group, or the "
-        f"rest, of fewer than {SMALLEST} rows is not tested."
+        "difference to all other rows, adjusted by Holm's method over the groups of a figure. Too few: the rest "
+        f"has fewer than {SMALLEST} rows, so that the group is not tested. audit.csv (--out) has all groups."
     )

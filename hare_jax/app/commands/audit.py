@@ -13,6 +13,11 @@ from hare_jax.app.auditing import report, run
 from hare_jax.base import choose, require
 from hare_jax.recourse import METHODS
 
+_METHOD = (  # tyro keeps the line breaks of a docstring
+    "Method of the recourse, as listed by `hare-jax methods`; by default least_cost, and growing_spheres for a model "
+    "file. exact takes up to 10 seconds a row."
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Audit(tables.TableOptions):
@@ -24,9 +29,7 @@ class Audit(tables.TableOptions):
 
     by: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN...")]
     """Columns of FILE whose values are the groups, and their intersections; of numbers with cut points: age:40,65."""
-    method: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Method of the recourse, as listed by `hare-jax methods`; by default least_cost, and growing_spheres for a model
-    file. exact takes up to 10 seconds a row."""
+    method: Annotated[str | None, tyro.conf.arg(metavar="NAME", help=_METHOD)] = None
     price: bool = True
     """Compute the price of a logit, the derivative of the cost in the margin, which doubles the time."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
@@ -34,7 +37,7 @@ class Audit(tables.TableOptions):
 
 
 def run_command(options: Audit, console: Console) -> None:
-    """Audit, print the tables, and write the files."""
+    """Audit, write the files, and print the tables; in this order, so that a closed pipe loses no file."""
     tables.check(options)
     require(len(options.by) > 0, "by", "must name one or more columns", options.by)
     if options.method is not None:
@@ -43,7 +46,7 @@ def run_command(options: Audit, console: Console) -> None:
         loaded = tables.load(options, held_out=True)
         status.update(f"Audit {len(loaded.frame):,} rows")
         found = run.run(options, loaded, options.by, options.method, prices=options.price)
+    written = [] if options.out is None else report.write(options.out, found)
     report.show(console, found)
-    if options.out is not None:
-        for path in report.write(options.out, found):
-            console.print(Text(f"Wrote {path}"))
+    for path in written:
+        console.print(Text(f"Wrote {path}"))
