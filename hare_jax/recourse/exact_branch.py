@@ -105,11 +105,20 @@ def _solve_affine(search: Search, box: Interval, best: _Best) -> tuple[_Best, bo
     for index in range(_NUM_TRIES):
         solution = run(search, program(search, _target(search) + index * 2 * search.rounding, free))
         if solution.values is None:
-            return best, solution.status == milp.INFEASIBLE and best.point is not None
+            return best, solution.status == milp.INFEASIBLE and _is_empty(search, box)
         point = _recourse(search, box, solution.values)
         if point is not None:
             return _cheaper(search, best, point), solution.status == milp.OPTIMAL
     return best, False
+
+
+def _is_empty(search: Search, box: Interval) -> bool:
+    """Whether a `box` with affine formulas contains no point that could count as a recourse."""
+    related = search.related
+    assert related is not None
+    at_most = related.limits + _ROUNDING_ULPS * _eps(search) * related.size
+    least = float(search.precise.margin) - 2 * search.rounding
+    return run(search, program(search, least, related._replace(box=box, limits=at_most))).status == milp.INFEASIBLE
 
 
 def _target(search: Search) -> float:

@@ -21,6 +21,7 @@ _CONVEX = ("exp", "abs")
 _CONCAVE = ("log", "sqrt")
 _TANGENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the interval at which a function has tangents
 _DIFFERENCE = 1e-6  # of the interval, for the slope of a tangent
+_STRAIGHT = 1e-9  # by which a function may differ from a line within such a difference
 
 
 class Interval(NamedTuple):
@@ -206,12 +207,17 @@ def _function(draft: Draft, kind: str, terms: list[Term], span: Interval) -> Ter
 
 
 def _lines(function: Callable[[float], float], low: float, high: float) -> list[tuple[float, float]]:
-    """Slopes and constants of tangents, by differences within the interval, which stay on the tangent's side."""
+    """Slopes and constants of tangents, by differences within the interval, which stay on the tangent's side.
+
+    Where the function is curved so much that the difference is no tangent, as the square root at 0, there is no line.
+    """
     lines, size = [], _DIFFERENCE * (high - low)
     for fraction in _TANGENTS:
         start = low + fraction * (high - low - size)
-        slope = (function(start + size) - function(start)) / size
-        lines.append((slope, function(start) - slope * start))
+        first, middle, last = (function(start + share * size) for share in (0.0, 0.5, 1.0))
+        if abs(first + last - 2 * middle) <= _STRAIGHT * (1 + abs(middle)):
+            slope = (last - first) / size
+            lines.append((slope, first - slope * start))
     return lines
 
 

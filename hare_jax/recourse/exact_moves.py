@@ -7,7 +7,7 @@ follows is rounded to whole steps, the shift of the follower is a move of its ow
 `exact_relations` ties to its causes. The input is `x + effect @ moves`. Everything is NumPy, in float64.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def moves(x: np.ndarray, space: ActionSpace, weights: np.ndarray, budget: float)
     found = _affordable(Moves(*(np.concatenate(fields, axis=-1) for fields in zip(*parts, strict=True))), budget)
     for link in () if space.relations is None else space.relations.links:
         found = _affordable(_with_follower(found, link, x, space), budget)
-    kept = (found.most > 0) | (found.least < 0)
+    kept = (found.most > 0) | (found.least < 0) | found.follows
     return Moves(*(field[..., kept] for field in found))
 
 
@@ -82,11 +82,43 @@ def limits(x: np.ndarray, space: ActionSpace) -> Interval:
 
 
 def spans(moved: Moves, x: np.ndarray, space: ActionSpace) -> Interval:
-    """The least and the largest value (d,), (d,) of each column after the moves."""
+    """The least and the largest value (d,), (d,) of each column after the moves: whole steps of ordered columns."""
     ends = moved.effect * moved.least, moved.effect * moved.most
-    low, high = limits(x, space)
-    span = Interval(x + np.minimum(*ends).sum(axis=1), x + np.maximum(*ends).sum(axis=1))
-    return Interval(np.clip(span.low, low, high), np.clip(span.high, low, high))
+    low, high = (end - x for end in limits(x, space))
+    fall, rise = (np.clip(end.sum(axis=1), low, high) for end in (np.minimum(*ends), np.maximum(*ends)))
+    ordered = np.asarray(space.step) > 0
+    unit = np.where(ordered, space.step, 1)
+    up, down = np.ceil(fall / unit - GRID_TOLERANCE), np.floor(rise / unit + GRID_TOLERANCE)
+    return Interval(x + np.where(ordered, unit * up, fall), x + np.where(ordered, unit * down, rise))
+
+
+def at_factual(link: Link, x: np.ndarray, space: ActionSpace) -> float:
+    """The value of the formula of a `link` at the factual `x` (d,), in original units."""
+    relations = space.relations
+    assert relations is not None
+    with np.errstate(all="ignore"):
+        return float(formula.evaluate(link.formula, relations.offset + relations.scale * x))
+
+
+def without_undefined(x: np.ndarray, space: ActionSpace) -> ActionSpace:
+    """`space` in which no column moves that a formula needs which is not finite at the factual `x` (d,)."""
+    held = _undefined(x, space)
+    lower, upper = (np.where(held, x, end) for end in (space.lower, space.upper))
+    bounds: dict[str, Any] = {"lower": lower, "upper": upper}
+    return space._replace(mutable=space.mutable & ~held, **bounds)
+
+
+def _undefined(x: np.ndarray, space: ActionSpace) -> np.ndarray:
+    """Which columns (d,) have to stay at the factual `x` (d,), or a formula is not finite before a change.
+
+    A continuous follower among them holds its causes too; a stepped one stays where they move it by less than a step.
+    """
+    fixed = np.zeros(len(x), bool)
+    for link in reversed(() if space.relations is None else space.relations.links):  # effects before causes
+        moves_with_causes = fixed[link.column] and space.step[link.column] == 0
+        if moves_with_causes or not np.isfinite(at_factual(link, x, space)):
+            fixed[list(formula.columns(link.formula))] = True
+    return fixed
 
 
 def slopes(link: Link, x: np.ndarray, space: ActionSpace, span: Interval) -> np.ndarray | None:
@@ -106,6 +138,9 @@ def slopes(link: Link, x: np.ndarray, space: ActionSpace, span: Interval) -> np.
 
 def _with_follower(moved: Moves, link: Link, x: np.ndarray, space: ActionSpace) -> Moves:
     """`moved` with what follows in the column of `link`, from moves that contain its causes."""
+    if not np.isfinite(at_factual(link, x, space)):  # its causes do not move
+        still = Interval(0.0, 0.0)
+        return _with_own_reach(moved, link.column, still, x, space) if space.mutable[link.column] else moved
     span, step = spans(moved, x, space), float(space.step[link.column])
     slope = slopes(link, x, space, span)
     shift = _shifts(link, slope, x, space, span)
@@ -126,7 +161,7 @@ def _shifts(link: Link, slope: np.ndarray | None, x: np.ndarray, space: ActionSp
     relations = space.relations
     assert relations is not None
     original = Interval(*(relations.offset + relations.scale * end for end in span))
-    before = formula.evaluate(link.formula, relations.offset + relations.scale * x)
+    before = at_factual(link, x, space)
     found = interval(link.formula, original)
     return Interval(*((end - before) / relations.scale[link.column] for end in found))
 

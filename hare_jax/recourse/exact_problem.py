@@ -62,6 +62,7 @@ class Search(NamedTuple):
 def start(problem: Problem, budget: float, end: float) -> Search:
     """The search for a recourse that costs at most `budget`, until the time `end`."""
     precise = jax.tree.map(_precise, problem)
+    precise = precise._replace(space=exact_moves.without_undefined(precise.x, precise.space))
     sizes = jax.tree.map(np.abs, precise.layers)
     rounding = _ROUNDING_ULPS * float(np.finfo(problem.x.dtype).eps) * logit(sizes, np.abs(precise.x))
     moved = exact_moves.moves(precise.x, precise.space, precise.weights, budget)

@@ -14,11 +14,12 @@ from hare_jax import formula
 from hare_jax.base import Link
 from hare_jax.recourse.exact_draft import Draft, add_row, add_variable
 from hare_jax.recourse.exact_formula import Interval, Term, relaxed
-from hare_jax.recourse.exact_moves import Moves
+from hare_jax.recourse.exact_moves import Moves, limits
 from hare_jax.space import HALF_STEP, ActionSpace
 
 _STRICT = 1e-6  # of a step: the lower end of what is rounded to a step is not part of it
-_OWN_ROUNDING = 1e-5  # as in `space.relations`: an own change of a follower below it is rounding
+_OWN_ROUNDING = 1e-5  # as in `space.relations`: changes of a follower below it, its own or all, are rounding
+_CLEAR = 2  # times the rounding: a change of a follower that is certainly acted on
 _LEAST_MOVE = 1e-6  # a shorter move of a continuous column is a rounding error of the solver
 
 
@@ -160,8 +161,29 @@ def after(moved: Moves, values: np.ndarray, x: np.ndarray, space: ActionSpace) -
     point = np.where(numeric, np.clip(point, np.minimum(space.lower, x), np.maximum(space.upper, x)), point)
     relations: Any = space.relations
     for link in relations.links:
-        point[link.column] += _shift(link, x, point, space)
+        shift = _shift(link, x, point, space)
+        point[link.column] = _acted_value(link.column, x, point[link.column] - x[link.column], shift, space)
     return point
+
+
+def _acted_value(column: int, x: np.ndarray, own: float, shift: float, space: ActionSpace) -> float:
+    """The value of a follower after its `own` change and its `shift`.
+
+    At its factual value a mutable follower counts as not acted on. So an own change that would return a continuous one
+    there ends next to it: on the side of the shift, which is cheaper, or else on the other side.
+    """
+    rounding, start = _rounding(column, x), float(x[column])
+    value = x[column] + own + shift
+    if space.step[column] > 0 or abs(own) <= rounding or abs(float(value) - start) > rounding:
+        return value
+    low, high = (float(end[column]) for end in limits(x, space))
+    side = np.sign(shift) * _CLEAR * rounding
+    return start + (side if low <= start + side <= high else -side)
+
+
+def _rounding(column: int, x: np.ndarray) -> float:
+    """The change of a follower below which it is rounding."""
+    return float(_OWN_ROUNDING * (1 + abs(x[column])))
 
 
 def _own_effect(moved: Moves, x: np.ndarray, space: ActionSpace) -> np.ndarray:
@@ -175,9 +197,9 @@ def own_change(x: np.ndarray, point: np.ndarray, space: ActionSpace) -> np.ndarr
     """The change (d,) from `x` to `point`, both (d,), without what only follows, in float64."""
     change = point.astype(float) - x.astype(float)
     for link in () if space.relations is None else space.relations.links:
-        c = link.column
+        c, rounding = link.column, _rounding(link.column, x)
         own = change[c] - _shift(link, x, point, space)
-        follows = not space.mutable[c] or change[c] == 0 or abs(own) <= _OWN_ROUNDING * (1 + abs(x[c]))
+        follows = not space.mutable[c] or abs(change[c]) <= rounding or abs(own) <= rounding
         change[c] = 0 if follows else own
     return change
 
