@@ -10,7 +10,7 @@ import pandas as pd
 from hare_jax import models, recourse
 from hare_jax.app.explainer import cells, choice, saving
 from hare_jax.app.explainer.explanation import Explanation
-from hare_jax.app.explainer.judging import complete, judge
+from hare_jax.app.explainer.judging import complete, judgement, warn_of_missing
 from hare_jax.app.explainer.progress import shown
 from hare_jax.app.explainer.search import ACCEPTED, Found, Rows, Setting, put_rows, search
 from hare_jax.base import require
@@ -90,19 +90,27 @@ class Explainer:
     def explain(self, df: pd.DataFrame, *, progress: bool | None = None) -> Explanation:
         """The recourses of the rows `df`, in original units: any number, with any index, and any further columns.
 
-        A row that the model accepts is unchanged; missing values that the schema fills are filled, and derived columns
-        that `df` lacks are added. For a row for which the method finds nothing, growing spheres are tried, and then
-        `exact`, or `nnce` if the classifier is not a `models.Classifier`; `reason` says so. A recourse is valid if the
-        model itself accepts the row of the DataFrame, and the table's action space allows the change.
+        A row that the model accepts is unchanged, and derived columns that `df` lacks are added. Missing values that
+        the schema fills stay missing where the recourse does not change them: a model that was trained on a DataFrame
+        judges them as they are if it can, and the search takes the fill values.
+
+        For a row for which the method finds nothing, growing spheres are tried, and then `exact`, or `nnce` if the
+        classifier is not a `models.Classifier`; `reason` says so. A recourse is valid if the model itself accepts the
+        row of the DataFrame, and the table's action space allows the change.
 
         `progress` shows the progress on stderr; by default, if it takes longer than a second and stderr is a terminal.
 
         Raises:
             ValueError: those of `Table.encode`.
+
+        Warns:
+            UserWarning: rows have missing values that the schema fills; those of `Table.encode`.
         """
         x = np.asarray(self.table.encode(df))
         df = complete(self.table, df, x)
-        logits = judge(self.logit_fn, self.table, df)
+        judged = judgement(self.logit_fn, self.table, df)
+        warn_of_missing(self.table, df, judged)
+        logits = judged.logit
         refused = np.flatnonzero(~(logits >= 0))
         found = None
         if len(refused):

@@ -25,16 +25,16 @@ class Explanation:
     cost: pd.Series  # of the change (`space.distance`); 0 of an accepted row, NaN where there is no recourse
     reason: pd.Series  # text: "found", "found by growing_spheres", "already accepted", "no recourse: ..."
     score: pd.DataFrame  # columns "before", "after": logits of the model, at least 0 means accepted
-    before: pd.DataFrame  # the rows given, with missing values filled and derived columns added
-    x: np.ndarray  # (n, d) the rows given, encoded
+    before: pd.DataFrame  # the rows given, with derived columns added
+    x: np.ndarray  # (n, d) the rows given, encoded, with missing values filled
     x_cf: np.ndarray  # (n, d) the recourses, encoded
     explainer: "Explainer"
 
     def changes(self) -> pd.DataFrame:
         """A row for each cell that changes, on the index of its row, in the order of the schema.
 
-        Columns: `feature`, `label`, `unit`, `before`, `after`, `difference` (NaN of a category), and `consequence`:
-        whether the feature only follows others, by a relation of the action space.
+        Columns: `feature`, `label`, `unit`, `before`, `after`, `difference` (NaN of a category or a missing
+        value), and `consequence`: whether the feature only follows others, by a relation of the action space.
         """
         rows, cells = self._changes()
         return cells.set_axis(self.frame.index[rows], axis=0)

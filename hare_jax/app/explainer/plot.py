@@ -99,5 +99,6 @@ def _share(feature: Feature, value: Any) -> float:
     if feature.type == "categorical":
         value = missing.LEVEL if pd.isna(value) else value
         return feature.categories.index(value) / (len(feature.categories) - 1)
+    value = feature.fill if pd.isna(value) else value
     low, high = min(feature.low, feature.range[0]), max(feature.high, feature.range[1])
     return float(np.clip((value - low) / (high - low), 0, 1))

@@ -10,7 +10,7 @@ from hare_jax import recourse
 from hare_jax.app.explainer import cells, programs
 from hare_jax.app.explainer.choice import is_exact, name_of
 from hare_jax.app.explainer.chunks import Tick, map_chunks, no_tick
-from hare_jax.app.explainer.judging import judge
+from hare_jax.app.explainer.judging import filled, judge, unfilled
 from hare_jax.base import LogitFn, as_partial
 from hare_jax.data import Table
 from hare_jax.recourse import BoundMethod, Reason, exact
@@ -101,16 +101,24 @@ class _Written(NamedTuple):
 
 
 def attempt(setting: Setting, name: str | None, rows: Rows, tick: Tick = no_tick) -> _Tried:
-    """One method on all `rows`, judged in original units: rounded, or as it is where the model refuses it rounded."""
+    """One method on all `rows`, judged in original units: rounded, or else as it is, or else with no value missing."""
     point, valid, proved = _points(setting, name, rows, tick)
-    written = _write(setting, rows, _rounded(setting, rows, point))
-    again = np.flatnonzero(valid & ~(written.logit >= 0))
-    if len(again):
-        plain = _write(setting, rows.take(again), point[again])
-        frame = put_rows(written.frame, again, plain.frame)
-        written = _Written(frame, *(_put(*pair, again) for pair in zip(written[1:], plain[1:], strict=True)))
+    near = _rounded(setting, rows, point)
+    written = _write(setting, rows, near)
+    absent = unfilled(setting.table, rows.frame).any(axis=1).to_numpy(bool)
+    for points, where in ((point, valid), (near, valid & absent), (point, valid & absent)):
+        again = np.flatnonzero(where & ~(written.logit >= 0))
+        if len(again):
+            fill = where is not valid
+            written = _replaced(written, again, _write(setting, rows.take(again), points[again], fill=fill))
     accepted = valid & (written.logit >= 0)
     return _Tried(written, accepted, proved, valid & ~accepted)
+
+
+def _replaced(written: _Written, chosen: np.ndarray, others: _Written) -> _Written:
+    """`written` with `others` in place of the rows at the positions `chosen`."""
+    frame = put_rows(written.frame, chosen, others.frame)
+    return _Written(frame, *(_put(*pair, chosen) for pair in zip(written[1:], others[1:], strict=True)))
 
 
 def _points(setting: Setting, name: str | None, rows: Rows, tick: Tick) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -134,16 +142,17 @@ def bind(setting: Setting, name: str) -> BoundMethod:
 def _rounded(setting: Setting, rows: Rows, points: np.ndarray) -> np.ndarray:
     """The `points` (n, d) with the decimals of the training rows."""
     space = setting.table.space
-    near = cells.rounded(setting.table, rows.frame, rows.x, points, setting.digits)
+    near = cells.rounded(setting.table, filled(setting.table, rows.frame), rows.x, points, setting.digits)
     if space.relations is None:
         return near
     return map_chunks(programs.followed, space, rows=(programs.Move(rows.x, points), near))
 
 
-def _write(setting: Setting, rows: Rows, points: np.ndarray) -> _Written:
-    """The `rows` moved to `points` (n, d), and what the model and the action space say of them."""
+def _write(setting: Setting, rows: Rows, points: np.ndarray, *, fill: bool = False) -> _Written:
+    """The `rows` moved to `points` (n, d), with missing values filled or not, and how the model judges them."""
     table = setting.table
     frame = cells.write(table, rows.frame, rows.x, points, setting.digits)
+    frame = filled(table, frame) if fill else frame
     measured = map_chunks(programs.measures, table.space, rows=programs.Move(rows.x, points))
     logit = np.where(measured.allowed, judge(setting.logit_fn, table, frame), -np.inf)
     return _Written(frame, points, logit, measured.cost)

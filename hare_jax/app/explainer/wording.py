@@ -43,11 +43,28 @@ def sentence(feature: Feature, digits: Decimals, before: Any, after: Any, follow
     shown, unit = text(feature, digits, after), f" {feature.unit}" if feature.unit else ""
     if follows:
         return f"so that {feature.label} becomes {shown}{unit}"
+    if pd.isna(before) and feature.missing == missing.FILL:
+        return _of_missing(feature, digits, after)
     if feature.type == "categorical" or pd.isna(before):
         return f"change {feature.label} from {text(feature, digits, before)} to {shown}{unit}"
     verb = "raise" if after > before else "lower"
     difference = number(feature, digits[feature.name], abs(float(after) - float(before)))
     return f"{verb} {feature.label} by {difference} to {shown}{unit}"
+
+
+def _of_missing(feature: Feature, digits: Decimals, after: Any) -> str:
+    """The change of a value that is missing, and that the search takes as the fill value.
+
+    >>> income = Feature("income", "continuous", True, 0, "$", "income", "fill", 54.4, low=0.0, high=100.0)
+    >>> _of_missing(income, {"income": 1}, 80.0), _of_missing(income, {"income": 1}, 54.4)
+    ('income was missing (taken as 54.4): raise to 80 $', 'income was missing: it must be 54.4 $')
+    """
+    taken, shown = (text(feature, digits, value) for value in (feature.fill, after))
+    unit = f" {feature.unit}" if feature.unit else ""
+    if taken == shown:
+        return f"{feature.label} was missing: it must be {shown}{unit}"
+    verb = "change" if feature.type == "categorical" else "raise" if after > feature.fill else "lower"
+    return f"{feature.label} was missing (taken as {taken}): {verb} to {shown}{unit}"
 
 
 def sentences(

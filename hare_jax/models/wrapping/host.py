@@ -47,6 +47,11 @@ class HostModel:
         """Logits (n,) of encoded rows (n, d)."""
         return self._logits(self.rows(rows), len(rows))
 
+    @property
+    def takes_frames(self) -> bool:
+        """Whether the model is asked about rows in original units, and may see their missing values."""
+        return isinstance(self.rows, Frame)
+
     def judge(self, frame: Any, rows: np.ndarray) -> np.ndarray:
         """Logits (n,) of a DataFrame of n rows in original units, whose encoding is `rows` (n, d)."""
         return self._logits(self.rows.given(frame, rows), len(rows))
