@@ -10,10 +10,12 @@ from spaces import array, jit
 
 from hare_jax import formula, models
 from hare_jax.models.network import to_layers
-from hare_jax.recourse import exact, exact_problem, exact_search
+from hare_jax.recourse import exact
 from hare_jax.recourse.exact import NONE_EXISTS, OPTIMAL, UNPROVED
-from hare_jax.recourse.exact_draft import Draft, Variable, assemble
-from hare_jax.recourse.exact_formula import Interval, Term, interval, relaxed
+from hare_jax.recourse.exact import problem as exact_problem
+from hare_jax.recourse.exact import search as exact_search
+from hare_jax.recourse.exact.draft import Draft, Variable, assemble
+from hare_jax.recourse.exact.relaxation import Interval, Term, interval, relaxed
 from hare_jax.solvers import milp
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import Link, action_space, allows, open_levels, own_change, relate, rows_from, with_own_change
