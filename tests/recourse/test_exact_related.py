@@ -182,6 +182,16 @@ def test_a_formula_that_is_not_finite_at_the_factual_holds_its_causes_only(at_ze
     np.testing.assert_allclose(answer.x, [at_zero, 0, 0, (2.5 + MARGIN) / 4], rtol=1e-4)
 
 
+def test_nothing_is_proved_where_held_causes_could_cancel_out():
+    relations = relate(5, links=[Link(2, ("-", A, B)), Link(3, ("/", ("number", 1.0), ("column", 2)))])
+    space = action_space([True, True, False, False, True], [0, 0, -20, -20, 0], [1, 1, 20, 20, 1],
+                         step=[0.25, 0.25, 0, 0, 0], relations=relations)  # fmt: skip
+    params = models.from_layers([(array([[1.0, 1, 0, 0, 1]]), array([-2.75]))])
+    x = array([0.5, 0.5, 0, 0, 0])
+    assert bool(allows(space, x, array([1, 1, 0, 0, 1])))
+    assert solve_row(params, x, space, np.ones(5)).status == UNPROVED
+
+
 @pytest.mark.parametrize(("lower", "upper", "slope", "bias"), [(1.0, 5.0, -2.0, 1.5), (0.0, 1.0, 1.0, -1.5)])
 def test_an_own_change_does_not_return_a_follower_to_its_factual_value(lower, upper, slope, bias):
     """The cheapest change without this rule is 0.5 of the first column, with the second one back at its bound of 1."""

@@ -1,8 +1,7 @@
 """Exact recourse: the recourse of least weighted L1, or the proof that none exists, by mixed-integer programming.
 
 It is for linear classifiers and networks of rectified linear units, whose parameters it reads from a
-`models.Classifier`. The program (`model`) is solved on the host (`search`), in one callback for all rows of
-a `vmap`.
+`models.Classifier`. The program (`model`) is solved on the host (`search`), in one callback for all rows of a `vmap`.
 """
 
 import dataclasses
@@ -61,8 +60,9 @@ def solve(hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
     The status is `OPTIMAL`: no allowed point with a logit above the margin costs less, up to the gap and to rounding;
     `NONE_EXISTS`: no allowed point reaches the margin; `UNPROVED`: the cheapest recourse found within the time limit,
     if any. A column without a bound moves by at most 1,000, unless the cost of a known recourse bounds it, and nothing
-    is proved then. With relations, `OPTIMAL` is to within 1e-4 of the cost: formulas that are not affine take a branch
-    and bound over boxes of their columns (McCormick 1976).
+    is proved then, nor where causes of a formula that is not finite at the factual could cancel out. With relations,
+    `OPTIMAL` is to within 1e-4 of the cost: formulas that are not affine take a branch and bound over boxes of their
+    columns (McCormick 1976).
 
     Raises:
         ValueError: those of `generate`.

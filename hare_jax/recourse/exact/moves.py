@@ -120,6 +120,12 @@ def _undefined(x: np.ndarray, space: ActionSpace) -> np.ndarray:
     return fixed
 
 
+def holds_causes(x: np.ndarray, space: ActionSpace) -> bool:
+    """Whether `without_undefined` holds the causes of a continuous follower, which could also cancel out."""
+    held = _undefined(x, space)
+    return any(held[link.column] and space.step[link.column] == 0 for link in links_of(space))
+
+
 def links_of(space: ActionSpace) -> tuple[Link, ...]:
     """The links of a space, causes before effects."""
     return () if space.relations is None else space.relations.links

@@ -66,6 +66,7 @@ def start(problem: Problem, budget: float, end: float) -> Search:
     sizes = jax.tree.map(np.abs, precise.layers)
     rounding = _ROUNDING_ULPS * float(np.finfo(problem.x.dtype).eps) * logit(sizes, np.abs(precise.x))
     moved = moves.moves(precise.x, precise.space, precise.weights, budget)
+    moved = moved._replace(cut=moved.cut | moves.holds_causes(precise.x, precise.space))
     bounds = model.ranges(precise.layers, moved, precise.x)
     related = None if precise.space.relations is None else _related(precise, moved)
     return Search(problem, precise, moved, bounds, budget, rounding, end, related)
