@@ -14,6 +14,7 @@ from jax import Array
 
 from hare_jax import conditions
 from hare_jax.base import require
+from hare_jax.data.checks import warn
 
 _TWO = 2  # values of a target whose favourable one may be left out
 _NUM_SHOWN = 10  # values of the target in a message
@@ -41,8 +42,20 @@ def labels(train: pd.Series, test: pd.Series, positive: Any) -> list[Array]:
 
 
 def with_listed(schema: Mapping[str, Any], train: pd.Series) -> dict[str, Any]:
-    """`schema` with its `positive`, if it is one value of a target `train` with three or more, as a list."""
-    return {**schema, "positive": listed(train, schema["positive"])} if "positive" in schema else dict(schema)
+    """`schema` with its `positive`, if it is one value of a target `train` with three or more, as a list.
+
+    Warns:
+        UserWarning: it is; a further value may be a misspelt one.
+    """
+    if "positive" not in schema:
+        return dict(schema)
+    positive = listed(train, schema["positive"])
+    if positive != schema["positive"]:
+        others = [value for value in first_values(train) if value not in positive]
+        warn(
+            f"target {train.name!r}: values other than {positive} are unfavourable, set a list to confirm; got {others}"
+        )
+    return {**schema, "positive": positive}
 
 
 def listed(train: pd.Series, positive: Any) -> Any:

@@ -10,8 +10,9 @@ from spaces import array, full_space, jit, random_classifiers, random_problems, 
 from hare_jax import models
 from hare_jax.evaluate.sharding import map_users
 from hare_jax.models.network import to_layers
-from hare_jax.recourse import exact, exact_search, growing_spheres
+from hare_jax.recourse import exact, growing_spheres
 from hare_jax.recourse.exact import NONE_EXISTS, OPTIMAL, UNPROVED
+from hare_jax.recourse.exact import search as exact_search
 from hare_jax.solvers import milp
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import action_space, allows, bounds, project

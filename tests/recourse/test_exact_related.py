@@ -10,10 +10,12 @@ from spaces import array, jit
 
 from hare_jax import formula, models
 from hare_jax.models.network import to_layers
-from hare_jax.recourse import exact, exact_problem, exact_search
+from hare_jax.recourse import exact
 from hare_jax.recourse.exact import NONE_EXISTS, OPTIMAL, UNPROVED
-from hare_jax.recourse.exact_draft import Draft, Variable, assemble
-from hare_jax.recourse.exact_formula import Interval, Term, interval, relaxed
+from hare_jax.recourse.exact import problem as exact_problem
+from hare_jax.recourse.exact import search as exact_search
+from hare_jax.recourse.exact.draft import Draft, Variable, assemble
+from hare_jax.recourse.exact.relaxation import Interval, Term, interval, relaxed
 from hare_jax.solvers import milp
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import Link, action_space, allows, open_levels, own_change, relate, rows_from, with_own_change
@@ -178,6 +180,16 @@ def test_a_formula_that_is_not_finite_at_the_factual_holds_its_causes_only(at_ze
     answer = solve_row(params, array([at_zero, 0, 0, 0.2]), space, np.ones(4))
     assert answer.status == OPTIMAL
     np.testing.assert_allclose(answer.x, [at_zero, 0, 0, (2.5 + MARGIN) / 4], rtol=1e-4)
+
+
+def test_nothing_is_proved_where_held_causes_could_cancel_out():
+    relations = relate(5, links=[Link(2, ("-", A, B)), Link(3, ("/", ("number", 1.0), ("column", 2)))])
+    space = action_space([True, True, False, False, True], [0, 0, -20, -20, 0], [1, 1, 20, 20, 1],
+                         step=[0.25, 0.25, 0, 0, 0], relations=relations)  # fmt: skip
+    params = models.from_layers([(array([[1.0, 1, 0, 0, 1]]), array([-2.75]))])
+    x = array([0.5, 0.5, 0, 0, 0])
+    assert bool(allows(space, x, array([1, 1, 0, 0, 1])))
+    assert solve_row(params, x, space, np.ones(5)).status == UNPROVED
 
 
 @pytest.mark.parametrize(("lower", "upper", "slope", "bias"), [(1.0, 5.0, -2.0, 1.5), (0.0, 1.0, 1.0, -1.5)])

@@ -13,8 +13,11 @@ from spaces import array, jit_fast, split
 from hare_jax import models
 from hare_jax.base import Recourse
 from hare_jax.models.network import to_layers
-from hare_jax.recourse import ar, exact, exact_branch, exact_problem, exact_search, growing_spheres
+from hare_jax.recourse import ar, exact, growing_spheres
 from hare_jax.recourse.cost import recourse_cost
+from hare_jax.recourse.exact import branch as exact_branch
+from hare_jax.recourse.exact import problem as exact_problem
+from hare_jax.recourse.exact import search as exact_search
 from hare_jax.solvers.boundary import MARGIN, scale_back
 from hare_jax.solvers.local_search import LocalSearch, local_search
 from hare_jax.space import Link, action_space, allows, distance, open_levels, relate, rows_from, weighted_cost

@@ -1,20 +1,20 @@
 """Relations between columns in the program of one row, and the points that satisfy them, in NumPy.
 
-The moves (`exact_moves`) contain what follows; this module adds the constraints: the inequalities, the ties between
+The moves (`moves`) contain what follows; this module adds the constraints: the inequalities, the ties between
 the shift of a follower and its causes, what an own change of a stepped follower has to differ from, and one binary
 variable for each feature if their number is limited. A formula that is not affine is relaxed over a *box* of the
 columns, so that the optimum of the program is a lower bound of the cost.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from hare_jax import formula
 from hare_jax.base import Link
-from hare_jax.recourse.exact_draft import Draft, add_row, add_variable
-from hare_jax.recourse.exact_formula import Interval, Term, relaxed
-from hare_jax.recourse.exact_moves import Moves, limits
+from hare_jax.recourse.exact.draft import Draft, add_row, add_variable
+from hare_jax.recourse.exact.moves import Moves, limits, links_of, relations_of
+from hare_jax.recourse.exact.relaxation import Interval, Term, relaxed
 from hare_jax.space import HALF_STEP, ActionSpace
 
 _STRICT = 1e-6  # of a step: the lower end of what is rounded to a step is not part of it
@@ -41,13 +41,13 @@ def add(draft: Draft, moved: Moves, related: Related) -> None:
     """
     own = np.flatnonzero(~moved.follows)
     _add_inequalities(draft, moved, related)
-    assert related.space.relations is not None
     for column in np.unique(moved.column[moved.follows & moved.integer]):
         if related.space.mutable[column]:
             _add_difference(draft, moved, own[moved.column[own] == column], column)
-    if related.space.relations.max_changes is not None:
-        _add_count(draft, moved, own, float(related.space.relations.max_changes))
-    for link in related.space.relations.links:
+    most_changes = relations_of(related.space).max_changes
+    if most_changes is not None:
+        _add_count(draft, moved, own, float(most_changes))
+    for link in links_of(related.space):
         _add_follower(draft, moved, related, link)
 
 
@@ -58,8 +58,7 @@ def _add_inequalities(draft: Draft, moved: Moves, related: Related) -> None:
     for row, size, upper in zip(by_move, related.size, room, strict=True):
         if np.isfinite(upper):
             _add_dense(draft, row / size, -np.inf, upper / size)
-    assert related.space.relations is not None
-    causes = {k for link in related.space.relations.links for k in formula.columns(link.formula)}
+    causes = {k for link in links_of(related.space) for k in formula.columns(link.formula)}
     for column in sorted(causes):
         low, high = (end[column] - related.x[column] for end in related.box)
         _add_dense(draft, moved.effect[column], low, high)
@@ -75,9 +74,9 @@ def _add_follower(draft: Draft, moved: Moves, related: Related, link: Link) -> N
     index = np.flatnonzero(moved.follows & (moved.column == link.column))
     if not len(index):
         return
-    relations: Any = related.space.relations
+    relations = relations_of(related.space)
     scale, offset = relations.scale, relations.offset
-    columns = {k: _column(moved, related, k, offset[k], scale[k]) for k in formula.columns(link.formula)}
+    columns = {k: _column(moved, related, k, float(offset[k]), float(scale[k])) for k in formula.columns(link.formula)}
     unit = moved.effect[link.column, index[0]] * scale[link.column]
     before = formula.evaluate(link.formula, offset + scale * related.x)
     term = _affine(link, columns) or relaxed(draft, link.formula, columns)
@@ -157,10 +156,9 @@ def after(moved: Moves, values: np.ndarray, x: np.ndarray, space: ActionSpace) -
     units = np.where(~moved.integer & (units < _LEAST_MOVE), 0, units)
     own = np.sum(_own_effect(moved, x, space) * units, axis=1)
     point = (x + own).astype(x.dtype)
-    numeric = ~np.isin(np.arange(len(x)), [link.column for link in space.relations.links])  # type: ignore[union-attr]
+    numeric = ~np.isin(np.arange(len(x)), [link.column for link in links_of(space)])
     point = np.where(numeric, np.clip(point, np.minimum(space.lower, x), np.maximum(space.upper, x)), point)
-    relations: Any = space.relations
-    for link in relations.links:
+    for link in links_of(space):
         shift = _shift(link, x, point, space)
         point[link.column] = _acted_value(link.column, x, point[link.column] - x[link.column], shift, space)
     return point
@@ -188,7 +186,7 @@ def _rounding(column: int, x: np.ndarray) -> float:
 
 def _own_effect(moved: Moves, x: np.ndarray, space: ActionSpace) -> np.ndarray:
     """The effect (d, n) of the moves without what follows."""
-    linked = np.isin(np.arange(len(x)), [link.column for link in space.relations.links])  # type: ignore[union-attr]
+    linked = np.isin(np.arange(len(x)), [link.column for link in links_of(space)])
     itself = np.arange(len(x))[:, None] == moved.column[None, :]
     return np.where(linked[:, None] & ~itself, 0, moved.effect)
 
@@ -196,7 +194,7 @@ def _own_effect(moved: Moves, x: np.ndarray, space: ActionSpace) -> np.ndarray:
 def own_change(x: np.ndarray, point: np.ndarray, space: ActionSpace) -> np.ndarray:
     """The change (d,) from `x` to `point`, both (d,), without what only follows, in float64."""
     change = point.astype(float) - x.astype(float)
-    for link in () if space.relations is None else space.relations.links:
+    for link in links_of(space):
         c, rounding = link.column, _rounding(link.column, x)
         own = change[c] - _shift(link, x, point, space)
         follows = not space.mutable[c] or abs(change[c]) <= rounding or abs(own) <= rounding
@@ -206,7 +204,7 @@ def own_change(x: np.ndarray, point: np.ndarray, space: ActionSpace) -> np.ndarr
 
 def _shift(link: Link, x: np.ndarray, point: np.ndarray, space: ActionSpace) -> float:
     """By how much, in encoded units, the causes at `point` (d,) move the column of `link`."""
-    relations: Any = space.relations
+    relations = relations_of(space)
     causes = list(formula.columns(link.formula))
     if (point[causes] == x[causes]).all():
         return 0.0

@@ -4,16 +4,16 @@ An *own move* is the whole steps by which an ordered column rises or falls, the 
 does, or the switch of a one-hot group to another level. What can't change is no move. With links between columns, a
 unit of a move also changes the columns that follow by an affine formula. Where the formula is not affine, or what
 follows is rounded to whole steps, the shift of the follower is a move of its own, without a cost, that
-`exact_relations` ties to its causes. The input is `x + effect @ moves`. Everything is NumPy, in float64.
+`relations` ties to its causes. The input is `x + effect @ moves`. Everything is NumPy, in float64.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from hare_jax import formula
-from hare_jax.base import Link
-from hare_jax.recourse.exact_formula import Interval, interval
+from hare_jax.base import Link, Relations
+from hare_jax.recourse.exact.relaxation import Interval, interval
 from hare_jax.space import FURTHEST, GRID_TOLERANCE, HALF_STEP, ActionSpace, is_one
 
 
@@ -35,7 +35,7 @@ def moves(x: np.ndarray, space: ActionSpace, weights: np.ndarray, budget: float)
     """The moves of the row `x` (d,) that cost at most `budget`, which is infinite or the cost of a known recourse."""
     parts = _changes(x, space, weights, 1), _changes(x, space, weights, -1), _switches(x, space, weights)
     found = _affordable(Moves(*(np.concatenate(fields, axis=-1) for fields in zip(*parts, strict=True))), budget)
-    for link in () if space.relations is None else space.relations.links:
+    for link in links_of(space):
         found = _affordable(_with_follower(found, link, x, space), budget)
     kept = (found.most > 0) | (found.least < 0) | found.follows
     return Moves(*(field[..., kept] for field in found))
@@ -94,8 +94,7 @@ def spans(moved: Moves, x: np.ndarray, space: ActionSpace) -> Interval:
 
 def at_factual(link: Link, x: np.ndarray, space: ActionSpace) -> float:
     """The value of the formula of a `link` at the factual `x` (d,), in original units."""
-    relations = space.relations
-    assert relations is not None
+    relations = relations_of(space)
     with np.errstate(all="ignore"):
         return float(formula.evaluate(link.formula, relations.offset + relations.scale * x))
 
@@ -114,17 +113,32 @@ def _undefined(x: np.ndarray, space: ActionSpace) -> np.ndarray:
     A continuous follower among them holds its causes too; a stepped one stays where they move it by less than a step.
     """
     fixed = np.zeros(len(x), bool)
-    for link in reversed(() if space.relations is None else space.relations.links):  # effects before causes
+    for link in reversed(links_of(space)):  # effects before causes
         moves_with_causes = fixed[link.column] and space.step[link.column] == 0
         if moves_with_causes or not np.isfinite(at_factual(link, x, space)):
             fixed[list(formula.columns(link.formula))] = True
     return fixed
 
 
+def holds_causes(x: np.ndarray, space: ActionSpace) -> bool:
+    """Whether `without_undefined` holds the causes of a continuous follower, which could also cancel out."""
+    held = _undefined(x, space)
+    return any(held[link.column] and space.step[link.column] == 0 for link in links_of(space))
+
+
+def links_of(space: ActionSpace) -> tuple[Link, ...]:
+    """The links of a space, causes before effects."""
+    return () if space.relations is None else space.relations.links
+
+
+def relations_of(space: ActionSpace) -> Relations:
+    """The relations of a space that has some."""
+    return cast(Relations, space.relations)
+
+
 def slopes(link: Link, x: np.ndarray, space: ActionSpace, span: Interval) -> np.ndarray | None:
     """The slopes (d,) of a follower by each column, in encoded units; None if its formula is not affine in them."""
-    relations = space.relations
-    assert relations is not None
+    relations = relations_of(space)
     fixed = span.low >= span.high
     original = relations.offset + relations.scale * span.low
     found = formula.affine(link.formula, {k: original[k] for k in formula.columns(link.formula) if fixed[k]})
@@ -158,8 +172,7 @@ def _shifts(link: Link, slope: np.ndarray | None, x: np.ndarray, space: ActionSp
     if slope is not None:
         ends = slope * (span.low - x), slope * (span.high - x)
         return Interval(np.minimum(*ends).sum(), np.maximum(*ends).sum())
-    relations = space.relations
-    assert relations is not None
+    relations = relations_of(space)
     original = Interval(*(relations.offset + relations.scale * end for end in span))
     before = at_factual(link, x, space)
     found = interval(link.formula, original)

@@ -1,7 +1,7 @@
 """The cheapest recourse of one row as a mixed-integer linear program, for a network of rectified linear units.
 
-The first variables are the moves of the row (`exact_moves`): the input of the network is `x + effect @ moves`, and the
-cost is linear in them. With relations between columns, `exact_relations` adds its constraints.
+The first variables are the moves of the row (`moves`): the input of the network is `x + effect @ moves`, and the
+cost is linear in them. With relations between columns, `relations` adds its constraints.
 
 A unit is `a = max(z, 0)` with `z` between `low` and `high`, which interval arithmetic gives. If both have one sign, the
 unit is linear; otherwise it has a binary variable `on`, and `a >= z`, `a <= z - low (1 - on)`, `a <= high on`. Here
@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hare_jax.models.network import Layer
-from hare_jax.recourse import exact_relations
-from hare_jax.recourse.exact_draft import Draft, Row, Variable, assemble
-from hare_jax.recourse.exact_moves import Moves
-from hare_jax.recourse.exact_relations import Related
+from hare_jax.recourse.exact import relations
+from hare_jax.recourse.exact.draft import Draft, Row, Variable, assemble
+from hare_jax.recourse.exact.moves import Moves
+from hare_jax.recourse.exact.relations import Related
 from hare_jax.solvers.milp import Program
 
 
@@ -81,7 +81,7 @@ def program(
     if np.isfinite(budget):
         draft.rows.append(Row(np.arange(len(moved.cost)), moved.cost / scale, -np.inf, budget / scale))
     if related is not None:
-        exact_relations.add(draft, moved, related)
+        relations.add(draft, moved, related)
     return assemble(draft)
 
 

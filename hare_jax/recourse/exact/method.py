@@ -1,8 +1,7 @@
 """Exact recourse: the recourse of least weighted L1, or the proof that none exists, by mixed-integer programming.
 
 It is for linear classifiers and networks of rectified linear units, whose parameters it reads from a
-`models.Classifier`. The program (`exact_model`) is solved on the host (`exact_search`), in one callback for all rows of
-a `vmap`.
+`models.Classifier`. The program (`model`) is solved on the host (`search`), in one callback for all rows of a `vmap`.
 """
 
 import dataclasses
@@ -18,12 +17,10 @@ from hare_jax.base import LogitFn, Recourse, holds, pytree_dataclass, require
 from hare_jax.hyperparams import Natural, NonNegative, Positive
 from hare_jax.models.network import Layer, to_layers
 from hare_jax.models.perceptron import logit
-from hare_jax.recourse import exact_search, growing_spheres
+from hare_jax.recourse import growing_spheres
 from hare_jax.recourse.derivative import on_boundary
-from hare_jax.recourse.exact_problem import NONE_EXISTS as NONE_EXISTS
-from hare_jax.recourse.exact_problem import OPTIMAL as OPTIMAL
-from hare_jax.recourse.exact_problem import UNPROVED as UNPROVED
-from hare_jax.recourse.exact_problem import Problem
+from hare_jax.recourse.exact import search
+from hare_jax.recourse.exact.problem import NONE_EXISTS, UNPROVED, Problem
 from hare_jax.recourse.reason import Reason
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.host import on_host
@@ -63,8 +60,9 @@ def solve(hp: Exact, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
     The status is `OPTIMAL`: no allowed point with a logit above the margin costs less, up to the gap and to rounding;
     `NONE_EXISTS`: no allowed point reaches the margin; `UNPROVED`: the cheapest recourse found within the time limit,
     if any. A column without a bound moves by at most 1,000, unless the cost of a known recourse bounds it, and nothing
-    is proved then. With relations, `OPTIMAL` is to within 1e-4 of the cost: formulas that are not affine take a branch
-    and bound over boxes of their columns (McCormick 1976).
+    is proved then, nor where causes of a formula that is not finite at the factual could cancel out. With relations,
+    `OPTIMAL` is to within 1e-4 of the cost: formulas that are not affine take a branch and bound over boxes of their
+    columns (McCormick 1976).
 
     Raises:
         ValueError: those of `generate`.
@@ -114,7 +112,7 @@ def _layers(logit_fn: LogitFn) -> list[Layer]:
 
 
 def _solve(problem: Problem) -> tuple[Array, Array]:
-    """The points (d,) and statuses () of `exact_search.solve`, from one callback for all rows."""
+    """The points (d,) and statuses () of `search.solve`, from one callback for all rows."""
     result = jax.ShapeDtypeStruct(problem.x.shape, problem.x.dtype), jax.ShapeDtypeStruct((), jnp.int32)
     return on_host(_solve_rows, result, problem, vmap_method="expand_dims")
 
@@ -125,7 +123,7 @@ def _solve_rows(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     batch = np.broadcast_shapes(*(leaf.shape[:num_axes] for leaf in jax.tree.leaves(problem)))
     points, statuses = np.empty((*batch, problem.x.shape[-1]), problem.x.dtype), np.empty(batch, np.int32)
     for index in np.ndindex(statuses.shape):
-        answer = exact_search.solve(jax.tree.map(partial(_row, index), problem))
+        answer = search.solve(jax.tree.map(partial(_row, index), problem))
         points[index], statuses[index] = answer
     return points, statuses
 

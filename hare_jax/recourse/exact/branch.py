@@ -1,6 +1,6 @@
 """Exact recourse of one row with relations between columns: spatial branch and bound over boxes of the columns.
 
-A formula that is not affine is relaxed over a box (`exact_formula`), so the optimum of the program is a lower bound of
+A formula that is not affine is relaxed over a box (`relaxation`), so the optimum of the program is a lower bound of
 the cost there, and no solution proves that there is no recourse. From the solution a recourse is searched: the integers
 are fixed, and the box around the continuous columns is narrowed until the formulas are as good as affine. Then the box
 is split in a cause of the formula that is relaxed most. Without such a formula there is only one box.
@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from hare_jax import formula
-from hare_jax.recourse import exact_relations
-from hare_jax.recourse.exact_formula import Interval
-from hare_jax.recourse.exact_problem import (
+from hare_jax.recourse.exact import relations
+from hare_jax.recourse.exact.moves import relations_of
+from hare_jax.recourse.exact.problem import (
     NONE_EXISTS,
     OPTIMAL,
     UNPROVED,
@@ -25,9 +25,11 @@ from hare_jax.recourse.exact_problem import (
     cost,
     decode,
     program,
+    related_of,
     run,
     shortfall,
 )
+from hare_jax.recourse.exact.relaxation import Interval
 from hare_jax.solvers import milp
 
 _GAP = 1e-4  # by which a recourse may cost more than the cheapest one, as a share of its cost
@@ -59,8 +61,7 @@ class _Best(NamedTuple):
 
 def cheapest(search: Search) -> Answer:
     """The cheapest recourse of the row; `OPTIMAL` is to within 1e-4 of its cost."""
-    assert search.related is not None
-    nodes = [_Node(0.0, 0, search.related.box)]
+    nodes = [_Node(0.0, 0, related_of(search).box)]
     best, proved = _Best(None, np.inf), not search.moved.cut.any()
     for order in itertools.count(1):
         if not nodes or nodes[0].bound >= _cutoff(best) or time.perf_counter() >= search.end:
@@ -100,8 +101,8 @@ def _visit(search: Search, node: _Node, best: _Best) -> tuple[_Best, _Parts, boo
 
 def _solve_affine(search: Search, box: Interval, best: _Best) -> tuple[_Best, bool]:
     """The cheapest recourse with that of a `box` with affine formulas, and whether it is the optimum: without room."""
-    assert search.related is not None
-    free = search.related._replace(box=box, limits=_inner_limits(search, np.zeros(len(search.related.limits), bool)))
+    related = related_of(search)
+    free = related._replace(box=box, limits=_inner_limits(search, np.zeros(len(related.limits), bool)))
     for index in range(_NUM_TRIES):
         solution = run(search, program(search, _target(search) + index * 2 * search.rounding, free))
         if solution.values is None:
@@ -114,8 +115,7 @@ def _solve_affine(search: Search, box: Interval, best: _Best) -> tuple[_Best, bo
 
 def _is_empty(search: Search, box: Interval) -> bool:
     """Whether a `box` with affine formulas contains no point that could count as a recourse."""
-    related = search.related
-    assert related is not None
+    related = related_of(search)
     at_most = related.limits + _ROUNDING_ULPS * _eps(search) * related.size
     least = float(search.precise.margin) - 2 * search.rounding
     return run(search, program(search, least, related._replace(box=box, limits=at_most))).status == milp.INFEASIBLE
@@ -149,16 +149,14 @@ def _cheaper(search: Search, best: _Best, point: np.ndarray | None) -> _Best:
 
 def _relaxation(search: Search, box: Interval) -> milp.Program:
     """The program of a lower bound: everything that rounding may let pass."""
-    related = search.related
-    assert related is not None
+    related = related_of(search)
     loose = related._replace(box=box, limits=related.limits + _LOOSE * related.size)
     return program(search, float(search.precise.margin) - 2 * search.rounding, loose)
 
 
 def _recourse(search: Search, box: Interval, values: np.ndarray) -> np.ndarray | None:
     """An allowed and accepted point (d,) near a solution of the relaxation, with the same integers."""
-    related = search.related
-    assert related is not None
+    related = related_of(search)
     point = decode(search, values)
     tight, target = np.zeros(len(related.limits), bool), _target(search)
     for index, width in enumerate(_WIDTHS):
@@ -191,17 +189,15 @@ def _eps(search: Search) -> float:
 
 def _over(search: Search, point: np.ndarray) -> np.ndarray:
     """Which inequalities (m,) a point (d,) breaks by more than rounding."""
-    assert search.related is not None
-    return exact_relations.broken(search.related, point) > _ROUNDING_ULPS * _eps(search)
+    return relations.broken(related_of(search), point) > _ROUNDING_ULPS * _eps(search)
 
 
 def _inner_limits(search: Search, tight: np.ndarray, inside_share: float = 0.0) -> np.ndarray:
     """Limits (m,) a little inside: not where whole moves decide, nor, unless `tight` (m,), where the factual is."""
-    related, moved = search.related, search.moved
-    assert related is not None
+    related, moved = related_of(search), search.moved
     inside = related.limits - max(inside_share, _INSIDE_ULPS * _eps(search)) * related.size
     whole = (related.coefficients @ moved.effect[:, ~moved.integer] == 0).all(axis=1)
-    at_factual = exact_relations.products(related.coefficients, related.x)
+    at_factual = relations.products(related.coefficients, related.x)
     limits = np.maximum(inside, np.where(tight, -np.inf, at_factual))
     return np.where(whole, related.limits + _ROUNDING_ULPS * _eps(search) * related.size, limits)
 
@@ -241,17 +237,16 @@ def _split(search: Search, box: Interval, values: np.ndarray) -> list[Interval]:
 
 def _most_relaxed(search: Search, box: Interval, at: np.ndarray) -> int | None:
     """The widest cause of the formula, not affine in the box, whose follower is furthest from where it should be."""
-    relations, moved = search.precise.space.relations, search.moved
-    assert relations is not None
-    original, scale = relations.offset + relations.scale * at, relations.scale
+    given, moved = relations_of(search.precise.space), search.moved
+    original, scale = given.offset + given.scale * at, given.scale
     worst, found = -1.0, None
-    for link in relations.links:
+    for link in given.links:
         causes = [k for k in formula.columns(link.formula) if box.high[k] - box.low[k] > _NARROWEST]
         fixed = {k: float(original[k]) for k in formula.columns(link.formula) if k not in causes}
         shifts = np.flatnonzero(moved.follows & (moved.column == link.column))
         if not len(shifts) or not causes or formula.affine(link.formula, fixed) is not None:
             continue
-        whole = search.related.box  # type: ignore[union-attr]
+        whole = related_of(search).box
         error = _error(search, link.column, link.formula, at) / float(scale[link.column])
         if error > worst:
             share = [(box.high[k] - box.low[k]) / (whole.high[k] - whole.low[k]) for k in causes]
@@ -261,9 +256,8 @@ def _most_relaxed(search: Search, box: Interval, at: np.ndarray) -> int | None:
 
 def _error(search: Search, column: int, expression: formula.Expression, at: np.ndarray) -> float:
     """The distance of the shift of a follower in the program, at the columns `at` (d,), from that of its formula."""
-    relations, x = search.precise.space.relations, search.precise.x
-    assert relations is not None
+    given, x = relations_of(search.precise.space), search.precise.x
     with np.errstate(all="ignore"):
-        before, after = (formula.evaluate(expression, relations.offset + relations.scale * z) for z in (x, at))
-    error = abs(float(after - before) - relations.scale[column] * (at[column] - x[column]))
+        before, after = (formula.evaluate(expression, given.offset + given.scale * z) for z in (x, at))
+    error = abs(float(after - before) - given.scale[column] * (at[column] - x[column]))
     return error if np.isfinite(error) else np.inf

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hare_jax import formula
-from hare_jax.recourse.exact_draft import Draft, add_row, add_variable
+from hare_jax.recourse.exact.draft import Draft, add_row, add_variable
 
 _ENDLESS = -np.inf, np.inf
 _CONVEX = ("exp", "abs")

@@ -1,15 +1,15 @@
 """Exact recourse of one row on the host: solve its program, and evaluate the solution as the classifier itself would.
 
 If the network refuses a solution, by rounding, the linear program of the same integers is solved for a higher logit,
-and then the whole program. With relations between columns, `exact_branch` searches instead.
+and then the whole program. With relations between columns, `branch` searches instead.
 """
 
 import time
 
 import numpy as np
 
-from hare_jax.recourse import exact_branch
-from hare_jax.recourse.exact_problem import (
+from hare_jax.recourse.exact import branch
+from hare_jax.recourse.exact.problem import (
     NONE_EXISTS,
     OPTIMAL,
     UNPROVED,
@@ -53,7 +53,7 @@ def solve(problem: Problem) -> Answer:
 def _cheapest(search: Search) -> Answer:
     """The cheapest recourse within the budget."""
     if search.related is not None:
-        return exact_branch.cheapest(search)
+        return branch.cheapest(search)
     target = float(search.precise.margin) + 2 * search.rounding
     nothing = search.problem.x
     least = float(search.precise.margin) - 2 * search.rounding

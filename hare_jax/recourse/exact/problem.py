@@ -5,17 +5,17 @@ more than the margin, and a solution counts only if the network, evaluated in th
 """
 
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
 
 from hare_jax.base import ActionSpace
 from hare_jax.models.network import Layer
-from hare_jax.recourse import exact_model, exact_moves, exact_relations
-from hare_jax.recourse.exact_model import Range
-from hare_jax.recourse.exact_moves import Moves
-from hare_jax.recourse.exact_relations import Related
+from hare_jax.recourse.exact import model, moves, relations
+from hare_jax.recourse.exact.model import Range
+from hare_jax.recourse.exact.moves import Moves
+from hare_jax.recourse.exact.relations import Related
 from hare_jax.solvers import milp
 
 OPTIMAL, NONE_EXISTS, UNPROVED = 0, 1, 2  # the status of an answer
@@ -62,11 +62,12 @@ class Search(NamedTuple):
 def start(problem: Problem, budget: float, end: float) -> Search:
     """The search for a recourse that costs at most `budget`, until the time `end`."""
     precise = jax.tree.map(_precise, problem)
-    precise = precise._replace(space=exact_moves.without_undefined(precise.x, precise.space))
+    precise = precise._replace(space=moves.without_undefined(precise.x, precise.space))
     sizes = jax.tree.map(np.abs, precise.layers)
     rounding = _ROUNDING_ULPS * float(np.finfo(problem.x.dtype).eps) * logit(sizes, np.abs(precise.x))
-    moved = exact_moves.moves(precise.x, precise.space, precise.weights, budget)
-    bounds = exact_model.ranges(precise.layers, moved, precise.x)
+    moved = moves.moves(precise.x, precise.space, precise.weights, budget)
+    moved = moved._replace(cut=moved.cut | moves.holds_causes(precise.x, precise.space))
+    bounds = model.ranges(precise.layers, moved, precise.x)
     related = None if precise.space.relations is None else _related(precise, moved)
     return Search(problem, precise, moved, bounds, budget, rounding, end, related)
 
@@ -78,17 +79,22 @@ def _precise(leaf: np.ndarray) -> np.ndarray:
 def _related(precise: Problem, moved: Moves) -> Related:
     """The relations of the row, with the limits (m,) of the space, or the values that the factual has beyond them."""
     x, space, rows = precise.x, precise.space, precise.rows
-    value = exact_relations.products(rows.coefficients, x)
+    value = relations.products(rows.coefficients, x)
     beyond = rows.limits - value <= _AT_LIMIT * rows.slack
     size = (np.abs(rows.coefficients) * (1 + np.abs(x))).sum(axis=1)
     limits = np.where(beyond, value, rows.limits)
-    return Related(x, space, exact_moves.spans(moved, x, space), rows.coefficients, limits, size)
+    return Related(x, space, moves.spans(moved, x, space), rows.coefficients, limits, size)
+
+
+def related_of(search: Search) -> Related:
+    """The relations of a row that has some."""
+    return cast(Related, search.related)
 
 
 def program(search: Search, target: float, related: Related | None = None) -> milp.Program:
     """The program for a logit of at least `target`, within the limits and the box of `related`."""
     precise = search.precise
-    return exact_model.program(
+    return model.program(
         precise.layers, search.moved, precise.x, search.bounds, target, search.budget, related or search.related
     )
 
@@ -105,7 +111,7 @@ def decode(search: Search, values: np.ndarray) -> np.ndarray:
     """The point (d,) of a solution, in the precision of the row."""
     x, space = search.problem.x, search.problem.space
     if space.relations is not None:
-        return exact_relations.after(search.moved, values, x, space)
+        return relations.after(search.moved, values, x, space)
     moved = search.precise.x + search.moved.effect @ values[: len(search.moved.cost)]
     lower, upper = np.minimum(space.lower, x), np.maximum(space.upper, x)
     return np.clip(moved.astype(x.dtype), lower, upper)
@@ -127,5 +133,5 @@ def logit(layers: list[Layer], x: np.ndarray) -> Any:
 
 def cost(problem: Problem, point: np.ndarray) -> float:
     """The cost of the change from the row to `point` (d,)."""
-    change = exact_relations.own_change(problem.x, point, problem.space)
+    change = relations.own_change(problem.x, point, problem.space)
     return float(problem.weights.astype(float) @ np.abs(change))
