@@ -19,7 +19,7 @@ from hare_jax.recourse.cheapest_path import Incumbent, Problem, Round
 from hare_jax.recourse.knapsack import ranks_before
 from hare_jax.solvers.simplex import simplex
 from hare_jax.space import follow, own_values, rows_from, same_feature, settle, weighted_cost
-from hare_jax.space.relations import linearised, num_changes
+from hare_jax.space.inequalities import linearised, num_changes
 
 _NUM_BISECTIONS = 8
 _SHRINK = 0.25  # of the radius, after a round without a cheaper point

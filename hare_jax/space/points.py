@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import ActionSpace, check_row
+from hare_jax.space import inequalities
 from hare_jax.space import relations as related
 from hare_jax.space.columns import GRID_TOLERANCE, bounds, is_category, is_one, limits, same_feature
 from hare_jax.space.effects import complete, is_follower, own_change, with_own_change
@@ -39,9 +40,9 @@ def relax(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     if space.relations is None:
         return relaxed
     moves = _moves(space, x)._replace(step=jnp.zeros_like(x))
-    near = related.keep_largest(space.relations, moves, relaxed)
+    near = inequalities.keep_largest(space.relations, moves, relaxed)
     if len(moves.rows.limits) > 0:
-        near = related.repair(space.relations, moves, near, lambda z: z)
+        near = inequalities.repair(space.relations, moves, near, lambda z: z)
     return complete(space, x, near)
 
 
@@ -82,15 +83,15 @@ def _released(space: ActionSpace, x: Array, point: Array) -> Array:
     return related.release(space.relations, space.mutable, space.step, x, jnp.where(jnp.isnan(point), x, point))
 
 
-def rows_from(space: ActionSpace, x: Array) -> related.Rows | None:
+def rows_from(space: ActionSpace, x: Array) -> inequalities.Rows | None:
     """The inequalities from the factual `x` (d,), with the bounds of columns that follow; None without relations."""
-    return None if space.relations is None else related.rows_from(space.relations, x, *limits(space, x))
+    return None if space.relations is None else inequalities.rows_from(space.relations, x, *limits(space, x))
 
 
-def _moves(space: ActionSpace, x: Array) -> related.Moves:
+def _moves(space: ActionSpace, x: Array) -> inequalities.Moves:
     rows: Any = rows_from(space, x)
     step, numeric = space.step.astype(x.dtype), space.group < 0
-    return related.Moves(x, *bounds(space, x), space.mutable, step, numeric, same_feature(space), rows)
+    return inequalities.Moves(x, *bounds(space, x), space.mutable, step, numeric, same_feature(space), rows)
 
 
 def _restrained(space: ActionSpace, x: Array, point: Array) -> Array:
@@ -98,14 +99,14 @@ def _restrained(space: ActionSpace, x: Array, point: Array) -> Array:
     if space.relations is None:
         return point
     moves = _moves(space, x)
-    near = related.keep_largest(space.relations, moves, point)
+    near = inequalities.keep_largest(space.relations, moves, point)
     if len(moves.rows.limits) == 0:
         return near
-    repaired = related.repair(space.relations, moves, near, partial(_settle_columns, space, x))
+    repaired = inequalities.repair(space.relations, moves, near, partial(_settle_columns, space, x))
     return _back_to_fitting(space, moves.rows, x, complete(space, x, repaired))
 
 
-def _back_to_fitting(space: ActionSpace, rows: related.Rows, x: Array, point: Array) -> Array:
+def _back_to_fitting(space: ActionSpace, rows: inequalities.Rows, x: Array, point: Array) -> Array:
     """`point` (d,) if it satisfies the `rows`, otherwise a point that does, on the way back to `x` (d,)."""
     change = own_change(space, x, point)
 
@@ -114,12 +115,12 @@ def _back_to_fitting(space: ActionSpace, rows: related.Rows, x: Array, point: Ar
         middle = (low + high) / 2
         own = _along_columns(space, x, x + change, middle)
         trial = with_own_change(space, x, own - x)
-        good = related.fits(rows, trial) & _follows(space, x, trial)
+        good = inequalities.fits(rows, trial) & _follows(space, x, trial)
         return jnp.where(good, middle, low), jnp.where(good, high, middle), jnp.where(good, trial, nearest)
 
     zero, one = jnp.zeros((), x.dtype), jnp.ones((), x.dtype)
     *_, nearest = jax.lax.fori_loop(0, _NUM_BISECTIONS, halve, (zero, one, x))
-    return jnp.where(related.fits(rows, point), point, nearest)
+    return jnp.where(inequalities.fits(rows, point), point, nearest)
 
 
 def restore(space: ActionSpace, x: Array, x_cf: Array, columns: Array) -> Array:
@@ -153,12 +154,12 @@ def keeps_relations(space: ActionSpace, x: Array, x_cf: Array, strict: Array | b
     """
     if space.relations is None:
         return jnp.array(True)
-    rows = related.rows_from(space.relations, x, *limits(space, x))
-    within = related.fits(rows, x_cf, jnp.where(strict, _NO_SLACK, _ALLOWED_SLACKS)) & _follows(space, x, x_cf)
+    rows = inequalities.rows_from(space.relations, x, *limits(space, x))
+    within = inequalities.fits(rows, x_cf, jnp.where(strict, _NO_SLACK, _ALLOWED_SLACKS)) & _follows(space, x, x_cf)
     most = space.relations.max_changes
     if most is None:
         return within
-    return within & (related.num_changes(same_feature(space), own_change(space, x, x_cf)) <= most)
+    return within & (inequalities.num_changes(same_feature(space), own_change(space, x, x_cf)) <= most)
 
 
 def _is_near(x: Array, x_cf: Array, nearest: Array) -> Array:
@@ -178,8 +179,8 @@ def tightening(space: ActionSpace, x: Array, x_cf: Array, change: Array) -> Arra
     """
     if space.relations is None:
         return jnp.zeros_like(change)
-    rows = related.rows_from(space.relations, x, *limits(space, x))
-    return related.tightening(rows, partial(with_own_change, space, x), own_change(space, x, x_cf), change)
+    rows = inequalities.rows_from(space.relations, x, *limits(space, x))
+    return inequalities.tightening(rows, partial(with_own_change, space, x), own_change(space, x, x_cf), change)
 
 
 def along(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
@@ -208,7 +209,7 @@ def between(space: ActionSpace, x: Array, start: Array, end: Array, fraction: Ar
     first, last = (x + own_change(space, x, point) for point in (start, end))
     change = _along_columns(space, first, last, fraction) - x
     if space.relations.max_changes is not None:
-        change = jnp.where(related.largest(same_feature(space), change, space.relations.max_changes), change, 0)
+        change = jnp.where(inequalities.largest(same_feature(space), change, space.relations.max_changes), change, 0)
     point = with_own_change(space, x, change)
     return point + jax.lax.stop_gradient(jnp.where(fraction >= 1, end - point, 0))
 
