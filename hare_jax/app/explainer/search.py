@@ -10,7 +10,7 @@ from hare_jax import recourse
 from hare_jax.app.explainer import cells, programs
 from hare_jax.app.explainer.choice import is_exact, name_of
 from hare_jax.app.explainer.chunks import Tick, map_chunks, no_tick
-from hare_jax.app.explainer.judging import filled, judge, unfilled
+from hare_jax.app.explainer.judging import encode, filled, judge, unfilled
 from hare_jax.base import LogitFn, as_partial
 from hare_jax.data import Table
 from hare_jax.recourse import BoundMethod, Reason, exact
@@ -153,7 +153,8 @@ def _write(setting: Setting, rows: Rows, points: np.ndarray, *, fill: bool = Fal
     table = setting.table
     frame = cells.write(table, rows.frame, rows.x, points, setting.digits)
     frame = filled(table, frame) if fill else frame
-    measured = map_chunks(programs.measures, table.space, rows=programs.Move(rows.x, points))
+    returned = encode(table, frame).astype(rows.x.dtype)
+    measured = map_chunks(programs.measures, table.space, rows=programs.Move(rows.x, returned))
     logit = np.where(measured.allowed, judge(setting.logit_fn, table, frame), -np.inf)
     return _Written(frame, points, logit, measured.cost)
 
