@@ -52,6 +52,11 @@ def _dtype(item: Any) -> Any:
 
 def consequences(table: Table, x: np.ndarray, x_cf: np.ndarray) -> np.ndarray:
     """Which columns (n, d) only follow others in the move from `x` to `x_cf`, both (n, d)."""
+    return (own(table, x, x_cf) == 0) & (x != x_cf)
+
+
+def own(table: Table, x: np.ndarray, x_cf: np.ndarray) -> np.ndarray:
+    """The changes (n, d) from `x` to `x_cf`, both (n, d), without what only follows other columns."""
     if table.space.relations is None:
-        return np.zeros(x.shape, bool)
-    return (map_chunks(programs.own_changes, table.space, rows=programs.Move(x, x_cf)) == 0) & (x != x_cf)
+        return x_cf - x
+    return map_chunks(programs.own_changes, table.space, rows=programs.Move(x, x_cf))
