@@ -119,7 +119,7 @@ def test_changes_and_sentences(found, rows):
             parts.append(f"change {label} from {before} to {after}")
         elif before != after:
             verb = "raise" if after > before else "lower"
-            parts.append(f"{verb} {label} by {abs(after - before):.0f} to {after:.0f}{unit}")
+            parts.append(f"{verb} {label} from {before:.0f} to {after:.0f}{unit}")
     assert sentences.iloc[at] == "; ".join(parts)
     assert set(sentences[~differ.any(axis=1)]) == {search.ACCEPTED}
 

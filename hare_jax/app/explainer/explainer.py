@@ -42,7 +42,7 @@ class Explainer:
     >>> table = data.from_frame(rows, {"target": "ok", "features": features}, test=rows)
     >>> logit_fn = models.classifier(models.from_layers([([[4.0, 0.0]], [-1.5])]))
     >>> Explainer(logit_fn, table, "nnce").explain(rows).sentences().tolist()
-    ['raise income by 40 to 60', 'already accepted', 'already accepted', 'raise income by 10 to 40']
+    ['raise income from 20 to 60', 'already accepted', 'already accepted', 'raise income from 30 to 40']
     """
 
     def __init__(

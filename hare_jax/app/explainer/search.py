@@ -19,6 +19,12 @@ ACCEPTED = "already accepted"
 _NONE = "no recourse: "
 _REFUSED = "the model refuses the recourse found once it is in original units"
 
+_MEANING = {
+    "growing_spheres": "random points ever farther away",
+    "exact": "the nearest of all accepted points",
+    "nnce": "a similar accepted training row",
+}  # of the methods that are fallbacks
+
 
 class Setting(NamedTuple):
     """What all searches share."""
@@ -66,7 +72,8 @@ def search(setting: Setting, rows: Rows, logits: np.ndarray, tick: Tick = no_tic
         if not len(left):
             break
         tried = attempt(setting, name, rows.take(left), tick if name is None else no_tick)
-        text = "found" if name in (None, name_of(setting.generate)) else f"found by {name}"
+        own = name_of(setting.generate)
+        text = "found" if name in (None, own) else f"found by {name} ({_MEANING[name]}), after {own} found none"
         found = _merge(found, left, tried, text)
         proved[left], refused[left] = tried.proved, refused[left] | tried.refused
     failed = ~found.valid
