@@ -218,7 +218,7 @@ def test_methods_that_a_model_is_unfit_for(table):
 def test_wrong_arguments(explainer, table, rows):
     for wrong, message in (
         ([1, 2], "df: must be a pandas DataFrame; got 'list'"),
-        (rows[:0], "df: must have at least one row; got '0 rows'"),
+        (rows.iloc[0], r"df: must be a pandas DataFrame: of one row df\.loc\[\[label\]\]"),
         (rows.drop(columns="debt"), "column 'debt': must be in df once"),
         (rows.assign(job="astronaut"), "column 'job': must be one of"),
     ):
@@ -226,3 +226,14 @@ def test_wrong_arguments(explainer, table, rows):
             explainer.explain(wrong)
     with pytest.raises(ValueError, match="method: must be one of ar, "):
         hare_jax.Explainer(explainer.logit_fn, table, "guess")
+
+
+def test_alternatives_of_accepted_rows_are_none(explainer, found, rows):
+    accepted = found.reason.to_numpy() == search.ACCEPTED
+    none = explainer.explain(rows[accepted]).alternatives(2)
+    assert len(none.frame) == len(none.sentences()) == len(none.changes()) == 0
+    assert none.frame.index.names == [None, "alternative"]
+    assert none.frame.columns.tolist() == rows.columns.tolist()
+    empty = explainer.explain(rows[:0])
+    assert (len(empty.frame), len(empty.alternatives().frame), len(empty.sentences())) == (0, 0, 0)
+    assert "0 of 0 rows" in empty._repr_html_()

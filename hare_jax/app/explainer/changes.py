@@ -65,6 +65,6 @@ def consequences(table: Table, x: np.ndarray, x_cf: np.ndarray) -> np.ndarray:
 
 def own(table: Table, x: np.ndarray, x_cf: np.ndarray) -> np.ndarray:
     """The changes (n, d) from `x` to `x_cf`, both (n, d), without what only follows other columns."""
-    if table.space.relations is None:
+    if table.space.relations is None or not len(x):
         return x_cf - x
     return map_chunks(programs.own_changes, table.space, rows=programs.Move(x, x_cf))

@@ -106,6 +106,10 @@ class Explainer:
         Warns:
             UserWarning: rows have missing values that the schema fills; those of `Table.encode`.
         """
+        rule = "must be a pandas DataFrame: of one row df.loc[[label]], not the Series df.loc[label]"
+        require(not isinstance(df, pd.Series), "df", rule, "Series")
+        if isinstance(df, pd.DataFrame) and not len(df):
+            return self._of_no_rows(df)
         x = np.asarray(self.table.encode(df))
         df = complete(self.table, df, x)
         judged = judgement(self.logit_fn, self.table, df)
@@ -118,6 +122,12 @@ class Explainer:
             with shown(progress, len(refused)) as tick:
                 found = search(self.setting, rows, logits[refused], tick)
         return self._explanation(df, x, logits, refused, found)
+
+    def _of_no_rows(self, df: pd.DataFrame) -> Explanation:
+        """The empty explanation; columns that `df` lacks are added."""
+        none = df.reindex(columns=df.columns.union(list(self.table.schema["features"]), sort=False))
+        nowhere = np.zeros((0, len(self.table.columns)), self.table.x_train.dtype)
+        return self._explanation(none, nowhere, np.zeros(0), np.zeros(0, int), None)
 
     def save(self, file: saving.File) -> None:
         """Write the table without its test rows, the method, the seed and, of a `models.Classifier`, the weights.
