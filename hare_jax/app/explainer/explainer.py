@@ -1,5 +1,6 @@
 """`Explainer`: a model, its table and a recourse method; DataFrames in, DataFrames out."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from hare_jax.base import require
 from hare_jax.data import Table
 from hare_jax.recourse import BoundMethod
 
+_FAR = "x: column .* should be in encoded units"  # `Table.encode` has warned of the rows given, in their own units
 _GIVEN_AGAIN = ("params", "inputs")  # options of `wrap` that are not written to a file, unless they are text
 
 
@@ -119,7 +121,8 @@ class Explainer:
         found = None
         if len(refused):
             rows = Rows(df, x, np.zeros(x.shape, bool)).take(refused)
-            with shown(progress, len(refused)) as tick:
+            with warnings.catch_warnings(), shown(progress, len(refused)) as tick:
+                warnings.filterwarnings("ignore", _FAR, UserWarning)
                 found = search(self.setting, rows, logits[refused], tick)
         return self._explanation(df, x, logits, refused, found)
 
