@@ -183,6 +183,12 @@ def test_saved_and_loaded(explainer, found, rows, tmp_path):
     np.savez(damaged, format=np.array([print], object), about="{}", x_train=np.zeros(3))
     with pytest.raises(ValueError, match=r"must be an explainer written by Explainer\.save"):
         hare_jax.Explainer.load(damaged)
+    np.savez(damaged, format="first", about="[" * 100_000, x_train=np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="must have format 1; got 'first'"):
+        hare_jax.Explainer.load(damaged)
+    np.savez(damaged, format=1, about="[" * 100_000, x_train=np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match=r"must be an explainer written by Explainer\.save"):
+        hare_jax.Explainer.load(damaged)
 
 
 def test_hyperparameters_are_saved_with_the_method(table, logit_fn, tmp_path):
