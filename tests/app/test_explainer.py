@@ -119,7 +119,7 @@ def test_changes_and_sentences(found, rows):
             parts.append(f"change {label} from {before} to {after}")
         elif before != after:
             verb = "raise" if after > before else "lower"
-            parts.append(f"{verb} {label} by {abs(after - before):.0f} to {after:.0f}{unit}")
+            parts.append(f"{verb} {label} from {before:.0f} to {after:.0f}{unit}")
     assert sentences.iloc[at] == "; ".join(parts)
     assert set(sentences[~differ.any(axis=1)]) == {search.ACCEPTED}
 
@@ -183,6 +183,12 @@ def test_saved_and_loaded(explainer, found, rows, tmp_path):
     np.savez(damaged, format=np.array([print], object), about="{}", x_train=np.zeros(3))
     with pytest.raises(ValueError, match=r"must be an explainer written by Explainer\.save"):
         hare_jax.Explainer.load(damaged)
+    np.savez(damaged, format="first", about="[" * 100_000, x_train=np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="must have format 1; got 'first'"):
+        hare_jax.Explainer.load(damaged)
+    np.savez(damaged, format=1, about="[" * 100_000, x_train=np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match=r"must be an explainer written by Explainer\.save"):
+        hare_jax.Explainer.load(damaged)
 
 
 def test_hyperparameters_are_saved_with_the_method(table, logit_fn, tmp_path):
@@ -218,7 +224,7 @@ def test_methods_that_a_model_is_unfit_for(table):
 def test_wrong_arguments(explainer, table, rows):
     for wrong, message in (
         ([1, 2], "df: must be a pandas DataFrame; got 'list'"),
-        (rows[:0], "df: must have at least one row; got '0 rows'"),
+        (rows.iloc[0], r"df: must be a pandas DataFrame: of one row df\.loc\[\[label\]\]"),
         (rows.drop(columns="debt"), "column 'debt': must be in df once"),
         (rows.assign(job="astronaut"), "column 'job': must be one of"),
     ):
@@ -226,3 +232,14 @@ def test_wrong_arguments(explainer, table, rows):
             explainer.explain(wrong)
     with pytest.raises(ValueError, match="method: must be one of ar, "):
         hare_jax.Explainer(explainer.logit_fn, table, "guess")
+
+
+def test_alternatives_of_accepted_rows_are_none(explainer, found, rows):
+    accepted = found.reason.to_numpy() == search.ACCEPTED
+    none = explainer.explain(rows[accepted]).alternatives(2)
+    assert len(none.frame) == len(none.sentences()) == len(none.changes()) == 0
+    assert none.frame.index.names == [None, "alternative"]
+    assert none.frame.columns.tolist() == rows.columns.tolist()
+    empty = explainer.explain(rows[:0])
+    assert (len(empty.frame), len(empty.alternatives().frame), len(empty.sentences())) == (0, 0, 0)
+    assert "0 of 0 rows" in empty._repr_html_()

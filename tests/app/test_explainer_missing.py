@@ -68,3 +68,13 @@ def test_a_model_that_takes_no_missing_values_judges_filled_rows(table, rows):
     assert np.array_equal(model.predict(found.frame.fillna(fill)) == 1, found.valid)
     assert found.reason["a"] == "already accepted"
     assert found.frame.loc["a"].equals(rows.loc["a"])
+
+
+def test_changes_that_the_model_does_not_need_are_undone(table):
+    rows = pd.DataFrame({"income": [10.0, 40.0, 5.0, 60.0], "debt": [5.0, 30.0, 20.0, 35.0]})
+    model = Lender()
+    found = hare_jax.Explainer(model, table, "growing_spheres").explain(rows)
+    assert found.found.all()
+    for column in rows:
+        undone = found.frame.assign(**{column: rows[column]})
+        assert not model.predict(undone)[found.frame[column].ne(rows[column])].any()

@@ -35,7 +35,8 @@ class Explain(tables.TableOptions):
     show: int = 10
     """Rows to print."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
-    """CSV file for the rows after the recourse, with their numbers in FILE, and valid, cost, reason and recourse."""
+    """CSV file for the rows after the recourse. Column row is the number of the data row in FILE: 1 is the row below
+    the column names. The columns valid, cost, reason and recourse are added."""
     save: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File for the explainer, to be loaded by `hare_jax.Explainer.load`."""
 

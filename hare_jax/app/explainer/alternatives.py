@@ -42,11 +42,14 @@ def alternatives(explanation: "Explanation", k: int) -> "Explanation":
     """An explanation of the rows that have a recourse, each up to `k` times.
 
     Raises:
-        ValueError: `k` is below 1, or no row has a recourse.
+        ValueError: `k` is below 1.
     """
     require(isinstance(k, int) and k >= 1, "k", "must be a whole number from 1", k)
     rows = np.flatnonzero(explanation.found)
-    require(len(rows) > 0, "alternatives", "must be asked where at least one row has a recourse", repr(explanation))
+    if not len(rows):
+        none = explanation.frame[:0]
+        pool = _Pool(none, explanation.x_cf[:0], np.zeros(0), np.zeros(0), np.zeros(0, bool))
+        return _explanation(explanation, pool, rows, rows, rows)
     num = _CANDIDATES * (k - 1) + 1
     pool = _pool(explanation, rows, num)
     members = np.concatenate([np.arange(len(rows))[:, None], _members(len(rows), num)], axis=1)

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from hare_jax.app.explainer import programs
-from hare_jax.app.explainer.cells import blocks
+from hare_jax.app.explainer.cells import blocks, most_decimals
 from hare_jax.app.explainer.chunks import map_chunks
 from hare_jax.data import Table
+from hare_jax.data.schema import Feature
 
 COLUMNS = ("feature", "label", "unit", "before", "after", "difference", "consequence")
 
@@ -32,9 +33,16 @@ def long_form(
         pair = [frame[feature.name].iloc[rows].to_numpy(object) for frame in (before, after)]
         numeric = feature.type != "categorical"
         change = (pair[1] - pair[0]).astype(float) if numeric else np.full(len(rows), np.nan)
+        if feature.type == "derived":
+            pair, change = [_shortened(feature, values) for values in pair], _shortened(feature, change)
         texts = (feature.name, feature.label, feature.unit)
         parts.append((rows, order[feature.name], *texts, *pair, change, follows[rows, columns.start]))
     return _sorted(parts)
+
+
+def _shortened(feature: Feature, values: np.ndarray) -> np.ndarray:
+    """The computed `values` (n,) of a feature with as many decimals as are shown."""
+    return values.astype(float).round(most_decimals(feature))
 
 
 def _sorted(parts: list[tuple]) -> tuple[np.ndarray, pd.DataFrame]:
@@ -52,6 +60,11 @@ def _dtype(item: Any) -> Any:
 
 def consequences(table: Table, x: np.ndarray, x_cf: np.ndarray) -> np.ndarray:
     """Which columns (n, d) only follow others in the move from `x` to `x_cf`, both (n, d)."""
-    if table.space.relations is None:
-        return np.zeros(x.shape, bool)
-    return (map_chunks(programs.own_changes, table.space, rows=programs.Move(x, x_cf)) == 0) & (x != x_cf)
+    return (own(table, x, x_cf) == 0) & (x != x_cf)
+
+
+def own(table: Table, x: np.ndarray, x_cf: np.ndarray) -> np.ndarray:
+    """The changes (n, d) from `x` to `x_cf`, both (n, d), without what only follows other columns."""
+    if table.space.relations is None or not len(x):
+        return x_cf - x
+    return map_chunks(programs.own_changes, table.space, rows=programs.Move(x, x_cf))

@@ -1,5 +1,6 @@
 """`Explainer`: a model, its table and a recourse method; DataFrames in, DataFrames out."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from hare_jax.base import require
 from hare_jax.data import Table
 from hare_jax.recourse import BoundMethod
 
+_FAR = "x: column .* should be in encoded units"  # `Table.encode` has warned of the rows given, in their own units
 _GIVEN_AGAIN = ("params", "inputs")  # options of `wrap` that are not written to a file, unless they are text
 
 
@@ -42,7 +44,7 @@ class Explainer:
     >>> table = data.from_frame(rows, {"target": "ok", "features": features}, test=rows)
     >>> logit_fn = models.classifier(models.from_layers([([[4.0, 0.0]], [-1.5])]))
     >>> Explainer(logit_fn, table, "nnce").explain(rows).sentences().tolist()
-    ['raise income by 40 to 60', 'already accepted', 'already accepted', 'raise income by 10 to 40']
+    ['raise income from 20 to 60', 'already accepted', 'already accepted', 'raise income from 30 to 40']
     """
 
     def __init__(
@@ -106,6 +108,10 @@ class Explainer:
         Warns:
             UserWarning: rows have missing values that the schema fills; those of `Table.encode`.
         """
+        rule = "must be a pandas DataFrame: of one row df.loc[[label]], not the Series df.loc[label]"
+        require(not isinstance(df, pd.Series), "df", rule, "Series")
+        if isinstance(df, pd.DataFrame) and not len(df):
+            return self._of_no_rows(df)
         x = np.asarray(self.table.encode(df))
         df = complete(self.table, df, x)
         judged = judgement(self.logit_fn, self.table, df)
@@ -115,9 +121,16 @@ class Explainer:
         found = None
         if len(refused):
             rows = Rows(df, x, np.zeros(x.shape, bool)).take(refused)
-            with shown(progress, len(refused)) as tick:
+            with warnings.catch_warnings(), shown(progress, len(refused)) as tick:
+                warnings.filterwarnings("ignore", _FAR, UserWarning)
                 found = search(self.setting, rows, logits[refused], tick)
         return self._explanation(df, x, logits, refused, found)
+
+    def _of_no_rows(self, df: pd.DataFrame) -> Explanation:
+        """The empty explanation; columns that `df` lacks are added."""
+        none = df.reindex(columns=df.columns.union(list(self.table.schema["features"]), sort=False))
+        nowhere = np.zeros((0, len(self.table.columns)), self.table.x_train.dtype)
+        return self._explanation(none, nowhere, np.zeros(0), np.zeros(0, int), None)
 
     def save(self, file: saving.File) -> None:
         """Write the table without its test rows, the method, the seed and, of a `models.Classifier`, the weights.

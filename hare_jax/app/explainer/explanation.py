@@ -23,7 +23,7 @@ class Explanation:
     frame: pd.DataFrame  # the rows after the recourse, with all columns given; a row without one is unchanged
     valid: pd.Series  # bool: the model accepts the row of `frame`
     cost: pd.Series  # of the change (`space.distance`); 0 of an accepted row, NaN where there is no recourse
-    reason: pd.Series  # text: "found", "found by growing_spheres", "already accepted", "no recourse: ..."
+    reason: pd.Series  # text: "found", "found by nnce (...), ...", "already accepted", "no recourse: ..."
     score: pd.DataFrame  # columns "before", "after": logits of the model, at least 0 means accepted
     before: pd.DataFrame  # the rows given, with derived columns added
     x: np.ndarray  # (n, d) the rows given, encoded, with missing values filled
@@ -40,7 +40,7 @@ class Explanation:
         return cells.set_axis(self.frame.index[rows], axis=0)
 
     def sentences(self) -> pd.Series:
-        """What to change in each row, as text: "raise income by 4,000 to 52,000 $; change job from half to full".
+        """What to change in each row, as text: "raise income from 48,000 to 52,000 $; change job from half to full".
 
         Of a row without changes it is the reason.
         """
@@ -63,10 +63,10 @@ class Explanation:
     def alternatives(self, k: int = 3) -> "Explanation":
         """Up to `k` recourses of each row that has one, which differ as much as possible: the first is that of `frame`.
 
-        The index has one more level, `alternative`, from 1. See `explainer.alternatives`.
+        The index has one more level, `alternative`, from 1; without a recourse the result is empty.
 
         Raises:
-            ValueError: `k` is below 1, or no row has a recourse.
+            ValueError: `k` is below 1.
         """
         return alternatives.alternatives(self, k)
 

@@ -98,3 +98,12 @@ def followed(space: ActionSpace, rows: tuple[Move, Array]) -> Array:
         return with_own_change(space, move.x, jnp.where((own != 0) & ~linked, other - move.x, own))
 
     return jax.vmap(one)(*rows)
+
+
+def undone(space: ActionSpace, rows: tuple[Move, Array]) -> Array:
+    """The points of moves (n, d) without their own changes of marked columns (n, d), and what follows from these."""
+
+    def one(move: Move, mark: Array) -> Array:
+        return with_own_change(space, move.x, jnp.where(mark, 0, own_change(space, *move)))
+
+    return jax.vmap(one)(*rows)

@@ -80,8 +80,8 @@ def load(file: File) -> Saved:
     """
     name = str(file) if isinstance(file, str | os.PathLike) else str(getattr(file, "name", "file"))
     arrays = _read(file, name)
-    version, dtype = int(arrays[_FORMAT]), arrays["x_train"].dtype
-    require(version == _VERSION, name, f"must have format {_VERSION}", version)
+    version, dtype = arrays[_FORMAT], arrays["x_train"].dtype
+    require(version.shape == () and bool(version == _VERSION), name, f"must have format {_VERSION}", version.tolist())
     known = jax.dtypes.canonicalize_dtype(dtype) == dtype
     require(known, name, "must be of a precision that JAX is set to (jax_enable_x64)", dtype.name)
     try:
@@ -90,7 +90,7 @@ def load(file: File) -> Saved:
         options, again = _tuples(about["options"]), about["again"]
         params = _params(arrays)
         return Saved(_table(about, arrays), about["method"], hyperparameters, about["seed"], options, again, params)
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{name}: {_RULE}; got {error!r}") from None
 
 

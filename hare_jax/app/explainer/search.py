@@ -7,10 +7,10 @@ import pandas as pd
 from jax import Array
 
 from hare_jax import recourse
-from hare_jax.app.explainer import cells, programs
+from hare_jax.app.explainer import cells, changes, programs
 from hare_jax.app.explainer.choice import is_exact, name_of
 from hare_jax.app.explainer.chunks import Tick, map_chunks, no_tick
-from hare_jax.app.explainer.judging import filled, judge, unfilled
+from hare_jax.app.explainer.judging import encode, filled, judge, unfilled
 from hare_jax.base import LogitFn, as_partial
 from hare_jax.data import Table
 from hare_jax.recourse import BoundMethod, Reason, exact
@@ -18,6 +18,12 @@ from hare_jax.recourse import BoundMethod, Reason, exact
 ACCEPTED = "already accepted"
 _NONE = "no recourse: "
 _REFUSED = "the model refuses the recourse found once it is in original units"
+
+_MEANING = {
+    "growing_spheres": "random points ever farther away",
+    "exact": "the nearest of all accepted points",
+    "nnce": "a similar accepted training row",
+}  # of the methods that are fallbacks
 
 
 class Setting(NamedTuple):
@@ -66,7 +72,8 @@ def search(setting: Setting, rows: Rows, logits: np.ndarray, tick: Tick = no_tic
         if not len(left):
             break
         tried = attempt(setting, name, rows.take(left), tick if name is None else no_tick)
-        text = "found" if name in (None, name_of(setting.generate)) else f"found by {name}"
+        own = name_of(setting.generate)
+        text = "found" if name in (None, own) else f"found by {name} ({_MEANING[name]}), after {own} found none"
         found = _merge(found, left, tried, text)
         proved[left], refused[left] = tried.proved, refused[left] | tried.refused
     failed = ~found.valid
@@ -111,6 +118,7 @@ def attempt(setting: Setting, name: str | None, rows: Rows, tick: Tick = no_tick
         if len(again):
             fill = where is not valid
             written = _replaced(written, again, _write(setting, rows.take(again), points[again], fill=fill))
+    written = _spared(setting, rows, written, valid & (written.logit >= 0))
     accepted = valid & (written.logit >= 0)
     return _Tried(written, accepted, proved, valid & ~accepted)
 
@@ -119,6 +127,38 @@ def _replaced(written: _Written, chosen: np.ndarray, others: _Written) -> _Writt
     """`written` with `others` in place of the rows at the positions `chosen`."""
     frame = put_rows(written.frame, chosen, others.frame)
     return _Written(frame, *(_put(*pair, chosen) for pair in zip(written[1:], others[1:], strict=True)))
+
+
+def _spared(setting: Setting, rows: Rows, written: _Written, accepted: np.ndarray) -> _Written:
+    """`written` without the changes that the `accepted` (n,) recourses do not need.
+
+    The features are undone one after another, the smallest change first, each in one call of the model for all rows.
+    """
+    features = setting.table.features
+    names = np.concatenate([[index] * len(feature.columns) for index, feature in enumerate(features)])
+    own = changes.own(setting.table, rows.x, written.x) * cells.moved(rows.x, written.x)
+    size = np.stack([np.abs(own[:, names == index]).max(axis=1) for index in range(len(features))], axis=1)
+    count = (size > 0).sum(axis=1) * accepted
+    order = np.argsort(np.where(size > 0, size, np.inf), axis=1, kind="stable")
+    for turn in range(count.max(initial=0)):
+        chosen = np.flatnonzero((count > turn) & (count > 1))
+        if len(chosen):
+            undone = names == order[chosen, turn][:, None]
+            written = _undone(setting, rows, written, chosen, undone)
+    return written
+
+
+def _undone(setting: Setting, rows: Rows, written: _Written, chosen: np.ndarray, undone: np.ndarray) -> _Written:
+    """`written`, at `chosen` (m,) without the changes of the columns `undone` (m, d) where it stays valid."""
+    some, space = rows.take(chosen), setting.table.space
+    points = np.where(undone, some.x, written.x[chosen])
+    if space.relations is not None:
+        moves = programs.Move(some.x, written.x[chosen])
+        points = map_chunks(programs.undone, space, rows=(moves, undone))
+    tried = _write(setting, some, points)
+    better = np.flatnonzero((tried.logit >= 0) & (tried.cost <= written.cost[chosen]))
+    taken = _Written(tried.frame.iloc[better], *(values[better] for values in tried[1:]))
+    return _replaced(written, chosen[better], taken)
 
 
 def _points(setting: Setting, name: str | None, rows: Rows, tick: Tick) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -153,7 +193,8 @@ def _write(setting: Setting, rows: Rows, points: np.ndarray, *, fill: bool = Fal
     table = setting.table
     frame = cells.write(table, rows.frame, rows.x, points, setting.digits)
     frame = filled(table, frame) if fill else frame
-    measured = map_chunks(programs.measures, table.space, rows=programs.Move(rows.x, points))
+    returned = encode(table, frame).astype(rows.x.dtype)
+    measured = map_chunks(programs.measures, table.space, rows=programs.Move(rows.x, returned))
     logit = np.where(measured.allowed, judge(setting.logit_fn, table, frame), -np.inf)
     return _Written(frame, points, logit, measured.cost)
 

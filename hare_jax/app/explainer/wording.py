@@ -11,17 +11,23 @@ from hare_jax.data import missing
 from hare_jax.data.schema import Feature
 
 
-def number(feature: Feature, digits: int, value: float) -> str:
-    """A number of a feature, with thousands separators; more decimals than usual if it has them, none if it is whole.
+def number(feature: Feature, digits: int, value: float, other: float | None = None) -> str:
+    """A number of a feature, with thousands separators, and as many decimals as `value` and an `other` number need.
 
     >>> income = Feature("income", "continuous", True, 0, "$", "income", low=0.0, high=1e5)
-    >>> number(income, 0, 52000.0), number(income, 1, -0.0)
-    ('52,000', '0')
+    >>> number(income, 0, 52000.0), number(income, 1, -0.0), number(income, 1, 2.0, 0.5)
+    ('52,000', '0', '2.0')
     """
+    shown = value if other is None else other
+    needed = max(_decimals(feature, digits, one) for one in (value, shown))
+    return f"{round(value, needed) + 0.0:,.{needed}f}"  # no -0
+
+
+def _decimals(feature: Feature, digits: int, value: float) -> int:
+    """More decimals than usual if a number has them, none if it is whole."""
     if abs(round(value, digits) - value) > noise_of(feature):
         digits = max(digits, most_decimals(feature))
-    shown = round(value, digits) + 0.0  # no -0
-    return f"{shown:,.{0 if shown.is_integer() else digits}f}"
+    return 0 if float(round(value, digits)).is_integer() else digits
 
 
 def text(feature: Feature, digits: Decimals, value: Any) -> str:
@@ -38,7 +44,7 @@ def sentence(feature: Feature, digits: Decimals, before: Any, after: Any, follow
 
     >>> income = Feature("income", "continuous", True, 0, "$", "income", low=0.0, high=1e5)
     >>> sentence(income, {"income": 0}, 48000, 52000, False)
-    'raise income by 4,000 to 52,000 $'
+    'raise income from 48,000 to 52,000 $'
     """
     shown, unit = text(feature, digits, after), f" {feature.unit}" if feature.unit else ""
     if follows:
@@ -48,8 +54,9 @@ def sentence(feature: Feature, digits: Decimals, before: Any, after: Any, follow
     if feature.type == "categorical" or pd.isna(before):
         return f"change {feature.label} from {text(feature, digits, before)} to {shown}{unit}"
     verb = "raise" if after > before else "lower"
-    difference = number(feature, digits[feature.name], abs(float(after) - float(before)))
-    return f"{verb} {feature.label} by {difference} to {shown}{unit}"
+    start, end = float(before), float(after)
+    num = digits[feature.name]
+    return f"{verb} {feature.label} from {number(feature, num, start, end)} to {number(feature, num, end, start)}{unit}"
 
 
 def _of_missing(feature: Feature, digits: Decimals, after: Any) -> str:
