@@ -18,6 +18,8 @@ if version("jaxlib").startswith("0.10."):
 os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", ""))).strip()
 
 LONGEST = {"test_contract.py", "test_derivatives.py", "test_notebooks.py", "test_benchmarks.py", "test_bayes.py"}
+LONGEST |= {"test_related_methods.py", "test_docs.py"}
+NUM_IN_CHUNK = 64  # rows of a chunk of the explainer
 GC_THRESHOLDS = 50_000, 20, 100  # tracing allocates many objects, few of which are garbage
 
 
@@ -52,3 +54,18 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="module")
+def quick_programs():
+    """Programs of the explainer that compile quickly: one of each kind, for chunks of one size."""
+    import jax
+
+    from hare_jax.app.explainer import chunks
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "quick_jit", jax.jit)  # without its options, which would win over those of the tests
+        patch.setattr(chunks, "SIZES", (NUM_IN_CHUNK,))
+        chunks.compiled.cache_clear()
+        yield
+    chunks.compiled.cache_clear()
