@@ -131,7 +131,7 @@ def test_explain_writes_the_rows_after_the_recourse(files, tmp_path, capsys):
     status, out, err = run(capsys, "explain", *of(files, "new.csv"), *given)
     assert (status, err) == (0, "")
     assert "method: growing_spheres" in " ".join(out.split())
-    assert "raise income by" in out
+    assert "raise income from" in out
     written, source = pd.read_csv(tmp_path / "out.csv"), pd.read_csv(files / "new.csv")
     before = source.iloc[written.row - 1].reset_index(drop=True)
     assert 2 < len(written) < 29
