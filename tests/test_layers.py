@@ -11,6 +11,7 @@ LAYERS = [
     {"base"},
     {"hyperparams"},
     {"formula"},
+    {"archive"},
     {"space"},
     {"solvers"},
     {"conditions"},

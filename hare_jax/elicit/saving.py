@@ -9,10 +9,8 @@ space with relations are compared, too. Nothing in the file is pickled. The stru
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +18,8 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
+from hare_jax import archive
+from hare_jax.archive import File
 from hare_jax.base import LogitFn, Recourse, as_partial, is_known, require
 from hare_jax.elicit.base import Elicitor
 from hare_jax.hyperparams import typed_fields
@@ -28,11 +28,10 @@ from hare_jax.space import ActionSpace
 
 _VERSION = 1  # of the format
 _FORMAT, _ELICITOR, _LINKS = "format", "elicitor", "links"  # names in the file; those of the leaves start with a dot
-_PART = ".part"  # suffix of a file that is being written
+_RULE = "must be a session written by elicit.save, whole and unchanged"
 _RESTRICTED = {".mutable": np.less_equal, ".lower": np.greater_equal, ".upper": np.less_equal}  # by vetoes and ranges
 
 State = TypeVar("State", bound=Any)
-File = str | os.PathLike[str] | IO[bytes]
 
 
 def detach(state: State) -> State:
@@ -58,14 +57,7 @@ def save(file: File, elicitor: Elicitor, state: Any) -> None:
     arrays = {name: np.asarray(leaf) for name, leaf in _leaves(detach(state)).items()}
     arrays |= {_FORMAT: np.asarray(_VERSION), _ELICITOR: np.asarray(json.dumps(_description(elicitor)))}
     arrays |= {_LINKS: np.asarray(_links(state.space))} if state.space.relations is not None else {}
-    if not isinstance(file, str | os.PathLike):
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-        return
-    path = Path(file)
-    part = path.with_name(path.name + _PART)
-    with part.open("wb") as opened:
-        np.savez(opened, **arrays)  # type: ignore[arg-type]
-    part.replace(path)
+    archive.write(file, arrays)
 
 
 def load(file: File, elicitor: Elicitor, logit_fn: LogitFn, space: ActionSpace) -> Any:
@@ -79,8 +71,7 @@ def load(file: File, elicitor: Elicitor, logit_fn: LogitFn, space: ActionSpace) 
             or the classifier accepts no row of this width.
         OSError: the file can't be read.
     """
-    name = _name(file)
-    arrays = _read(file, name)
+    name, arrays = archive.name_of(file), archive.read(file, (_FORMAT, _ELICITOR, ".x"), _RULE)
     _check_header(name, elicitor, arrays)
     x = arrays[".x"]
     width = space.mutable.shape
@@ -107,27 +98,6 @@ def _first_state(elicitor: Elicitor, logit_fn: LogitFn, x: np.ndarray, space: Ac
 def _leaves(state: Any) -> dict[str, Any]:
     """The leaves of a pytree by their path."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
-
-
-def _name(file: File) -> str:
-    return str(file) if isinstance(file, str | os.PathLike) else str(getattr(file, "name", "file"))
-
-
-def _read(file: File, name: str) -> dict[str, np.ndarray]:
-    """All arrays of the file."""
-    if isinstance(file, str | os.PathLike):
-        with Path(file).open("rb") as opened:
-            return _read(opened, name)
-    try:
-        content = np.load(file, allow_pickle=False)
-        arrays = dict(content.items()) if isinstance(content, np.lib.npyio.NpzFile) else {}
-    except Exception as error:  # damaged files raise errors of many types
-        raise ValueError(
-            f"{name}: must be a session written by elicit.save, whole and unchanged; got {error}"
-        ) from None
-    rule = "must be a session written by elicit.save"
-    require({_FORMAT, _ELICITOR, ".x"} <= arrays.keys(), name, rule, sorted(arrays)[:5])
-    return arrays
 
 
 def _check_state(elicitor: Elicitor, state: Any) -> None:

@@ -53,4 +53,5 @@ from hare_jax.space.points import settle as settle
 from hare_jax.space.points import snap as snap
 from hare_jax.space.points import tightening as tightening
 from hare_jax.space.relations import HALF_STEP as HALF_STEP
+from hare_jax.space.relations import OWN_ROUNDING as OWN_ROUNDING
 from hare_jax.space.relations import relate as relate

@@ -27,16 +27,12 @@ def causes(space: ActionSpace) -> np.ndarray:
 
 def own_change(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """The change (d,) from `x` to `x_cf`, both (d,), without what only follows other columns."""
-    if space.relations is None:
-        return x_cf - x
-    return related.own_values(space.relations, space.mutable, space.step, x, x_cf) - x
+    return own_values(space, x, x_cf) - x
 
 
 def with_own_change(space: ActionSpace, x: Array, change: Array) -> Array:
     """The inverse of `own_change`: the point (d,) after an own `change` (d,) from `x` (d,), and what follows it."""
-    if space.relations is None:
-        return x + change
-    return related.shifted(space.relations, space.step, x, x + change)
+    return follow(space, x, x + change)
 
 
 def own_values(space: ActionSpace, x: Array, x_cf: Array) -> Array:
@@ -103,8 +99,7 @@ def own_slope(space: ActionSpace, x: Array, point: Array, slope: Array) -> Array
     """
     if space.relations is None:
         return slope
-    smooth = space._replace(step=jnp.zeros_like(space.step))
-    return jax.vjp(lambda change: with_own_change(smooth, x, change), own_change(space, x, point))[1](slope)[0]
+    return jax.vjp(lambda own: follow(space, x, own, smooth=True), own_values(space, x, point))[1](slope)[0]
 
 
 def weighted_cost(space: ActionSpace, weights: Array, x: Array, x_cf: Array) -> Array:

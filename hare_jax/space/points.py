@@ -154,7 +154,7 @@ def keeps_relations(space: ActionSpace, x: Array, x_cf: Array, strict: Array | b
     """
     if space.relations is None:
         return jnp.array(True)
-    rows = inequalities.rows_from(space.relations, x, *limits(space, x))
+    rows: Any = rows_from(space, x)
     within = inequalities.fits(rows, x_cf, jnp.where(strict, _NO_SLACK, _ALLOWED_SLACKS)) & _follows(space, x, x_cf)
     most = space.relations.max_changes
     if most is None:
@@ -179,7 +179,7 @@ def tightening(space: ActionSpace, x: Array, x_cf: Array, change: Array) -> Arra
     """
     if space.relations is None:
         return jnp.zeros_like(change)
-    rows = inequalities.rows_from(space.relations, x, *limits(space, x))
+    rows: Any = rows_from(space, x)
     return inequalities.tightening(rows, partial(with_own_change, space, x), own_change(space, x, x_cf), change)
 
 

@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 from hare_jax import formula
 from hare_jax.base import Link, Relations, require
 
-_ROUNDING = 1e-5  # of a column's value: an own change below it is rounding
+OWN_ROUNDING = 1e-5  # of a column's value: an own change below it is rounding
 HALF_STEP = 0.501  # rounds shifts to whole steps, ties up, whatever the rounding of the formula
 
 
@@ -158,7 +158,7 @@ def release(relations: Relations, mutable: Array, step: Array, x: Array, point: 
 
 def is_same(value: Array, x: Array) -> Array:
     """Whether a linked column is at its factual value `x` () but for rounding: then it is not acted on."""
-    return jnp.abs(value - x) <= _ROUNDING * (1 + jnp.abs(x))
+    return jnp.abs(value - x) <= OWN_ROUNDING * (1 + jnp.abs(x))
 
 
 def _with_column(point: Array, column: int, value: Array) -> Array:

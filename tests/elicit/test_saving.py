@@ -138,7 +138,7 @@ DAMAGE = {
         lambda file: changed(file, **{".x": np.array([None])}),
         lambda file: file.write_bytes(file.read_bytes().replace(X.tobytes(), (X + 1).tobytes())),
     ],
-    r"must be a session written by elicit.save; got \[": [npy, lambda file: np.savez(file, a=X)],
+    r"must be a session written by elicit.save, whole and unchanged; got \[": [npy, lambda file: np.savez(file, a=X)],
     "must have format 1; got 2": [lambda file: changed(file, format=2)],
     r"missing or unknown; got \['.waiting'\]": [lambda file: changed(file, **{".waiting": None})],
     r"missing or unknown; got \['.else'\]": [lambda file: changed(file, **{".else": X})],

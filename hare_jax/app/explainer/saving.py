@@ -6,16 +6,16 @@ Arrays are stored as such, and all else as JSON: nothing is pickled, so that a f
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from hare_jax import archive
+from hare_jax.archive import File
 from hare_jax.base import ActionSpace, Link, require
 from hare_jax.data import Table
 from hare_jax.data.schema import Feature
@@ -29,9 +29,7 @@ _FORMAT, _ABOUT = "format", "about"  # names in the file
 _SPACE, _RELATIONS, _LAYER = "space.", "relations.", "layer."  # prefixes of names
 _ARRAY = "array"  # key of the name of an array, in JSON
 _RULE = "must be an explainer written by Explainer.save, whole and unchanged"
-_PART = ".part"  # suffix of a file that is being written
 
-File = str | os.PathLike[str] | IO[bytes]
 Arrays = dict[str, np.ndarray]
 
 
@@ -68,7 +66,7 @@ def save(file: File, saved: Saved) -> None:
     arrays |= _of_space(table.space)
     for index, layer in enumerate([] if saved.params is None else to_layers(saved.params)):
         arrays |= {f"{_LAYER}{index}.{name}": np.asarray(array) for name, array in layer._asdict().items()}
-    _write(file, arrays | {_FORMAT: np.asarray(_VERSION), _ABOUT: np.asarray(json.dumps(plain))})
+    archive.write(file, arrays | {_FORMAT: np.asarray(_VERSION), _ABOUT: np.asarray(json.dumps(plain))})
 
 
 def load(file: File) -> Saved:
@@ -78,8 +76,7 @@ def load(file: File) -> Saved:
         ValueError: the file is damaged, of another format, or of another precision than JAX is set to.
         OSError: the file can't be read.
     """
-    name = str(file) if isinstance(file, str | os.PathLike) else str(getattr(file, "name", "file"))
-    arrays = _read(file, name)
+    name, arrays = archive.name_of(file), archive.read(file, (_FORMAT, _ABOUT, "x_train"), _RULE)
     version, dtype = arrays[_FORMAT], arrays["x_train"].dtype
     require(version.shape == () and bool(version == _VERSION), name, f"must have format {_VERSION}", version.tolist())
     known = jax.dtypes.canonicalize_dtype(dtype) == dtype
@@ -176,28 +173,3 @@ def _params(arrays: Arrays) -> Any:
 
 def _with_prefix(arrays: Arrays, prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _write(file: File, arrays: Arrays) -> None:
-    if not isinstance(file, str | os.PathLike):
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-        return
-    path = Path(file)
-    part = path.with_name(path.name + _PART)
-    with part.open("wb") as opened:
-        np.savez(opened, **arrays)  # type: ignore[arg-type]
-    part.replace(path)
-
-
-def _read(file: File, name: str) -> Arrays:
-    """All arrays of the file."""
-    if isinstance(file, str | os.PathLike):
-        with Path(file).open("rb") as opened:
-            return _read(opened, name)
-    try:
-        content = np.load(file, allow_pickle=False)
-        arrays = dict(content.items()) if isinstance(content, np.lib.npyio.NpzFile) else {}
-    except Exception as error:  # damaged files raise errors of many types
-        raise ValueError(f"{name}: {_RULE}; got {error}") from None
-    require({_FORMAT, _ABOUT, "x_train"} <= arrays.keys(), name, _RULE, sorted(arrays)[:5])
-    return arrays

@@ -15,10 +15,9 @@ from hare_jax.base import Link
 from hare_jax.recourse.exact.draft import Draft, add_row, add_variable
 from hare_jax.recourse.exact.moves import Moves, limits, links_of, relations_of
 from hare_jax.recourse.exact.relaxation import Interval, Term, relaxed
-from hare_jax.space import HALF_STEP, ActionSpace
+from hare_jax.space import HALF_STEP, OWN_ROUNDING, ActionSpace
 
 _STRICT = 1e-6  # of a step: the lower end of what is rounded to a step is not part of it
-_OWN_ROUNDING = 1e-5  # as in `space.relations`: changes of a follower below it, its own or all, are rounding
 _CLEAR = 2  # times the rounding: a change of a follower that is certainly acted on
 _LEAST_MOVE = 1e-6  # a shorter move of a continuous column is a rounding error of the solver
 
@@ -181,7 +180,7 @@ def _acted_value(column: int, x: np.ndarray, own: float, shift: float, space: Ac
 
 def _rounding(column: int, x: np.ndarray) -> float:
     """The change of a follower below which it is rounding."""
-    return float(_OWN_ROUNDING * (1 + abs(x[column])))
+    return float(OWN_ROUNDING * (1 + abs(x[column])))
 
 
 def _own_effect(moved: Moves, x: np.ndarray, space: ActionSpace) -> np.ndarray:
