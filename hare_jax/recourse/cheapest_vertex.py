@@ -167,7 +167,7 @@ def _last_accepted(problem: Problem, start: Array, end: Array) -> tuple[Array, A
         return jnp.where(accepted, middle, low), jnp.where(accepted, high, middle), jnp.where(accepted, point, best)
 
     zero, one = jnp.zeros((), start.dtype), jnp.ones((), start.dtype)
-    first, last = at(zero), at(one)
-    begins, ends = (problem.logit_fn(point) >= problem.margin for point in (first, last))
-    *_, best = jax.lax.fori_loop(0, _NUM_BISECTIONS, halve, (zero, one, first))
-    return jnp.where(ends | ~begins, last, best), begins | ends
+    edges = jax.vmap(at)(jnp.stack([zero, one]))  # one copy of the projection, which is most of the program
+    begins, ends = jax.vmap(problem.logit_fn)(edges) >= problem.margin
+    *_, best = jax.lax.fori_loop(0, _NUM_BISECTIONS, halve, (zero, one, edges[0]))
+    return jnp.where(ends | ~begins, edges[1], best), begins | ends
