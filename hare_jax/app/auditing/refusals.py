@@ -36,9 +36,9 @@ def results(
 ) -> Results:
     """The `Results` for an audit of `generate`, a bound method, over the rows `x` (n, d).
 
-    If the classifier is a `models.Classifier` and the space has no relations, a refused row for which the method finds
-    nothing is solved by `exact`, within `time_limit` seconds: it counts with the exact recourse if there is one, and as
-    proved to have none if that is proved. Of others nothing is proved. The prices are those of `recourse.price.price`
+    If the classifier is a `models.Classifier`, a refused row for which the method finds nothing is solved by `exact`,
+    within `time_limit` seconds: it counts with the exact recourse if there is one, and as proved to have none if that
+    is proved. Of other classifiers nothing is proved. The prices are those of `recourse.price.price`
     with ordered columns as continuous (`recourse.cost.smoothed`), by a second run of the same program; without `prices`
     there is one run.
 
@@ -51,7 +51,7 @@ def results(
     logit_fn = as_partial(logit_fn)
     refused = np.asarray(quick_jit(_all_refused)(logit_fn, x))
     if not refused.any():
-        return _of_nobody(refused, _is_provable(logit_fn, space), prices)
+        return _of_nobody(refused, _is_provable(logit_fn), prices)
     key_method, key_exact, key_price = jax.random.split(key, 3)
     rows, search = x[refused], quick_jit(_priced if prices else generate_all)
     found = search(generate, key_method, logit_fn, rows, space)
@@ -81,12 +81,12 @@ def _spread(refused: np.ndarray, values: Array | np.ndarray, other: float | bool
     return spread
 
 
-def _is_provable(logit_fn: LogitFn, space: ActionSpace) -> bool:
-    return isinstance(logit_fn, Classifier) and space.relations is None
+def _is_provable(logit_fn: LogitFn) -> bool:
+    return isinstance(logit_fn, Classifier)
 
 
 def _all_refused(logit_fn: LogitFn, x: Array) -> Array:
-    return jax.vmap(logit_fn)(x) < 0
+    return ~(jax.vmap(logit_fn)(x) >= 0)  # NaN is refused
 
 
 def _costs(space: ActionSpace, x: Array, x_cf: Array) -> Array:
@@ -102,7 +102,7 @@ def _completed(
     time_limit: float, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, found: Recourse
 ) -> tuple[Recourse, np.ndarray | None]:
     """`found` (n, d), with exact recourses where it has none, and which rows are proved to have none: (n,)."""
-    if not _is_provable(logit_fn, space):
+    if not _is_provable(logit_fn):
         return found, None
     points, valid = (np.array(leaf) for leaf in found)
     proved, missing = np.zeros_like(valid), np.flatnonzero(~valid)
