@@ -8,11 +8,11 @@ defines. `x` (d,) is the factual and `z` (d,) a recourse. In a space with relati
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import as_partial, pytree_dataclass
+from hare_jax.people.marginals import Marginal
 from hare_jax.hyperparams import Count, NonNegative
 from hare_jax.recourse.growing_spheres import GrowingSpheres
 from hare_jax.space import ActionSpace, own_change
@@ -36,6 +36,15 @@ class User(NamedTuple):
     valid: Array  # () bool: the draw succeeded; an ideal, for instance, has to be an accepted recourse
 
 
+class Prior(NamedTuple):
+    """Prior of hidden parameters (d,), for one kind or, with a leading axis, for several."""
+
+    mean: Array  # (d,)
+    cov: Array  # (d, d)
+    marginals: Marginal  # (d, ...)
+    varies: Array  # (d,) bool: the column has a site of its marginal
+
+
 class Person(NamedTuple):
     """A kind of person: the distribution of the hidden parameters and the utility of a recourse.
 
@@ -49,7 +58,7 @@ class Person(NamedTuple):
     loss: Callable[[Any, Array, Array], Array]  # hidden, x, z -> (), non-negative; reported, the lower, the better
     label: str  # of the loss, in tables and plots
     features: Callable[[Array, Array], tuple[Array, Array]] | None = None  # x, z -> phi (d,), c ()
-    prior: Callable[..., tuple[Array, Array]] | None = None  # hp, x, pool, space, reach -> mean (d,), covariance (d, d)
+    prior: Callable[..., Prior] | None = None  # hp, x, space, reach -> Prior
     check_prior: Callable[[Any], None] | None = None  # hp of the prior; raises ValueError. None: there is no hp
     clip: Callable[[Array], Array] | None = None  # hidden (..., d) -> the nearest in its support. None: all of R^d
     target: Callable[[Array], Array] | None = None  # hidden (d,) -> z (d,) of highest utility. None: no closed form
@@ -73,8 +82,3 @@ def _at_own_changes(fn: Partial, space: ActionSpace, x: Array, z: Array) -> Any:
 def prefers_by(utility: Partial, key: Array, x: Array, a: Array, b: Array) -> Array:
     """Whether `a` (d,) has a strictly higher `utility: (x, z) -> ()` than `b` (d,) for the factual `x`: () bool."""
     return utility(x, a) > utility(x, b)
-
-
-def reachable(x: Array, lower: Array, upper: Array, reach: Array | float) -> tuple[Array, Array]:
-    """Bounds (d,), (d,) of the box within `reach` of `x` (d,), intersected with `lower` and `upper` (d,)."""
-    return jnp.maximum(lower, x - reach), jnp.minimum(upper, x + reach)

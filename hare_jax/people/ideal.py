@@ -9,14 +9,15 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.special import log_ndtr
 
 from hare_jax.base import LogitFn, Recourse, exact_products, require
-from hare_jax.people.base import Person, Population, User, reachable
+from hare_jax.people.base import Person, Population, Prior, User
+from hare_jax.people.marginals import clipped_normal, moments
 from hare_jax.recourse import growing_spheres
-from hare_jax.space import ActionSpace, bounds, is_category, project, with_own_change
+from hare_jax.space import ActionSpace, bounds, is_category, is_follower, project, with_own_change
 
-_UNIFORM_VARIANCE = 1 / 12  # of a uniform distribution, in squared widths
-_BINARY_VARIANCE = 1 / 4  # of a Bernoulli variable with probability 1/2
+_LEAST_SWITCH = 0.02  # prior probability of each value of a category
 
 
 def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
@@ -76,26 +77,27 @@ def check_prior(hp: None) -> None:
 
 
 @exact_products
-def prior(hp: None, x: Array, pool: Recourse, space: ActionSpace, reach: Array | float) -> tuple[Array, Array]:
-    """Mean (d,) and covariance (d, d) of an ideal for `x` (d,), from the `pool` (m, d) of recourses within `reach`.
-
-    They are the moments of the valid members of the pool. To the variance of each mutable column is added the second
-    moment, about that mean, of a uniform distribution over the box within `reach`, or, where larger, the variance per
-    column of a target point up to `reach` away in a random direction. Columns that follow others follow these changes,
-    to first order.
-    """
-    lower, upper = reachable(x, *bounds(space, x), reach)
-    share = pool.valid / jnp.maximum(jnp.sum(pool.valid), 1).astype(x.dtype)
-    mean = jnp.where(jnp.any(pool.valid), share @ pool.x, x)
-    centred = pool.x - mean[None, :]
-    own = (upper - lower) ** 2 * jnp.where(is_category(space), _BINARY_VARIANCE, _UNIFORM_VARIANCE)
-    radial = reach**2 / 3 / jnp.maximum(jnp.sum(space.mutable), 1)  # E[r^2] = reach^2 / 3, over all directions
-    variance = jnp.maximum(own + ((lower + upper) / 2 - mean) ** 2, radial)
-    spread = jnp.diag(jnp.where(space.mutable, variance, 0))
+def prior(hp: None, x: Array, space: ActionSpace, reach: Array | float) -> Prior:
+    """Prior of an ideal for `x` (d,): a point at about the distance `reach` in a random direction, made feasible."""
+    lower, upper = bounds(space, x)
+    sd = reach / jnp.sqrt(jnp.maximum(jnp.sum(space.mutable), 1).astype(x.dtype)) * jnp.ones_like(x)
+    marginals = clipped_normal(x, sd, lower, upper)
+    middle = (lower + upper) / 2
+    switched = jnp.stack([log_ndtr((middle - x) / sd), log_ndtr((x - middle) / sd)], -1)
+    category = is_category(space)
+    marginals = marginals._replace(
+        log_mass=jnp.where(category[:, None], jnp.maximum(switched, jnp.log(_LEAST_SWITCH)), marginals.log_mass),
+        log_inside=jnp.where(category, -jnp.inf, marginals.log_inside),
+    )
+    mean, variance = moments(marginals)
+    varies = space.mutable & (upper > lower)
+    mean, spread = jnp.where(varies, mean, x), jnp.diag(jnp.where(varies, variance, 0))
     if space.relations is not None:
         effects = _effects(space, x, mean)
+        mean = with_own_change(space._replace(step=jnp.zeros_like(space.step)), x, jnp.where(space.mutable, mean - x, 0))
         spread = effects @ spread @ effects.T
-    return mean, (centred * share[:, None]).T @ centred + spread
+        varies &= ~is_follower(space)
+    return Prior(mean, spread, marginals, varies)
 
 
 def _effects(space: ActionSpace, x: Array, mean: Array) -> Array:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import LogitFn, Recourse, holds, pytree_dataclass, require
-from hare_jax.people.base import Person, Population, User
+from hare_jax.base import LogitFn, holds, pytree_dataclass, require
+from hare_jax.people.base import Person, Population, Prior, User
+from hare_jax.people.marginals import clipped_normal, moments
 from hare_jax.space import ActionSpace, weighted_l1
 
 _CENTRES = (0.2, 1.0, 2.0, 3.0, 4.0)  # of a weight's distribution before clipping
@@ -66,13 +67,13 @@ def check_prior(hp: WeightsPrior | None) -> None:
         require(holds(lambda sd: sd > 0, hp.sd), "weights prior sd", "must be above 0", hp.sd)
 
 
-def prior(
-    hp: WeightsPrior | None, x: Array, pool: Recourse, space: ActionSpace, reach: Array | float
-) -> tuple[Array, Array]:
-    """Mean (d,) and diagonal covariance (d, d) of the weights; neither depends on the `pool` or on `reach`."""
+def prior(hp: WeightsPrior | None, x: Array, space: ActionSpace, reach: Array | float) -> Prior:
+    """Prior of the weights for `x` (d,): normal, independent, clipped from below; it does not depend on `reach`."""
     hp = WeightsPrior() if hp is None else hp
     ones = jnp.ones_like(x)
-    return hp.mean * ones, jnp.diag(hp.sd**2 * ones)
+    marginals = clipped_normal(hp.mean * ones, hp.sd * ones, _LEAST * ones, jnp.inf * ones)
+    mean, variance = moments(marginals)
+    return Prior(mean, jnp.diag(variance), marginals, space.mutable)
 
 
 def prefers_cheaper(weights: Array, key: Array, x: Array, a: Array, b: Array) -> Array:

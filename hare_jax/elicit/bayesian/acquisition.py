@@ -68,9 +68,23 @@ def mutual_information(pairs: Pairs) -> Array:
     return _entropy(mean) - jnp.einsum("h,hfm->fm", pairs.weight, given_theta)
 
 
+def approximate_information(pairs: Pairs) -> Array:
+    """Mutual information (f, m), in bits, with the approximation of the expected entropy of Houlsby et al. (2011)."""
+    lapse = pairs.lapse[:, None, None]
+    m, s2 = pairs.gap / pairs.noise, (pairs.sd / pairs.noise) ** 2
+    spread = s2 + _C2
+    floor = _entropy(lapse) / np.log(2)
+    given_theta = floor + (1 - floor) * jnp.sqrt(_C2 / spread) * jnp.exp(-(m**2) / (2 * spread))
+    mean = jnp.einsum("h,hfm->fm", pairs.weight, _with_lapses(lapse, m / jnp.sqrt(s2 + 1)))
+    return _entropy(mean) / np.log(2) - jnp.einsum("h,hfm->fm", pairs.weight, given_theta)
+
+
+_C2 = np.pi * np.log(2) / 2
+
 ACQUISITIONS: dict[str, Callable[[Pairs], Array]] = {
     "utility": expected_utility,
     "information": mutual_information,
+    "both": mutual_information,
 }
 
 
@@ -78,6 +92,9 @@ def best_pair(
     acquisition: str,
     num_favourites: int,
     noise: Array | float,
+    told: Array,
+    num_told: Array,
+    info_weight: float,
     belief: Belief,
     prior_cov: Array,
     x: Array,
@@ -92,8 +109,17 @@ def best_pair(
     `space` is that of `posterior.features`.
     """
     pairs, favourites = _pairs(num_favourites, noise, belief, prior_cov, x, pool, space)
-    score = ACQUISITIONS[acquisition](pairs)
-    differ = jnp.any(pool.x[favourites, None, :] != pool.x[None, :, :], axis=2)
+    if acquisition == "both":
+        eus, info = expected_utility(pairs), approximate_information(pairs)
+        score = (eus - eus.min()) / (jnp.max(eus) - eus.min() + 1e-9) + info_weight * info / (jnp.max(info) + 1e-9)
+    else:
+        score = ACQUISITIONS[acquisition](pairs)
+    asked_before = jnp.arange(len(told)) < num_told
+    first_is, second_is = (
+        (jnp.all(pool.x[:, None, :] == told[None, :, side], axis=2) & asked_before).astype(x.dtype) for side in (0, 1)
+    )
+    repeated = (first_is[favourites] @ second_is.T + second_is[favourites] @ first_is.T) > 0
+    differ = ~repeated &  jnp.any(pool.x[favourites, None, :] != pool.x[None, :, :], axis=2)
     score = jnp.where(pool.valid[favourites, None] & pool.valid[None, :] & differ, score, -jnp.inf)
     first, second = jnp.unravel_index(jnp.argmax(score), score.shape)
     return pool.x[favourites[first]], pool.x[second], score[first, second]
@@ -130,7 +156,9 @@ def utility_scales(kinds: Kinds, prior_cov: Array, x: Array, pool: Recourse, spa
     share = pool.valid.astype(x.dtype) / jnp.maximum(jnp.sum(pool.valid), 1)
     centred = phi - jnp.einsum("m,pmd->pd", share, phi)[:, None, :]
     variance = jnp.einsum("m,pmd,pde,pme->p", share, centred, prior_cov, centred)
-    return jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
+    scale = jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
+    spans = [kinds.span(kind) for kind in dict.fromkeys(kinds.names)]
+    return jnp.concatenate([jnp.full(stop - start, jnp.max(scale[start:stop])) for start, stop in spans])
 
 
 def _pairs(

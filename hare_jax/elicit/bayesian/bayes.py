@@ -19,7 +19,7 @@ from hare_jax.elicit.bayesian import acquisition, pool, posterior, region, searc
 from hare_jax.elicit.bayesian import state as states
 from hare_jax.elicit.bayesian.answers import Answer, Range, Rated, Rating
 from hare_jax.elicit.bayesian.learn import learn
-from hare_jax.elicit.bayesian.posterior import Gaussian, Kinds
+from hare_jax.people.base import Prior
 from hare_jax.elicit.bayesian.region import MonteCarlo, Region
 from hare_jax.elicit.bayesian.state import Bayes, State
 from hare_jax.hyperparams import Count, check_fields, check_values
@@ -70,8 +70,8 @@ def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
         ValueError: the posterior does not cover ideals.
     """
     check_key(key)
-    belief, at = posterior.of_kind(state.belief, "ideal"), state.belief.kinds.index("ideal")
-    prior = Gaussian(state.prior.mean[at], state.prior.cov[at])
+    belief = posterior.of_kind(state.belief, "ideal")
+    prior = state.prior
     hp = MonteCarlo() if hp is None else hp
     check_fields(hp, MonteCarlo)
     return region.draw_ideals(hp, key, belief, prior, state.x, state.space)
@@ -108,9 +108,10 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
     check_problem(key, logit_fn, x, space, recourse)
     key_pool, key_search, key_state = jax.random.split(key, 3)
     kinds = states.kinds_of(hp)
-    drawn = pool.draw(key_pool, logit_fn, x, recourse, space, hp.num_pool, hp.reach, hp.margin)
+    drawn = pool.draw(key_pool, logit_fn, x, recourse, space, hp.num_pool, hp.reaches, hp.margin)
     first = search.first_pool(hp, kinds, recourse, drawn)
-    prior = _prior(hp, kinds, x, pool.members(first), space)
+    prior = _prior(hp, x, space)
+    prior = prior._replace(varies=prior.varies & (jnp.asarray(hp.cols) > 0))
     log_prior = states.log_prior(hp).astype(x.dtype)
     unrated = Rating(recourse.x, jnp.zeros((), x.dtype))
     state = State(
@@ -119,21 +120,22 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
         space=space,
         ranges=Range(jnp.full_like(x, -jnp.inf), jnp.full_like(x, jnp.inf)),
         key=jax.random.key_data(key_state),
-        belief=posterior.init(kinds, prior, log_prior, hp.lapses, hp.max_questions),
+        belief=posterior.init(kinds, prior, log_prior, states.answering(hp, x.dtype), hp.max_questions),
         prior=prior,
         pool=first,
         question=Question(recourse.x, recourse.x, jnp.array(False)),
+        told=jnp.zeros((hp.max_questions, 2, len(x)), x.dtype),
         rated=Rated(jnp.array(False), unrated, unrated),
         vetoed=None if space.relations is None else jnp.zeros(x.shape, bool),
     )
-    return search.recommend(hp, state, key_search)
+    return search.recommend(hp, search.at_boundary(hp, state), key_search)
 
 
-def _prior(hp: Bayes, kinds: Kinds, x: Array, members: Recourse, space: ActionSpace) -> Gaussian:
+def _prior(hp: Bayes, x: Array, space: ActionSpace) -> Prior:
     """The prior ((k, d), (k, d, d)) of each kind."""
     given = hp.priors or {}
-    priors = [PERSONS[kind].prior(given.get(kind), x, members, space, hp.reach) for kind in kinds.names]  # type: ignore
-    return Gaussian(*(jnp.stack(leaves) for leaves in zip(*priors, strict=True)))
+    priors = [PERSONS[kind].prior(given.get(kind), x, space, reach) for kind, reach in states.entries(hp)]  # type: ignore
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *priors)
 
 
 @exact_products
@@ -143,7 +145,7 @@ def _propose(hp: Bayes, state: State, key: Array) -> State:
 
 
 def _choose_question(hp: Bayes, state: State) -> State:
-    options = hp.acquisition, hp.num_favourites, hp.noise
+    options = hp.acquisition, hp.num_favourites, hp.noise, state.told, state.belief.num_told, hp.info_weight
     members = pool.members(state.pool)
     a, b, gain = acquisition.best_pair(*options, state.belief, state.prior.cov, state.x, members, state.space)
     asked = (gain > hp.least_gain) & (state.belief.num_told < hp.max_questions)
@@ -162,5 +164,5 @@ def _recommend(state: State) -> Recourse:
 def _tell(hp: Bayes, state: State, answer: Answer) -> State:
     key_search, key = jax.random.split(jax.random.wrap_key_data(state.key))
     state = learn(hp, state._replace(key=jax.random.key_data(key)), answer)
-    state = search.recommend(hp, state, key_search)
+    state = search.recommend(hp, search.at_boundary(hp, state), key_search)
     return _choose_question(hp, state) if hp.questions_per_proposal > 1 else state

@@ -103,9 +103,10 @@ def _compare_all(hp: Bayes, state: State, a: Array, b: Array, told: Array) -> St
 
 def _compare(hp: Bayes, state: State, a: Array, b: Array, told: Array, tied: Array | bool = False) -> State:
     """Learn, if it was `told`, that `a` (d,) is preferred to `b` (d,), or that they are `tied`."""
-    noise = jnp.where(tied, hp.indifference, hp.noise) * _prior_sd(state, a, b)
+    noise = hp.noise * _prior_sd(state, a, b)
     belief = posterior.update(state.belief, state.x, a, b, noise, hp.num_sweeps, tied, state.space)
-    return state._replace(belief=_select(told, belief, state.belief))
+    pair = state.told.at[state.belief.num_told].set(jnp.stack([a, b]))
+    return state._replace(belief=_select(told, belief, state.belief), told=_select(told, pair, state.told))
 
 
 def _prior_sd(state: State, a: Array, b: Array) -> Array:

@@ -52,13 +52,14 @@ def start(base: Recourse, drawn: Recourse, num_local: int, num_cheap: int) -> Po
 
 
 def draw(
-    key: Array, logit_fn: LogitFn, x: Array, base: Recourse, space: ActionSpace, num: int, reach: float, margin: float
+    key: Array, logit_fn: LogitFn, x: Array, base: Recourse, space: ActionSpace, num: int, reaches: tuple[float, ...], margin: float
 ) -> Recourse:
     """Recourses (num, d) for target points in uniform directions, at distances up to `reach` from `x` (d,)."""
     noise = jax.random.uniform(key, (num, x.shape[0]), x.dtype, -1, 1)
     noise = jnp.where(space.mutable[None, :], noise, 0)
     length = jnp.maximum(jnp.linalg.norm(noise, axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
-    radius = reach * (jnp.arange(num, dtype=x.dtype) + 0.5) / num
+    share = (jnp.arange(num, dtype=x.dtype) + 0.5) / num
+    radius = jnp.where(jnp.arange(num) % 3 == 0, 0.5 * share**2, 2.0 * share)
     targets = jax.vmap(lambda move: project(space, x, x + move))(radius[:, None] * noise / length)
     anchors = _prepend(base, Recourse(targets, jax.vmap(logit_fn)(targets) >= margin))
     return to_accepted(logit_fn, x, targets, anchors, space, margin)

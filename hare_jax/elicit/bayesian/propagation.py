@@ -9,16 +9,22 @@ the approximation equal to those of the tilted distribution. Minka (2001), https
 and Williams (2006), "Gaussian Processes for Machine Learning", section 3.6.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import norm
 
+from hare_jax.people.marginals import Marginal, tilted_moments
+
 TINY = 1e-12  # added to a variance that may be zero
 _LEAST_KEPT = 1e-3  # of the marginal precision, in a cavity
 _LEAST_PROBABILITY = 1e-8  # of an answer
+_LEAST_CURVATURE = 0.0
+_LEAST_SCALE = 1e-3  # of the marginal precision, after an update
+_LEAST_TILTED = 1e-3  # of a column's prior variance
+_DAMPING = 0.8  # share of the new parameters of a column's site
 _MOST_CURVATURE = 0.999  # -d^2 log Z / d mean^2 of a cavity, relative to its precision
 
 
@@ -28,6 +34,8 @@ class Site(NamedTuple):
     plane: Array  # (d,); zeros where there is no answer
     offset: Array  # ()
     noise: Array  # () variance
+    width: Array  # () least difference of utilities that is told apart
+    lapse: Array  # ()
     tied: Array  # () bool
     precision: Array  # () of the approximation, along `plane . theta`
     shift: Array  # () precision times mean
@@ -48,24 +56,27 @@ class SiteFit(NamedTuple):
     log_likelihood: Array  # () log of the cavity's expectation of the likelihood
 
 
-def update_site(mean: Array, cov: Array, lapse: Array, site: Site) -> tuple[Array, Array, SiteFit]:
+def update_site(mean: Array, cov: Array, site: Site) -> tuple[Array, Array, SiteFit]:
     """Fit one site again: the posterior's new `mean` (d,) and `cov` (d, d), and the site's new parameters."""
     along = cov @ site.plane
     marginal = Normal(site.plane @ mean, jnp.maximum(site.plane @ along, TINY))
     cavity = _cavity(marginal, site)
-    probit, tie = _fit_probit(cavity, lapse, site), _fit_tie(cavity, site)
+    probit, tie = _fit_probit(cavity, site), _fit_tie(cavity, site)
     fit = jax.tree.map(lambda tie, probit: jnp.where(site.tied, tie, probit), tie, probit)
     answered = jnp.any(site.plane != 0)
+    safe = 1 + (fit.precision - site.precision) * marginal.variance > _LEAST_SCALE
+    kept = SiteFit(site.precision, site.shift, jnp.zeros_like(fit.log_likelihood))
+    fit = jax.tree.map(lambda new, old: jnp.where(safe & jnp.isfinite(new), new, old), fit, kept)
     fit = jax.tree.map(lambda leaf: jnp.where(answered, leaf, 0), fit)
     mean, cov = _rank_one_update(mean, cov, along, marginal, fit.precision - site.precision, fit.shift - site.shift)
     return mean, cov, fit
 
 
-def sweep(mean: Array, cov: Array, lapse: Array, sites: Site) -> tuple[Array, Array, Site]:
+def sweep(mean: Array, cov: Array, sites: Site) -> tuple[Array, Array, Site]:
     """Update all T sites (leaves (T, ...)) once, in order."""
 
     def step(carry: tuple[Array, Array], site: Site) -> tuple[tuple[Array, Array], Site]:
-        mean, cov, fit = update_site(*carry, lapse, site)
+        mean, cov, fit = update_site(*carry, site)
         return (mean, cov), site._replace(precision=fit.precision, shift=fit.shift)
 
     (mean, cov), sites = jax.lax.scan(step, (mean, cov), sites)
@@ -78,23 +89,31 @@ def _cavity(marginal: Normal, site: Site) -> Normal:
     return Normal((marginal.mean - site.shift * marginal.variance) / kept, marginal.variance / kept)
 
 
-def _fit_probit(cavity: Normal, lapse: Array, site: Site) -> SiteFit:
-    """Match the moments of the cavity times a probit with lapses, by the derivatives of log Z: R&W, 3.58 and 3.59."""
+def _fit_probit(cavity: Normal, site: Site) -> SiteFit:
+    """Match the moments of the cavity times the probability that the difference exceeds the width."""
     sd = jnp.sqrt(cavity.variance + site.noise + TINY)
-    t = (cavity.mean + site.offset) / sd
-    z = jnp.maximum(lapse + (1 - 2 * lapse) * norm.cdf(t), _LEAST_PROBABILITY)
-    slope = (1 - 2 * lapse) * norm.pdf(t) / (z * sd)  # d log Z / d mean
-    curvature = jnp.clip(slope * (slope + t / sd), 0, _MOST_CURVATURE / cavity.variance)  # -d^2 log Z / d mean^2
-    kept = 1 - curvature * cavity.variance
-    return SiteFit(curvature / kept, (slope + cavity.mean * curvature) / kept, jnp.log(z))
+    t = (cavity.mean + site.offset - site.width) / sd
+    return _matched(cavity, site.lapse, norm.cdf(t), norm.pdf(t) / sd, -t * norm.pdf(t) / sd**2)
 
 
 def _fit_tie(cavity: Normal, site: Site) -> SiteFit:
-    """The exact site of a tie, a Gaussian measurement of the difference as 0, and its log likelihood over its peak."""
-    precision = 1 / (site.noise + TINY)
-    variance = cavity.variance + site.noise + TINY
-    t = (cavity.mean + site.offset) / jnp.sqrt(variance)
-    return SiteFit(precision, -site.offset * precision, -(t**2 + jnp.log(variance * precision)) / 2)
+    """Match the moments of the cavity times the probability that the difference is within the width."""
+    sd = jnp.sqrt(cavity.variance + site.noise + TINY)
+    middle = cavity.mean + site.offset
+    low, high = (-site.width - middle) / sd, (site.width - middle) / sd
+    slope = (norm.pdf(low) - norm.pdf(high)) / sd
+    return _matched(
+        cavity, site.lapse, norm.cdf(high) - norm.cdf(low), slope, (low * norm.pdf(low) - high * norm.pdf(high)) / sd**2
+    )
+
+
+def _matched(cavity: Normal, lapse: Array, probability: Array, slope: Array, curvature: Array) -> SiteFit:
+    """The site of an answer of this `probability`, with its derivatives by the cavity's mean: R&W, 3.58 and 3.59."""
+    z = jnp.maximum(lapse + (1 - 2 * lapse) * probability, _LEAST_PROBABILITY)
+    slope, curvature = (1 - 2 * lapse) * slope / z, (1 - 2 * lapse) * curvature / z
+    precision = jnp.clip(slope**2 - curvature, _LEAST_CURVATURE / cavity.variance, _MOST_CURVATURE / cavity.variance)
+    kept = 1 - precision * cavity.variance
+    return SiteFit(precision / kept, (slope + cavity.mean * precision) / kept, jnp.log(z))
 
 
 def _rank_one_update(
@@ -104,3 +123,45 @@ def _rank_one_update(
     scale = 1 / (1 + precision * marginal.variance)
     mean = mean + along * ((shift - precision * marginal.mean) * scale)
     return mean, cov - along[:, None] * along[None, :] * (precision * scale)
+
+
+def held_out(mean: Array, cov: Array, site: Site) -> Normal:
+    """The difference of utilities of an answer, given all other answers."""
+    along = cov @ site.plane
+    cavity = _cavity(Normal(site.plane @ mean, jnp.maximum(site.plane @ along, TINY)), site)
+    return Normal(cavity.mean + site.offset, cavity.variance + site.noise + TINY)
+
+
+def sweep_columns(
+    mean: Array, cov: Array, marginals: Marginal, precision: Array, shift: Array, mask: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Update the site of each column's prior once, in order; `mask` (d,) are the columns that have one."""
+
+    def step(carry: tuple[Array, Array], row: Any) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        mean, cov = carry
+        at, marginal, old_precision, old_shift, has = row
+        along = cov[:, at]
+        now = Normal(mean[at], jnp.maximum(along[at], TINY))
+        kept = jnp.maximum(1 - old_precision * now.variance, _LEAST_KEPT)
+        cavity = Normal((now.mean - old_shift * now.variance) / kept, now.variance / kept)
+        tilted_mean, tilted_variance = tilted_moments(marginal, cavity.mean, cavity.variance)
+        tilted_variance = jnp.maximum(tilted_variance, _LEAST_TILTED * marginal.variance)
+        new = jnp.maximum(1 / tilted_variance - 1 / cavity.variance, 0)
+        full = new + 1 / cavity.variance
+        new_shift = tilted_mean * full - cavity.mean / cavity.variance
+        new = old_precision + _DAMPING * (new - old_precision)
+        new_shift = old_shift + _DAMPING * (new_shift - old_shift)
+        has &= (1 + (new - old_precision) * now.variance > _LEAST_SCALE) & jnp.isfinite(new) & jnp.isfinite(new_shift)
+        new, new_shift = jnp.where(has, new, old_precision), jnp.where(has, new_shift, old_shift)
+        mean, cov = _rank_one_update(mean, cov, along, now, new - old_precision, new_shift - old_shift)
+        return (mean, cov), (new, new_shift)
+
+    rows = jnp.arange(len(mean)), marginals, precision, shift, mask
+    (mean, cov), (precision, shift) = jax.lax.scan(step, (mean, cov), rows)
+    return mean, (cov + cov.T) / 2, precision, shift
+
+
+def along_plane(mean: Array, cov: Array, plane: Array, precision: Array, shift: Array) -> tuple[Array, Array]:
+    """Add a Gaussian site with this `precision` and `shift` of `plane . theta`."""
+    along = cov @ plane
+    return _rank_one_update(mean, cov, along, Normal(plane @ mean, plane @ along), precision, shift)

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from hare_jax.base import Recourse
-from hare_jax.elicit.bayesian import pool
+from hare_jax.elicit.bayesian import pool, posterior
 from hare_jax.elicit.bayesian.acquisition import utility_scales
 from hare_jax.elicit.bayesian.answers import in_ranges
 from hare_jax.elicit.bayesian.pool import Pool
@@ -18,11 +18,13 @@ from hare_jax.elicit.bayesian.posterior import (
     clip_kind,
     clipped,
     draw_hidden,
+    on_boundary,
     features,
     utilities,
     weight,
 )
-from hare_jax.elicit.bayesian.state import Bayes, State
+from hare_jax.elicit.bayesian.state import Bayes, State, entries
+from hare_jax.solvers.host import calls_host
 from hare_jax.people import PERSONS
 from hare_jax.solvers.local_search import local_search
 from hare_jax.space import project
@@ -33,10 +35,14 @@ def recommend(hp: Bayes, state: State, key: Array) -> State:
     belief, known = state.belief, pool.members(state.pool)
     usual = clipped(belief)
     scale = utility_scales(belief.kinds, state.prior.cov, state.x, known, state.space)
-    share = weight(belief) / by_hypothesis(belief, scale)
+    weights = weight(belief)
+    share = weights / by_hypothesis(belief, scale)
+    base = state.pool.base.x
 
     def cost(z: Array) -> Array:
         utility = jnp.sum(share * utilities(usual, state.x, z, state.space))
+        worse = jnp.sum(weights * posterior.worse(belief, state.x, z, base, state.space))
+        utility -= _PENALTY * jnp.maximum(worse - hp.most_worse, 0)
         return jnp.where(in_ranges(state.ranges, state.x, z), -utility, jnp.inf)
 
     costs = jnp.where(known.valid, jax.vmap(cost)(known.x), jnp.inf)
@@ -45,6 +51,32 @@ def recommend(hp: Bayes, state: State, key: Array) -> State:
     start = Recourse(jnp.where(stays, state.best.x, known.x[near]), stays | known.valid[near])
     best = local_search(hp.search, key, cost, state.logit_fn, state.x, start, state.space)
     return state._replace(pool=state.pool._replace(best=best))
+
+
+_PENALTY = 1e3
+
+
+def at_boundary(hp: Bayes, state: State) -> State:
+    """Update the site of the decision boundary, linearised at the recommendation."""
+    if not hp.boundary or calls_host(state.logit_fn, state.x):
+        return state
+    best, local, mutable = state.best.x, state.pool.local, state.space.mutable
+    slope = jax.grad(state.logit_fn)(best)
+    slope = jnp.where(mutable, slope, 0)
+    length = jnp.sqrt(jnp.sum(slope**2))
+    has = (length > 0) & state.best.valid
+    normal = slope / jnp.where(length > 0, length, 1)
+    logits = jax.vmap(state.logit_fn)(local.x)
+    near = local.valid * jnp.exp(-jnp.maximum(logits, 0) / (0.1 * length + 1e-6))
+    along = jnp.sum((local.x - best[None, :]) * normal, axis=1)
+    total = jnp.sum(near) + 1
+    mean = jnp.sum(near * along) / total
+    spread = jnp.sum(near * (along - mean) ** 2) / total
+    first = ~jnp.any(local.valid)
+    variance = jnp.where(first, 1.0, spread) + hp.thickness**2
+    on = jnp.stack([jnp.asarray(reach > hp.free) & (PERSONS[kind].target is not None) for kind, reach in entries(hp)])
+    on = by_hypothesis(state.belief, on)
+    return state._replace(belief=on_boundary(state.belief, normal, normal @ best + mean, variance, has & on))
 
 
 def first_pool(hp: Bayes, kinds: Kinds, base: Recourse, drawn: Recourse) -> Pool:
@@ -68,8 +100,9 @@ def refresh(hp: Bayes, state: State, key: Array) -> State:
 
 def by_target(kinds: Kinds) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The kinds with a target point in closed form (`Person.target`), and those without, which need a search."""
-    targeted = tuple(kind for kind in kinds.names if PERSONS[kind].target is not None)
-    return targeted, tuple(kind for kind in kinds.names if kind not in targeted)
+    names = tuple(dict.fromkeys(kinds.names))
+    targeted = tuple(kind for kind in names if PERSONS[kind].target is not None)
+    return targeted, tuple(kind for kind in names if kind not in targeted)
 
 
 def _near_targets(hp: Bayes, state: State, theta: dict[str, Array]) -> Recourse:

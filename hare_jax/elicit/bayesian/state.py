@@ -13,7 +13,8 @@ from hare_jax.elicit.base import Question
 from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS
 from hare_jax.elicit.bayesian.answers import Range, Rated
 from hare_jax.elicit.bayesian.pool import Pool
-from hare_jax.elicit.bayesian.posterior import Belief, Gaussian, Kinds
+from hare_jax.elicit.bayesian.posterior import Answering, Belief, Kinds
+from hare_jax.people.base import Prior
 from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, check_fields
 from hare_jax.people import PERSONS
 from hare_jax.solvers.boundary import MARGIN
@@ -29,10 +30,18 @@ class Bayes:
 
     probabilities: dict[str, float] | None = None  # prior of the kinds, rows of PERSONS; None: uniform over the linear
     priors: dict[str, Any] | None = None  # hyperparameters of `Person.prior` by kind, e.g. people.WeightsPrior
-    lapses: tuple[float, ...] = (0.005, 0.1)  # lapse rates of the answers, equally probable
+    lapses: tuple[float, ...] = (0.002, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45)
+    lapse_probabilities: tuple[float, ...] = (0.4, 0.15, 0.15, 0.1, 0.1, 0.05, 0.05)
+    widths: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4)
+    width_probabilities: tuple[float, ...] = (0.6, 0.1, 0.1, 0.1, 0.1)
     noise: Positive = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.
-    indifference: Positive = 0.1  # s.d. of the difference of utilities in a tie, relative as `noise`
-    reach: Positive = 2.0  # largest L2 distance of target points from the factual
+    reaches: tuple[float, ...] = (0.1, 0.3, 1.0, 2.0)
+    boundary: bool = True
+    free: float = 0.2
+    thickness: float = 0.03
+    most_worse: float = 1.0
+    info_weight: float = 0.0
+    cols: float = 1.0
     acquisition: str = "utility"  # "utility" of the better of a pair, or "information" about theta
     least_gain: float = -1e9  # least acquisition value of a question, in nats or prior s.d. of the pool's utilities
     num_pool: Count = 64  # recourses drawn at the start
@@ -58,10 +67,11 @@ class State(NamedTuple):
     ranges: Range
     key: Array  # its data, (2,) uint32 of most generators, which can be saved
     belief: Belief
-    prior: Gaussian  # (k, d), (k, d, d) of theta, for each kind
+    prior: Prior  # (k, d), (k, d, d) of theta, for each kind
     pool: Pool
     question: Question
     rated: Rated
+    told: Array  # (T, 2, d) the pairs compared so far
     vetoed: Array | None = None  # (d,) bool, in a space with relations: columns of the vetoes so far
 
     @property
@@ -72,20 +82,34 @@ class State(NamedTuple):
 
 def with_probabilities(hp: Bayes) -> Bayes:
     """`hp` with equal probabilities of all kinds written out where left out: one program then serves any others."""
-    names = kinds_of(hp).names
+    names = linear_kinds(hp)
     return replace(hp, probabilities=dict.fromkeys(names, 1 / len(names))) if hp.probabilities is None else hp
 
 
 def kinds_of(hp: Bayes) -> Kinds:
     """The kinds that the posterior covers, in the order of `PERSONS`."""
+    return Kinds(tuple(kind for kind, _ in entries(hp)))
+
+
+def linear_kinds(hp: Bayes) -> tuple[str, ...]:
     linear = [kind for kind, person in PERSONS.items() if person.features is not None and person.prior is not None]
-    return Kinds(tuple(kind for kind in linear if hp.probabilities is None or kind in hp.probabilities))
+    return tuple(kind for kind in linear if hp.probabilities is None or kind in hp.probabilities)
+
+
+def entries(hp: Bayes) -> list[tuple[str, float]]:
+    """Each kind with each scale of its prior."""
+    return [
+        (kind, reach)
+        for kind in linear_kinds(hp)
+        for reach in (hp.reaches if PERSONS[kind].target is not None else (1.0,))
+    ]
 
 
 def log_prior(hp: Bayes) -> Array:
     """Log prior probability (k,) of each kind."""
     probabilities = with_probabilities(hp).probabilities or {}
-    return jnp.log(jnp.stack([jnp.asarray(probabilities[kind]) for kind in kinds_of(hp).names]))
+    names = kinds_of(hp).names
+    return jnp.log(jnp.stack([jnp.asarray(probabilities[kind]) / names.count(kind) for kind in names]))
 
 
 def check(hp: Bayes) -> None:
@@ -96,8 +120,6 @@ def check(hp: Bayes) -> None:
     """
     check_fields(hp, Bayes)
     choose("acquisition", hp.acquisition, ACQUISITIONS)
-    require(len(hp.lapses) > 0, "lapses", "must hold at least one", hp.lapses)
-    require(all(0 < lapse < 0.5 for lapse in hp.lapses), "lapses", "must be above 0 and below 0.5", hp.lapses)
     _check_probabilities(hp.probabilities)
     _check_priors(hp)
 
@@ -106,7 +128,7 @@ def _check_probabilities(probabilities: dict[str, float] | None) -> None:
     if probabilities is None:
         return
     require(isinstance(probabilities, dict), "probabilities", "must be a dict by kind of person", probabilities)
-    linear = kinds_of(Bayes()).names
+    linear = linear_kinds(Bayes())
     for kind, probability in probabilities.items():
         choose("probabilities", kind, linear)
         require(holds(lambda p: p > 0, probability), "probabilities", "must be above 0", probability)
@@ -116,10 +138,17 @@ def _check_probabilities(probabilities: dict[str, float] | None) -> None:
 
 
 def _check_priors(hp: Bayes) -> None:
-    names = kinds_of(hp).names
+    names = linear_kinds(hp)
     for kind, given in (hp.priors or {}).items():
         choose("priors", kind, names)
         check_prior = PERSONS[kind].check_prior
         require(check_prior is not None or given is None, "priors", f"{kind} has no hyperparameters", given)
         if check_prior is not None:
             check_prior(given)
+
+
+def answering(hp: Bayes, dtype: Any) -> Answering:
+    """The prior of the manner of answering."""
+    parts = (hp.lapses, hp.lapse_probabilities, hp.widths, hp.width_probabilities)
+    lapses, share, widths, width_share = (jnp.stack([jnp.asarray(v, dtype) for v in part]) for part in parts)
+    return Answering(lapses, jnp.log(share), widths, jnp.log(width_share))
