@@ -1,4 +1,4 @@
-"""A kind of person: a row of `PERSONS`, and the noiseless answers of one simulated person.
+"""A kind of person: a row of `PERSONS`, and what its file is built from.
 
 Notation: `hidden` are the parameters of the utility, which an elicitor has to infer: a pytree whose shape the kind
 defines. `x` (d,) is the factual and `z` (d,) a recourse. In a space with relations some columns of `z` follow others;
@@ -36,15 +36,24 @@ class User(NamedTuple):
     valid: Array  # () bool: the draw succeeded; an ideal, for instance, has to be an accepted recourse
 
 
+class Moment(NamedTuple):
+    """What answers depend on at one question of a session."""
+
+    hidden: Any  # the parameters of the utility
+    flip: Array | None = None  # () probability of a flipped answer; None: 0
+
+
 class Person(NamedTuple):
     """A kind of person: the distribution of the hidden parameters and the utility of a recourse.
 
     With `features` and `prior` the hidden parameters are a vector (d,) and the utility is linear in them,
     `utility(hidden, x, z) = phi . hidden + c`, up to a term that does not depend on `z`; the Bayesian elicitor then
     includes the kind in its posterior.
+
+    The recourse of least loss is known exactly if the kind has a `target` (wherever the draw is valid) or `l1_weights`.
     """
 
-    draw: Callable[..., User]  # population, key, logit_fn, x, space -> User
+    draw: Callable[..., User]  # population, key, logit_fn, x, space -> User; with `of_ideal`, see there
     utility: Callable[[Any, Array, Array], Array]  # hidden, x, z -> (); the higher, the better
     loss: Callable[[Any, Array, Array], Array]  # hidden, x, z -> (), non-negative; reported, the lower, the better
     label: str  # of the loss, in tables and plots
@@ -52,12 +61,15 @@ class Person(NamedTuple):
     prior: Callable[..., tuple[Array, Array]] | None = None  # hp, x, pool, space, reach -> mean (d,), covariance (d, d)
     check_prior: Callable[[Any], None] | None = None  # hp of the prior; raises ValueError. None: there is no hp
     clip: Callable[[Array], Array] | None = None  # hidden (..., d) -> the nearest in its support. None: all of R^d
-    target: Callable[[Array], Array] | None = None  # hidden (d,) -> z (d,) of highest utility. None: no closed form
+    target: Callable[[Any], Array] | None = None  # hidden -> z (d,) of highest utility. None: no closed form
     of_own_changes: bool = False  # the functions of x and z depend on own changes alone: see `in_space`
+    of_ideal: bool = False  # `draw` takes a drawn ideal, a `User`, in place of the population
+    l1_weights: Callable[[Any], Array] | None = None  # hidden -> (d,), if the loss is `weighted_l1` with these weights
+    at: Callable[[Any, Array], Moment] | None = None  # hidden, number of the question from 0 (). None: it has no effect
 
 
-def in_space(person: Person, fn: Callable[[Array, Array], Any], space: ActionSpace | None) -> Callable[..., Any]:
-    """`fn: (x, z) -> ...`, a function of a `person`, as one of recourses of the `space`.
+def in_space(person: Person, fn: Callable[..., Any], space: ActionSpace | None) -> Callable[..., Any]:
+    """`fn: (..., x, z) -> ...`, a function of a `person`, as one of recourses of the `space`.
 
     Where own changes alone count and columns follow others, it is `fn` at `x + space.own_change(x, z)`.
     """
@@ -66,13 +78,19 @@ def in_space(person: Person, fn: Callable[[Array, Array], Any], space: ActionSpa
     return Partial(_at_own_changes, as_partial(fn), space)
 
 
-def _at_own_changes(fn: Partial, space: ActionSpace, x: Array, z: Array) -> Any:
-    return fn(x, x + own_change(space, x, z))
+def _at_own_changes(fn: Partial, space: ActionSpace, *args: Any) -> Any:
+    *others, x, z = args
+    return fn(*others, x, x + own_change(space, x, z))
 
 
 def prefers_by(utility: Partial, key: Array, x: Array, a: Array, b: Array) -> Array:
     """Whether `a` (d,) has a strictly higher `utility: (x, z) -> ()` than `b` (d,) for the factual `x`: () bool."""
     return utility(x, a) > utility(x, b)
+
+
+def root(squared: Array) -> Array:
+    """Square root of a sum of squares (); its derivative at 0 is 0."""
+    return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
 
 
 def reachable(x: Array, lower: Array, upper: Array, reach: Array | float) -> tuple[Array, Array]:

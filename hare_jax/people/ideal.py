@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, exact_products, require
-from hare_jax.people.base import Person, Population, User, reachable
+from hare_jax.people.base import Person, Population, User, reachable, root
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import ActionSpace, bounds, is_category, project, with_own_change
 
@@ -52,8 +52,7 @@ def utility(ideal: Array, x: Array, z: Array) -> Array:
 
 def loss(ideal: Array, x: Array, z: Array) -> Array:
     """Distance `||z - ideal||` to the ideal (d,): (); its derivative at the ideal itself is 0."""
-    squared = jnp.sum((z - ideal) ** 2)
-    return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
+    return root(jnp.sum((z - ideal) ** 2))
 
 
 def features(x: Array, z: Array) -> tuple[Array, Array]:

@@ -40,6 +40,11 @@ def cost_weights(key: Array, x: Array) -> Array:
     return jnp.clip(centre + jax.random.normal(key_noise, x.shape, x.dtype), _LEAST, _MOST)
 
 
+def given_weights(weights: Array) -> Array:
+    """The weights (d,) of the loss: the hidden ones."""
+    return weights
+
+
 def utility(weights: Array, x: Array, z: Array) -> Array:
     """`-sum_j weights_j |z_j - x_j|`: ()."""
     return -weighted_l1(weights, x, z)
@@ -89,5 +94,6 @@ PERSON = Person(
     prior=prior,
     check_prior=check_prior,
     clip=clip,
+    l1_weights=given_weights,
     of_own_changes=True,
 )

@@ -1,5 +1,7 @@
 """What every row of `PERSONS` has to keep: utility, loss, features, prior and simulated draws agree."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from spaces import array, counting, jit, random_problems, row, split, widen
 
 from hare_jax import models
 from hare_jax.base import Recourse
-from hare_jax.people import PERSONS, Population, in_space, loss, prefers, utility
+from hare_jax.people import PERSONS, Population, draw, in_space, loss, prefers, utility
 from hare_jax.recourse.growing_spheres import GrowingSpheres
 from hare_jax.space import is_follower, project
 
@@ -24,8 +26,7 @@ def draw_users(hp, keys, problems):
     """All kinds in one program."""
 
     def one(key, problem):
-        args = models.classifier(problem.params), problem.x, problem.space
-        return {kind: person.draw(hp, key, *args) for kind, person in PERSONS.items()}
+        return draw(hp, key, models.classifier(problem.params), problem.x, problem.space, tuple(PERSONS))
 
     return jax.vmap(one)(keys, problems)
 
@@ -45,8 +46,7 @@ def evaluate(users, problems, points):
         found = {}
         for kind, person in PERSONS.items():
             hidden = users[kind].hidden
-            each = jax.vmap(lambda z, hidden=hidden, kind=kind: (
-                utility(kind, hidden, space)(x, z), loss(kind, hidden, space)(x, z)))(points)  # fmt: skip
+            each = judge(kind, hidden, x, space, points)
             answers = jax.vmap(lambda a, b, kind=kind, hidden=hidden: prefers(kind, hidden, space)(key, x, a, b))
             found[kind] = {"utility": each[0], "loss": each[1], "a rather than b": answers(points[1:], points[:-1])}
             if person.features is not None:
@@ -56,6 +56,15 @@ def evaluate(users, problems, points):
         return found
 
     return jax.vmap(one, in_axes=(0, 0, None))(users, problems, points)
+
+
+def judge(kind, hidden, x, space, points):
+    """Utility and loss of the points (n, d)."""
+    return [jax.vmap(lambda z, of=of: of(kind, hidden, space)(x, z))(points) for of in (utility, loss)]
+
+
+def floats(tree):
+    return [leaf for leaf in jax.tree.leaves(tree) if np.issubdtype(leaf.dtype, np.floating)]
 
 
 @pytest.fixture(scope="module", params=["free", pytest.param("related", marks=pytest.mark.slow)])
@@ -147,7 +156,7 @@ def test_clipped_draws_are_draws(kind, users):
         np.testing.assert_array_equal(clip(users[kind].hidden), users[kind].hidden)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LINEAR if PERSONS[kind].target is not None])
+@pytest.mark.parametrize("kind", [kind for kind, person in PERSONS.items() if person.target is not None])
 def test_the_target_has_the_highest_utility(kind, users, found, problems):
     person, hidden = PERSONS[kind], users[kind].hidden
     at_target = jax.vmap(lambda hidden, x: person.utility(hidden, x, person.target(hidden)))(hidden, problems.x)
@@ -159,10 +168,10 @@ def test_float32_is_kept_under_x64(problems):
     space, x, params = row(problems, 0)
     with jax.enable_x64(True):
         for kind, person in PERSONS.items():
-            user = jax.eval_shape(
-                person.draw, Population(), jax.random.key(0), models.classifier(params), x, widen(space)
-            )
-            kept = [user.hidden]
+            user = jax.eval_shape(partial(draw, kinds=(kind,)), Population(), jax.random.key(0),
+                                  models.classifier(params), x, widen(space))[kind]  # fmt: skip
+            points = np.stack([x, x])
+            kept = [floats(user.hidden), jax.eval_shape(partial(judge, kind), user.hidden, x, widen(space), points)]
             if person.features is not None:
                 pool = Recourse(np.stack([x, x]), np.array([True, False]))
                 kept.append(jax.eval_shape(person.features, x, x))
