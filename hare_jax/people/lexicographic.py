@@ -6,6 +6,7 @@ the features after it. The weights are powers of 2, exact in float32.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from hare_jax.base import LogitFn
@@ -14,8 +15,7 @@ from hare_jax.people.changes import first_columns, is_first, per_feature, share_
 from hare_jax.people.weights import given_weights, utility
 from hare_jax.space import ActionSpace, weighted_l1
 
-_RATIO = 16.0  # of the weights of consecutive features
-_LAST = 5  # rank from which on the weights are equal; 16^-5 is about 1e-6, the precision of a float32
+_WEIGHTS = 16.0 ** -np.arange(6)  # by rank; the last, about 1e-6, is near the precision of a float32
 
 
 def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
@@ -23,7 +23,7 @@ def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionS
     feature = first_columns(space)
     score = per_feature(key, x, feature) + ~space.mutable
     rank = jnp.sum(is_first(feature)[None, :] & (score[None, :] < score[:, None]), axis=1)
-    weights = jnp.exp2(-jnp.log2(_RATIO) * jnp.minimum(rank, _LAST)).astype(x.dtype)
+    weights = jnp.asarray(_WEIGHTS, x.dtype)[jnp.minimum(rank, len(_WEIGHTS) - 1)]
     return User(weights * share_of_switch(space, x), jnp.array(True))
 
 
