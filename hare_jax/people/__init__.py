@@ -103,8 +103,8 @@ def draw(
         users["ideal"] = PERSONS["ideal"].draw(hp, draw_key(key, "ideal"), logit_fn, x, space)
     for kind in kinds:
         if kind not in users:
-            given = users["ideal"] if PERSONS[kind].of_ideal else hp
-            users[kind] = PERSONS[kind].draw(given, draw_key(key, kind), logit_fn, x, space)
+            shared = {"ideal": users["ideal"]} if PERSONS[kind].of_ideal else {}
+            users[kind] = PERSONS[kind].draw(hp, draw_key(key, kind), logit_fn, x, space, **shared)
     return {kind: users[kind] for kind in kinds}
 
 

@@ -53,7 +53,7 @@ class Person(NamedTuple):
     The recourse of least loss is known exactly if the kind has a `target` (wherever the draw is valid) or `l1_weights`.
     """
 
-    draw: Callable[..., User]  # population, key, logit_fn, x, space -> User; with `of_ideal`, see there
+    draw: Callable[..., User]  # population, key, logit_fn, x, space -> User
     utility: Callable[[Any, Array, Array], Array]  # hidden, x, z -> (); the higher, the better
     loss: Callable[[Any, Array, Array], Array]  # hidden, x, z -> (), non-negative; reported, the lower, the better
     label: str  # of the loss, in tables and plots
@@ -63,7 +63,7 @@ class Person(NamedTuple):
     clip: Callable[[Array], Array] | None = None  # hidden (..., d) -> the nearest in its support. None: all of R^d
     target: Callable[[Any], Array] | None = None  # hidden -> z (d,) of highest utility. None: no closed form
     of_own_changes: bool = False  # the functions of x and z depend on own changes alone: see `in_space`
-    of_ideal: bool = False  # `draw` takes a drawn ideal, a `User`, in place of the population
+    of_ideal: bool = False  # `draw` also takes `ideal`, a drawn `User`, so that kinds can share the search for it
     l1_weights: Callable[[Any], Array] | None = None  # hidden -> (d,), if the loss is `weighted_l1` with these weights
     at: Callable[[Any, Array], Moment] | None = None  # hidden, number of the question from 0 (). None: it has no effect
 

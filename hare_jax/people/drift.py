@@ -11,7 +11,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn
 from hare_jax.people import ideal as ideals
-from hare_jax.people.base import Moment, Person, User
+from hare_jax.people.base import Moment, Person, Population, User
 from hare_jax.space import ActionSpace, bounds
 
 _LENGTH = 30  # questions until the ideal stays
@@ -25,10 +25,16 @@ class Drift(NamedTuple):
     last: Array  # (d,) an accepted recourse
 
 
-def draw(ideal: User, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
-    """Draw the first ideal for `x` (d,): a random perturbation of the `ideal`, the last one, within the bounds."""
+def draw(
+    hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, ideal: User | None = None
+) -> User:
+    """Draw the first ideal for `x` (d,): a random perturbation, within the bounds, of the last one.
+
+    The last ideal is drawn unless it is given as `ideal`.
+    """
+    ideal, key_others = ideals.given_or_drawn(hp, key, logit_fn, x, space, ideal)
     last = ideal.hidden
-    noise = jnp.where(space.mutable, jax.random.uniform(key, x.shape, x.dtype, minval=-1.0), 0)
+    noise = jnp.where(space.mutable, jax.random.uniform(key_others, x.shape, x.dtype, minval=-1.0), 0)
     size = _MOVE * jnp.linalg.norm(last - x) / jnp.maximum(jnp.linalg.norm(noise), jnp.finfo(x.dtype).tiny)
     first = jnp.where(space.mutable, jnp.clip(last + size * noise, *bounds(space, x)), last)
     return User(Drift(first.astype(x.dtype), last), ideal.valid)

@@ -31,6 +31,14 @@ def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionS
     return User(found.x, found.valid & refused)
 
 
+def given_or_drawn(
+    hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, ideal: User | None
+) -> tuple[User, Array]:
+    """The `ideal`, or one that is drawn, and a key () for the other parameters of a kind that has an ideal."""
+    key_ideal, key_others = jax.random.split(key)
+    return draw(hp, key_ideal, logit_fn, x, space) if ideal is None else ideal, key_others
+
+
 def refused_start(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> tuple[Array, Array]:
     """Perturb the mutable columns of `x` (d,) by a uniform direction of the population's L2 distance.
 

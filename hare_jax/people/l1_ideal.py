@@ -4,14 +4,16 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn
-from hare_jax.people.base import Person, User
-from hare_jax.people.ideal import target
+from hare_jax.people.base import Person, Population, User
+from hare_jax.people.ideal import given_or_drawn, target
 from hare_jax.space import ActionSpace
 
 
-def draw(ideal: User, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
-    """The hidden parameters for `x` (d,) are the `ideal` alone."""
-    return ideal
+def draw(
+    hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, ideal: User | None = None
+) -> User:
+    """Draw a hidden ideal for `x` (d,), unless it is given."""
+    return given_or_drawn(hp, key, logit_fn, x, space, ideal)[0]
 
 
 def loss(ideal: Array, x: Array, z: Array) -> Array:

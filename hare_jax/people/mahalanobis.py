@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, exact_products
-from hare_jax.people.base import Person, User, root
+from hare_jax.people.base import Person, Population, User, root
+from hare_jax.people.ideal import given_or_drawn
 from hare_jax.space import ActionSpace
 
 _MOST = 5.0  # largest eigenvalue of M; the least is its inverse, so the condition number is at most 25
@@ -24,9 +25,15 @@ class Mahalanobis(NamedTuple):
 
 
 @exact_products
-def draw(ideal: User, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
-    """Draw M for `x` (d,): random orthogonal eigenvectors, and eigenvalues log-uniform in [1/5, 5]."""
-    key_vectors, key_values = jax.random.split(key)
+def draw(
+    hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, ideal: User | None = None
+) -> User:
+    """Draw M for `x` (d,): random orthogonal eigenvectors, and eigenvalues log-uniform in [1/5, 5].
+
+    The ideal is drawn unless it is given.
+    """
+    ideal, key_others = given_or_drawn(hp, key, logit_fn, x, space, ideal)
+    key_vectors, key_values = jax.random.split(key_others)
     vectors, _ = jnp.linalg.qr(jax.random.normal(key_vectors, (len(x), len(x)), x.dtype))
     log_values = jax.random.uniform(key_values, x.shape, x.dtype, minval=-1.0) * jnp.log(_MOST).astype(x.dtype)
     return User(Mahalanobis(ideal.hidden, jnp.exp(log_values / 2)[:, None] * vectors.T), ideal.valid)

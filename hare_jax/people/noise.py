@@ -14,19 +14,17 @@ from hare_jax.people.simulated import Simulated
 
 @pytree_dataclass
 class Noise:
-    """Errors and ties of answers; temperature and indifference are in units of the person's loss."""
+    """Errors and ties of answers; temperature and tie are in units of the person's loss."""
 
     flip: Share = 0.0  # probability of a flipped answer, unless `logistic`
     logistic: bool = False  # flip probability of `logistic_flipped`
-    temperature: float | Array | None = (
-        None  # of Bradley and Terry's probability: see `Simulated`; None: no such errors
-    )
-    indifference: float | Array | None = None  # losses that differ by less get `CANNOT_TELL`; None: none do
+    temperature: float | Array | None = None  # of Bradley and Terry's errors: see `Simulated`; None: no such errors
+    tie: float | Array | None = None  # recourses whose losses differ by less get `CANNOT_TELL`; None: none do
 
 
 @pytree_dataclass
 class Noisy:
-    """The answers of `prefers` with noise: () bool, or, with an indifference, () int as `Tell` takes it."""
+    """The answers of `prefers` with noise: () bool, or, with a tie, () int as `Tell` takes it."""
 
     hp: Noise
     prefers: Any
@@ -46,30 +44,30 @@ class Noisy:
             answer = logistic_flipped(self.prefers, key, x, a, b)
         else:
             answer = flipped(self.hp.flip, self.prefers, key, x, a, b)
-        if self.hp.indifference is None:
+        if self.hp.tie is None:
             return answer
         gap = jnp.abs(self.prefers.loss_of(x, a) - self.prefers.loss_of(x, b))
-        return jnp.where(gap < self.hp.indifference, CANNOT_TELL, jnp.where(answer, PREFERS_A, PREFERS_B))
+        return jnp.where(gap < self.hp.tie, CANNOT_TELL, jnp.where(answer, PREFERS_A, PREFERS_B))
 
 
 def noisy(hp: Noise, prefers: Prefers) -> Noisy:
-    """The answers of `prefers` with noise; a temperature or an indifference requires those of `people.prefers`.
+    """The answers of `prefers` with noise; a temperature or a tie requires those of `people.prefers`.
 
     Of several kinds of noise, ties come first; the other answers are drawn at the temperature and then flipped.
 
     Raises:
-        ValueError: the error rate is not from 0 to 1, the temperature not above 0, the indifference below 0, or one of
+        ValueError: the error rate is not from 0 to 1, the temperature not above 0, the tie below 0, or one of
             the latter two given for answers without a loss.
     """
     check_fields(hp, Noise)
     require(callable(prefers), "prefers", "must be a function of a key, a row and two recourses", prefers)
-    if hp.indifference is not None:
-        check_values(indifference=(hp.indifference, NonNegative))
+    if hp.tie is not None:
+        check_values(tie=(hp.tie, NonNegative))
     if hp.temperature is not None:
         check_values(temperature=(hp.temperature, Positive))
-    if hp.indifference is not None or hp.temperature is not None:
+    if hp.tie is not None or hp.temperature is not None:
         known = isinstance(prefers, Simulated)
-        require(known, "prefers", "must be answers of people.prefers for a temperature or an indifference", prefers)
+        require(known, "prefers", "must be answers of people.prefers for a temperature or a tie", prefers)
     if hp.temperature is not None:
         prefers = dataclasses.replace(prefers, temperature=hp.temperature)  # type: ignore[type-var]
     return Noisy(hp=hp, prefers=prefers)

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn
-from hare_jax.people.base import Person, User, root
+from hare_jax.people.base import Person, Population, User, root
+from hare_jax.people.ideal import given_or_drawn
 from hare_jax.people.weights import cost_weights
 from hare_jax.space import ActionSpace
 
@@ -18,9 +19,12 @@ class WeightedIdeal(NamedTuple):
     weights: Array  # (d,)
 
 
-def draw(ideal: User, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
-    """Draw weights for the columns of `x` (d,), distributed as `cost_weights`, beside the `ideal`."""
-    return User(WeightedIdeal(ideal.hidden, cost_weights(key, x)), ideal.valid)
+def draw(
+    hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, ideal: User | None = None
+) -> User:
+    """Draw weights for the columns of `x` (d,), distributed as `cost_weights`, and the ideal unless it is given."""
+    ideal, key_others = given_or_drawn(hp, key, logit_fn, x, space, ideal)
+    return User(WeightedIdeal(ideal.hidden, cost_weights(key_others, x)), ideal.valid)
 
 
 def utility(hidden: WeightedIdeal, x: Array, z: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from spaces import array, jit, split
 
-from hare_jax.people import PERSONS, User, cost_weights, loss, utility
+from hare_jax.people import PERSONS, Population, User, cost_weights, loss, utility
 from hare_jax.people.changes import changed, first_columns
 from hare_jax.people.drift import Drift
 from hare_jax.people.few_features import FewFeatures
@@ -56,8 +56,8 @@ SQUARED = ("ideal", "weighted_ideal", "mahalanobis", "drift", "fatigue")  # thei
 
 
 def draws(kind, key):
-    first = User(IDEAL, jnp.array(True)) if PERSONS[kind].of_ideal else None
-    return PERSONS[kind].draw(first, key, None, X, SPACE).hidden
+    shared = {"ideal": User(IDEAL, jnp.array(True))} if PERSONS[kind].of_ideal else {}
+    return PERSONS[kind].draw(Population(), key, None, X, SPACE, **shared).hidden
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_quantiles_are_within_bounds_that_contain_the_factual(hidden):
     drawn = jax.tree.map(lambda leaf: leaf[0], hidden["percentile"])
     np.testing.assert_array_equal(drawn.lower, np.zeros(7))
     np.testing.assert_array_equal(drawn.width, np.ones(7))  # 1 in place of an infinite bound
-    beyond = PERSONS["percentile"].draw(None, jax.random.key(0), None, X + 1, SPACE).hidden
+    beyond = PERSONS["percentile"].draw(Population(), jax.random.key(0), None, X + 1, SPACE).hidden
     np.testing.assert_allclose(beyond.lower + beyond.width, X + 1, rtol=1e-6)
 
 

@@ -40,9 +40,9 @@ def test_at_a_temperature_answers_have_the_probability_of_bradley_and_terry(temp
     assert_share(answers(both, A, B), 0.8 * probability + 0.2 * (1 - probability))
 
 
-def test_losses_that_differ_by_less_than_the_indifference_are_ties():
-    for indifference, expected in ((0.013, elicit.CANNOT_TELL), (0.011, elicit.PREFERS_A)):
-        model = noisy(Noise(indifference=indifference), prefers("ideal", IDEAL))
+def test_losses_that_differ_by_less_than_the_tie_get_no_answer():
+    for tie, expected in ((0.013, elicit.CANNOT_TELL), (0.011, elicit.PREFERS_A)):
+        model = noisy(Noise(tie=tie), prefers("ideal", IDEAL))
         given = answers(model, A, B, num=1)
         assert jnp.issubdtype(given.dtype, jnp.integer)
         assert given[0] == expected
@@ -53,14 +53,14 @@ def test_without_ties_an_answer_is_a_bool():
     assert answers(noisy(Noise(), prefers("ideal", IDEAL)), A, B, num=1).dtype == bool
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"temperature": np.nan}, {"indifference": -1.0}])
+@pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"temperature": np.nan}, {"tie": -1.0}])
 def test_a_wrong_value_is_named(wrong):
     (name,) = wrong
     with pytest.raises(ValueError, match=f"^{name}: must be "):
         noisy(Noise(**wrong), prefers("ideal", IDEAL))
 
 
-@pytest.mark.parametrize("name", ["temperature", "indifference"])
+@pytest.mark.parametrize("name", ["temperature", "tie"])
 def test_answers_without_a_loss_have_neither_temperature_nor_ties(name):
     with pytest.raises(ValueError, match=r"^prefers: must be answers of people.prefers for a temperature"):
         noisy(Noise(**{name: 0.1}), Partial(people.prefers_nearer, IDEAL))
@@ -92,7 +92,7 @@ def given(prefers_fn, keys, a=A, b=B, per_proposal=7):
 
 
 def test_ties_reach_the_elicitor():
-    found = given(noisy(Noise(indifference=0.1), prefers("ideal", IDEAL)), split(0, 1))
+    found = given(noisy(Noise(tie=0.1), prefers("ideal", IDEAL)), split(0, 1))
     assert np.all(found == elicit.CANNOT_TELL)
 
 
@@ -105,7 +105,7 @@ def test_a_drifting_ideal_changes_the_answers_during_the_session():
     a, b = array([0.0, 0.1]), array([0.8, 0.1])
     np.testing.assert_array_equal(given(drifting, key, a, b)[0], expected)
     np.testing.assert_array_equal(given(noisy(Noise(flip=1.0), drifting), key, a, b)[0], 1 - expected)
-    in_ties = given(noisy(Noise(indifference=0.05), drifting), key, a, b)[0]
+    in_ties = given(noisy(Noise(tie=0.05), drifting), key, a, b)[0]
     gap = np.abs(np.abs(np.minimum(number / 29, 1) - 0.8) - np.minimum(number / 29, 1))
     np.testing.assert_array_equal(in_ties, np.where(gap < 0.05, elicit.CANNOT_TELL, expected))
     assert not drifting(key[0], X, a, b)  # without a number, the last ideal answers

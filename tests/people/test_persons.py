@@ -113,6 +113,15 @@ def test_kinds_with_an_ideal_share_that_of_the_kind_ideal(kind, users):
     np.testing.assert_array_equal(users[kind].valid, users["ideal"].valid)
 
 
+def test_a_kind_with_an_ideal_draws_one_of_its_own(problems):
+    space, x, params = row(problems, 0)
+    for kind, person in PERSONS.items():
+        if person.of_ideal:
+            args = POPULATION, jax.random.key(0), models.classifier(params), x, space
+            alone, shared = jax.eval_shape(person.draw, *args), jax.eval_shape(draw_all, *args)[kind]
+            assert alone == shared, kind
+
+
 def test_ideals_contradict_no_relation(users, problems):
     if problems.space.relations is not None:
         broken = random_relations.broken_rules(problems, users["ideal"].hidden)
