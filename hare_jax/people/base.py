@@ -50,7 +50,8 @@ class Person(NamedTuple):
     `utility(hidden, x, z) = phi . hidden + c`, up to a term that does not depend on `z`; the Bayesian elicitor then
     includes the kind in its posterior.
 
-    The recourse of least loss is known exactly if the kind has a `target` (wherever the draw is valid) or `l1_weights`.
+    The recourse of least loss is known exactly if the kind has a `target` (wherever the draw is valid), or if the loss
+    is `weighted_l1` with `l1_weights`.
     """
 
     draw: Callable[..., User]  # population, key, logit_fn, x, space -> User
@@ -64,7 +65,7 @@ class Person(NamedTuple):
     target: Callable[[Any], Array] | None = None  # hidden -> z (d,) of highest utility. None: no closed form
     of_own_changes: bool = False  # the functions of x and z depend on own changes alone: see `in_space`
     of_ideal: bool = False  # `draw` also takes `ideal`, a drawn `User`, so that kinds can share the search for it
-    l1_weights: Callable[[Any], Array] | None = None  # hidden -> (d,), if the loss is `weighted_l1` with these weights
+    l1_weights: Callable[[Any], Array] | None = None  # hidden -> (d,) of a weighted L1 cost: the loss, or like it
     at: Callable[[Any, Array], Moment] | None = None  # hidden, number of the question from 0 (). None: it has no effect
 
 

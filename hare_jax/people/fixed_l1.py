@@ -9,7 +9,7 @@ from jax import Array
 from hare_jax.base import LogitFn
 from hare_jax.people.base import Person, Population, User
 from hare_jax.people.changes import changed, first_columns
-from hare_jax.people.weights import cost_weights
+from hare_jax.people.weights import cost_weights, weights_of
 from hare_jax.space import ActionSpace, weighted_l1
 
 
@@ -39,4 +39,6 @@ def utility(hidden: FixedCosts, x: Array, z: Array) -> Array:
     return -loss(hidden, x, z)
 
 
-PERSON = Person(draw=draw, utility=utility, loss=loss, label="fixed and weighted cost", of_own_changes=True)
+PERSON = Person(
+    draw=draw, utility=utility, loss=loss, label="fixed and weighted cost", l1_weights=weights_of, of_own_changes=True
+)

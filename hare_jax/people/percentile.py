@@ -12,7 +12,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn
 from hare_jax.people.base import Person, Population, User
-from hare_jax.people.weights import cost_weights
+from hare_jax.people.weights import cost_weights, weights_of
 from hare_jax.space import ActionSpace
 
 _SKEW = 3  # exponent of the cdf; 1 is a uniform population
@@ -53,4 +53,11 @@ def utility(hidden: Percentile, x: Array, z: Array) -> Array:
     return -loss(hidden, x, z)
 
 
-PERSON = Person(draw=draw, utility=utility, loss=loss, label="weighted shift in quantile", of_own_changes=True)
+PERSON = Person(
+    draw=draw,
+    utility=utility,
+    loss=loss,
+    label="weighted shift in quantile",
+    l1_weights=weights_of,
+    of_own_changes=True,
+)

@@ -5,6 +5,8 @@ the changes are own changes, `space.own_change`: what only follows from them cos
 the costs of the space.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -43,6 +45,11 @@ def cost_weights(key: Array, x: Array) -> Array:
 def given_weights(weights: Array) -> Array:
     """The weights (d,) of the loss: the hidden ones."""
     return weights
+
+
+def weights_of(hidden: Any) -> Array:
+    """The `weights` (d,) among the hidden parameters of a kind that has others, too."""
+    return hidden.weights
 
 
 def utility(weights: Array, x: Array, z: Array) -> Array:
