@@ -13,7 +13,7 @@ from hare_jax import models
 from hare_jax.base import Recourse
 from hare_jax.people import PERSONS, Population, draw, in_space, loss, prefers, utility
 from hare_jax.recourse.growing_spheres import GrowingSpheres
-from hare_jax.space import is_follower, project
+from hare_jax.space import is_follower, project, weighted_l1
 
 NUM, NUM_POINTS, REACH = 24, 32, 2.0
 POPULATION = Population(spheres=GrowingSpheres(num_samples=16, num_attempts=2))
@@ -113,13 +113,13 @@ def test_kinds_with_an_ideal_share_that_of_the_kind_ideal(kind, users):
     np.testing.assert_array_equal(users[kind].valid, users["ideal"].valid)
 
 
-def test_a_kind_with_an_ideal_draws_one_of_its_own(problems):
-    space, x, params = row(problems, 0)
+def test_a_kind_with_an_ideal_draws_one_of_its_own_unless_it_is_given():
+    space, x, params = row(random_problems(0, 1), 0)
+    args = POPULATION, jax.random.key(0), models.classifier(params), x, space
+    shared = jax.eval_shape(draw_all, *args)
     for kind, person in PERSONS.items():
         if person.of_ideal:
-            args = POPULATION, jax.random.key(0), models.classifier(params), x, space
-            alone, shared = jax.eval_shape(person.draw, *args), jax.eval_shape(draw_all, *args)[kind]
-            assert alone == shared, kind
+            assert jax.eval_shape(person.draw, *args) == shared[kind], kind
 
 
 def test_ideals_contradict_no_relation(users, problems):
@@ -184,6 +184,19 @@ def test_the_target_has_the_highest_utility(kind, users, found, problems):
     person, hidden = PERSONS[kind], users[kind].hidden
     at_target = jax.vmap(lambda hidden, x: person.utility(hidden, x, person.target(hidden)))(hidden, problems.x)
     assert np.all(np.asarray(at_target)[:, None] >= found[kind]["utility"])
+
+
+@pytest.mark.parametrize("kind", [kind for kind, person in PERSONS.items() if person.l1_weights is not None])
+def test_the_weights_of_an_l1_cost_are_those_of_the_columns(kind, users, problems):
+    weights = jax.vmap(PERSONS[kind].l1_weights)(users[kind].hidden)
+    assert weights.shape == problems.x.shape
+    assert np.min(weights) > 0
+
+
+def test_every_weighted_l1_cost_has_its_weights():
+    kinds = [kind for kind, person in PERSONS.items() if person.loss is weighted_l1]
+    assert kinds == ["weights", "dont_touch", "lexicographic"]
+    assert all(PERSONS[kind].l1_weights is not None for kind in kinds)
 
 
 def test_float32_is_kept_under_x64(problems):
