@@ -24,6 +24,9 @@ _FAR = 10.0  # widths of the bounds: a value so far outside of them is probably 
 _LONGEST = 200  # characters of a value in the message of an error
 
 
+PREFERS_A, PREFERS_B, CANNOT_TELL = 0, 1, 2  # answers to a comparison
+
+
 class Link(NamedTuple):
     """A column that follows others by a formula. Static: it contains no arrays."""
 
@@ -66,10 +69,17 @@ class Generate(Protocol):
 
 
 class Prefers(Protocol):
-    """The answer model of one person."""
+    """The answer model of one person.
+
+    If it has an attribute `numbered` that is true, its answers depend on the number of the question in the session, and
+    its method `at_question(number)` returns the answer model of one question.
+    """
 
     def __call__(self, key: Array, x: Array, a: Array, b: Array, /) -> Array:
-        """Whether the person with factual `x` (d,) prefers the recourse `a` (d,) to `b` (d,): () bool."""
+        """Whether the person with factual `x` (d,) prefers the recourse `a` (d,) to `b` (d,): () bool.
+
+        Or () int: `PREFERS_A`, `PREFERS_B` or `CANNOT_TELL`.
+        """
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

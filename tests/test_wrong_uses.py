@@ -225,7 +225,7 @@ WRONG = {
     "an answer too many": (tell_too_often, "answer", r"must fit.*at most 4.*max_questions.*", "'one of 1.*"),
     "an offer of nothing": (lambda: elicit.offer(opened("bayes")[1], KEY, 0), "num", "must be at least 1", "0"),
     # people
-    "no such person": (lambda: people.prefers("goal", X), "person", "must be one of ideal, weights", "'goal'"),
+    "no such person": (lambda: people.prefers("goal", X), "person", "must be one of ideal, weights, .*", "'goal'"),
     "an error rate above 1": (lambda: people.noisy(Noise(flip=1.5), logit_fn), "flip", "must be from 0 to 1", "1.5"),
     "a negative probability": (
         lambda: people.flipped(-0.1, logit_fn, KEY, X, X, X),

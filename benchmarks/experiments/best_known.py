@@ -1,9 +1,14 @@
-"""The recourse of least loss, given the true hidden parameters: a reference for all arms."""
+"""The recourse of least loss, given the true hidden parameters: a reference for all arms.
+
+A row of `PERSONS` says how it is found: by its `target`, by `exact` where the loss is a weighted L1 cost, or else by a
+long search. It starts from the base recourse, or, for a loss like a weighted L1 cost, from the recourse of least cost.
+"""
 
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
@@ -17,22 +22,26 @@ from hare_jax.solvers.local_search import LocalSearch, local_search
 from hare_jax.space import ActionSpace, weighted_l1
 
 LONG = LocalSearch(num_first=128, num_starts=32, num_rounds=120)
+_START_LIMIT = 1.0  # seconds a row for the exact recourse from which a search starts
 
 
 def best_known(spec: Spec, logit_fn: Partial, cohort: Cohort, start: Recourse, space: ActionSpace) -> Recourse:
-    """Recourses of least loss for a cohort: the hidden ideals, or exact ones where the loss is a weighted cost.
+    """Recourses of least loss for a cohort, given the base recourses `start`.
 
-    For another loss it is that of a search from 32 starts and from `start`.
+    They are the targets of the people, exact recourses of least weighted cost, or those of a search with 32 starts.
     """
-    user = cohort.users[spec.person]
-    if spec.person == "ideal":
-        return Recourse(user.hidden, user.valid)
+    user, person = cohort.users[spec.person], PERSONS[spec.person]
+    if person.target is not None:
+        return Recourse(jax.vmap(person.target)(user.hidden), user.valid)
     key = jax.random.fold_in(jax.random.key(spec.seed), 6)
-    loss = PERSONS[spec.person].loss
-    if loss is weighted_l1:
-        return cells.generate_each(Partial(exact_for), user.hidden, key, logit_fn, cohort.x, space)
-    search = Partial(_search, Partial(loss))
-    return cells.generate_each(search, (user.hidden, start), key, logit_fn, cohort.x, space)
+    args = key, logit_fn, cohort.x, space
+    if person.l1_weights is None:
+        return cells.generate_each(Partial(_search, Partial(person.loss)), (user.hidden, start, start), *args)
+    weights = jax.vmap(person.l1_weights)(user.hidden)
+    if person.loss is weighted_l1:
+        return cells.generate_each(Partial(exact_for), weights, *args)
+    near = cells.generate_each(Partial(_start_for), weights, *args)
+    return cells.generate_each(Partial(_search, Partial(person.loss)), (user.hidden, near, start), *args)
 
 
 def exact_for(weights: Array, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
@@ -40,8 +49,16 @@ def exact_for(weights: Array, key: Array, logit_fn: LogitFn, x: Array, space: Ac
     return exact.generate(exact.Exact(weights=weights), key, logit_fn, x, space)
 
 
+def _start_for(weights: Array, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
+    """As `exact_for`, in less time: the best recourse found within the limit."""
+    return exact.generate(exact.Exact(weights=weights, time_limit=_START_LIMIT), key, logit_fn, x, space)
+
+
 def _search(
-    loss: Partial, given: tuple[Any, Recourse], key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
+    loss: Partial, given: tuple[Any, Recourse, Recourse], key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
 ) -> Recourse:
-    hidden, start = given
-    return local_search(LONG, key, partial(loss, hidden, x), logit_fn, x, start, space)
+    """The result of the search from the first of two recourses, or the second where its loss is less."""
+    hidden, near, base = given
+    found = local_search(LONG, key, partial(loss, hidden, x), logit_fn, x, near, space)
+    better = base.valid & (~found.valid | (loss(hidden, x, base.x) < loss(hidden, x, found.x)))
+    return jax.tree.map(partial(jnp.where, better), base, found)

@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 
 from benchmarks.cohort import Setting
 from hare_jax import elicit, people
-from hare_jax.base import Recourse
+from hare_jax.base import Prefers, Recourse
 from hare_jax.elicit import candidates
 from hare_jax.elicit.hare import State
 from hare_jax.evaluate.sharding import map_users
@@ -84,7 +84,7 @@ def question_all(logit_fn: Partial, x: Array, pool: Recourse, space: ActionSpace
     return map_users(one, (x, pool, ideal))
 
 
-def _answer(elicitor: elicit.Elicitor, prefers: Partial, state: State, _: None) -> tuple[State, None]:
+def _answer(elicitor: elicit.Elicitor, prefers: Prefers, state: State, _: None) -> tuple[State, None]:
     shown = elicitor.ask(state)
     chosen = jnp.where(prefers(jax.random.key(0), state.x, shown.a, shown.b), elicit.PREFERS_A, elicit.PREFERS_B)
     return elicitor.tell(state, chosen), None

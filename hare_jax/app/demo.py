@@ -53,7 +53,7 @@ class Demo:
     arms: tuple[str, ...] = ("random", "single", "multi", "bayes")
     """Elicitors to compare, as listed by `hare-jax elicitors`."""
     person: str = "ideal"
-    """Kind of simulated people: ideal (a hidden ideal recourse) or weights (hidden cost weights)."""
+    """Kind of simulated people, such as ideal (a hidden ideal recourse) or weights; `hare-jax elicitors` lists them."""
     ideal: str = "far"
     """Distance of the hidden ideals from the factuals: near, intermediate or far."""
     applicant: int = 0

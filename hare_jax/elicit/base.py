@@ -14,11 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hare_jax.base import LogitFn, Prefers, Recourse, as_partial, check_problem, holds, pytree_dataclass, require
+from hare_jax.base import (
+    CANNOT_TELL,
+    PREFERS_A,
+    PREFERS_B,
+    LogitFn,
+    Prefers,
+    Recourse,
+    as_partial,
+    check_problem,
+    holds,
+    pytree_dataclass,
+    require,
+)
 from hare_jax.hyperparams import Count, Natural, check_values
 from hare_jax.space import ActionSpace
-
-PREFERS_A, PREFERS_B, CANNOT_TELL = 0, 1, 2  # answers to a comparison
 
 
 class Question(NamedTuple):
@@ -159,8 +169,8 @@ def session(
     check_values(num_proposals=(num_proposals, Count))
     keys = session_keys(key, num_proposals, elicitor.questions_per_proposal)
     state = elicitor.start(keys.start, as_partial(logit_fn), x, recourse, space)
-    respond = partial(simulated_answer, prefers, x)
-    state, trace = proposals(elicitor, respond, _trace, state, keys.propose, keys.answer)
+    respond, given = _respondent(prefers, x, keys.answer)
+    state, trace = proposals(elicitor, respond, _trace, state, keys.propose, given)
     return state, Trace(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in trace))
 
 
@@ -190,8 +200,25 @@ def questions(elicitor: Elicitor, respond: Respond, read: Read, state: Any, give
 
 
 def simulated_answer(prefers: Prefers, x: Array, key: Array, shown: Question) -> Array:
-    """The answer () of a simulated user with factual `x` (d,): `PREFERS_A` or `PREFERS_B`."""
-    return jnp.where(prefers(key, x, shown.a, shown.b), PREFERS_A, PREFERS_B)
+    """The answer () int of a simulated user with factual `x` (d,), which `prefers` gives as a bool or an int."""
+    answer = prefers(key, x, shown.a, shown.b)
+    return jnp.where(answer, PREFERS_A, PREFERS_B) if jnp.issubdtype(answer.dtype, jnp.bool_) else answer
+
+
+def numbered_answer(prefers: Any, x: Array, given: tuple[Array, Array], shown: Question) -> Array:
+    """As `simulated_answer`, for a `numbered` answer model; `given` are the key and the number of the question."""
+    key, number = given
+    return simulated_answer(prefers.at_question(number), x, key, shown)
+
+
+def _respondent(prefers: Prefers, x: Array, keys: Array) -> tuple[Respond, Any]:
+    """The answers of a simulated user, and what is given for each question: its key, of `keys` (P, Q), and its number.
+
+    The number is left out unless the answers depend on it. It counts questions that are not shown, too.
+    """
+    if not getattr(prefers, "numbered", False):
+        return partial(simulated_answer, prefers, x), keys
+    return partial(numbered_answer, prefers, x), (keys, jnp.arange(keys.size).reshape(keys.shape))
 
 
 def _trace(shown: Question, answer: Array, best: Recourse) -> Trace:

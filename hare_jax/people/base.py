@@ -1,4 +1,4 @@
-"""A kind of person: a row of `PERSONS`, and the noiseless answers of one simulated person.
+"""A kind of person: a row of `PERSONS`, and what its file is built from.
 
 Notation: `hidden` are the parameters of the utility, which an elicitor has to infer: a pytree whose shape the kind
 defines. `x` (d,) is the factual and `z` (d,) a recourse. In a space with relations some columns of `z` follow others;
@@ -8,12 +8,13 @@ defines. `x` (d,) is the factual and `z` (d,) a recourse. In a space with relati
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import as_partial, pytree_dataclass
-from hare_jax.people.marginals import Marginal
 from hare_jax.hyperparams import Count, NonNegative
+from hare_jax.people.marginals import Marginal
 from hare_jax.recourse.growing_spheres import GrowingSpheres
 from hare_jax.space import ActionSpace, own_change
 
@@ -45,12 +46,22 @@ class Prior(NamedTuple):
     varies: Array  # (d,) bool: the column has a site of its marginal
 
 
+class Moment(NamedTuple):
+    """What answers depend on at one question of a session."""
+
+    hidden: Any  # the parameters of the utility
+    flip: Array | None = None  # () probability of a flipped answer; None: 0
+
+
 class Person(NamedTuple):
     """A kind of person: the distribution of the hidden parameters and the utility of a recourse.
 
     With `features` and `prior` the hidden parameters are a vector (d,) and the utility is linear in them,
     `utility(hidden, x, z) = phi . hidden + c`, up to a term that does not depend on `z`; the Bayesian elicitor then
     includes the kind in its posterior.
+
+    The recourse of least loss is known exactly if the kind has a `target` (wherever the draw is valid), or if the loss
+    is `weighted_l1` with `l1_weights`.
     """
 
     draw: Callable[..., User]  # population, key, logit_fn, x, space -> User
@@ -61,12 +72,15 @@ class Person(NamedTuple):
     prior: Callable[..., Prior] | None = None  # hp, x, space, reach -> Prior
     check_prior: Callable[[Any], None] | None = None  # hp of the prior; raises ValueError. None: there is no hp
     clip: Callable[[Array], Array] | None = None  # hidden (..., d) -> the nearest in its support. None: all of R^d
-    target: Callable[[Array], Array] | None = None  # hidden (d,) -> z (d,) of highest utility. None: no closed form
+    target: Callable[[Any], Array] | None = None  # hidden -> z (d,) of highest utility. None: no closed form
     of_own_changes: bool = False  # the functions of x and z depend on own changes alone: see `in_space`
+    of_ideal: bool = False  # `draw` also takes `ideal`, a drawn `User`, so that kinds can share the search for it
+    l1_weights: Callable[[Any], Array] | None = None  # hidden -> (d,) of a weighted L1 cost: the loss, or like it
+    at: Callable[[Any, Array], Moment] | None = None  # hidden, number of the question from 0 (). None: it has no effect
 
 
-def in_space(person: Person, fn: Callable[[Array, Array], Any], space: ActionSpace | None) -> Callable[..., Any]:
-    """`fn: (x, z) -> ...`, a function of a `person`, as one of recourses of the `space`.
+def in_space(person: Person, fn: Callable[..., Any], space: ActionSpace | None) -> Callable[..., Any]:
+    """`fn: (..., x, z) -> ...`, a function of a `person`, as one of recourses of the `space`.
 
     Where own changes alone count and columns follow others, it is `fn` at `x + space.own_change(x, z)`.
     """
@@ -75,10 +89,16 @@ def in_space(person: Person, fn: Callable[[Array, Array], Any], space: ActionSpa
     return Partial(_at_own_changes, as_partial(fn), space)
 
 
-def _at_own_changes(fn: Partial, space: ActionSpace, x: Array, z: Array) -> Any:
-    return fn(x, x + own_change(space, x, z))
+def _at_own_changes(fn: Partial, space: ActionSpace, *args: Any) -> Any:
+    *others, x, z = args
+    return fn(*others, x, x + own_change(space, x, z))
 
 
 def prefers_by(utility: Partial, key: Array, x: Array, a: Array, b: Array) -> Array:
     """Whether `a` (d,) has a strictly higher `utility: (x, z) -> ()` than `b` (d,) for the factual `x`: () bool."""
     return utility(x, a) > utility(x, b)
+
+
+def root(squared: Array) -> Array:
+    """Square root of a sum of squares (); its derivative at 0 is 0."""
+    return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)

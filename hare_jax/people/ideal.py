@@ -12,7 +12,7 @@ from jax import Array
 from jax.scipy.special import log_ndtr
 
 from hare_jax.base import LogitFn, Recourse, exact_products, require
-from hare_jax.people.base import Person, Population, Prior, User
+from hare_jax.people.base import Person, Population, Prior, User, root
 from hare_jax.people.marginals import clipped_normal, moments
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import ActionSpace, bounds, is_category, is_follower, project, with_own_change
@@ -30,6 +30,14 @@ def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionS
     start, refused = refused_start(hp, key_start, logit_fn, x, space)
     found = growing_spheres.search(hp.spheres, key_spheres, logit_fn, start, x, space)
     return User(found.x, found.valid & refused)
+
+
+def given_or_drawn(
+    hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, ideal: User | None
+) -> tuple[User, Array]:
+    """The `ideal`, or one that is drawn, and a key () for the other parameters of a kind that has an ideal."""
+    key_ideal, key_others = jax.random.split(key)
+    return draw(hp, key_ideal, logit_fn, x, space) if ideal is None else ideal, key_others
 
 
 def refused_start(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> tuple[Array, Array]:
@@ -53,8 +61,7 @@ def utility(ideal: Array, x: Array, z: Array) -> Array:
 
 def loss(ideal: Array, x: Array, z: Array) -> Array:
     """Distance `||z - ideal||` to the ideal (d,): (); its derivative at the ideal itself is 0."""
-    squared = jnp.sum((z - ideal) ** 2)
-    return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
+    return root(jnp.sum((z - ideal) ** 2))
 
 
 def features(x: Array, z: Array) -> tuple[Array, Array]:

@@ -5,6 +5,8 @@ the changes are own changes, `space.own_change`: what only follows from them cos
 the costs of the space.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -39,6 +41,16 @@ def cost_weights(key: Array, x: Array) -> Array:
     key_centre, key_noise = jax.random.split(key)
     centre = jax.random.choice(key_centre, jnp.array(_CENTRES, x.dtype), x.shape)
     return jnp.clip(centre + jax.random.normal(key_noise, x.shape, x.dtype), _LEAST, _MOST)
+
+
+def given_weights(weights: Array) -> Array:
+    """The weights (d,) of the loss: the hidden ones."""
+    return weights
+
+
+def weights_of(hidden: Any) -> Array:
+    """The `weights` (d,) among the hidden parameters of a kind that has others, too."""
+    return hidden.weights
 
 
 def utility(weights: Array, x: Array, z: Array) -> Array:
@@ -90,5 +102,6 @@ PERSON = Person(
     prior=prior,
     check_prior=check_prior,
     clip=clip,
+    l1_weights=given_weights,
     of_own_changes=True,
 )

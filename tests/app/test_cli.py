@@ -42,7 +42,7 @@ def quick_compiles(monkeypatch):
         (("demo", "--dataset"), "Missing value for argument '--dataset'"),
         (("demo", "--method", "wachtr"), "method: must be one of"),
         (("demo", "--arms", "multy"), "arms: must be one of random, single, multi, bayes"),
-        (("demo", "--person", "goal"), "person: must be one of ideal, weights; got 'goal'"),
+        (("demo", "--person", "goal"), "person: must be one of ideal, weights, "),
         (("demo", "--ideal", "nearby"), "ideal: must be one of near, intermediate, far; got 'nearby'"),
         (("demo", "--num-users", "0"), "num-users: must be at least 1; got 0"),
         (("demo", "--num-users", "many"), "--num-users: invalid"),

@@ -130,9 +130,9 @@ def test_the_loss_is_that_of_the_person(problem, users, base):
 
 def test_a_kind_of_person_that_is_not_there_is_named(problem, users, base):
     logit_fn, x, space = problem
-    with pytest.raises(ValueError, match="person: must be one of ideal, weights; got 'idol'"):
+    with pytest.raises(ValueError, match=r"person: must be one of ideal, weights, .*; got 'idol'"):
         simulate.elicit_all(ELICITOR, "idol", people.Noise(), split(0, NUM), logit_fn, x, users, base, space)
-    with pytest.raises(ValueError, match="kinds: must be one of ideal, weights; got 'idol'"):
+    with pytest.raises(ValueError, match=r"kinds: must be one of ideal, weights, .*; got 'idol'"):
         simulate.draw_all(people.Population(), split(0, NUM), logit_fn, x, space, kinds=("idol",))
 
 

@@ -11,9 +11,11 @@ from hare_jax import models
 from hare_jax.evaluate import metrics
 from hare_jax.people import (
     DISTANCES,
+    PERSONS,
     Population,
     cost_weights,
     draw,
+    draw_key,
     flipped,
     logistic_flipped,
     prefers_cheaper,
@@ -79,6 +81,23 @@ def test_a_hidden_ideal_is_accepted_and_allowed(name, populations, problems):
     for rule, holds in kept._asdict().items():
         assert holds.all(), rule
     assert not ideal.valid[0]  # who can't be refused is nobody to ask
+
+
+def test_draws_are_those_of_a_table_of_two_kinds(populations):
+    """Figures of the time when `PERSONS` had the rows `ideal` and `weights` alone."""
+    users = populations["far"]
+    ideal = [0.15985126793384552, 0.24743664264678955, 0.07765937596559525, 0.10424226522445679, -1.9262425899505615]
+    weights = [2.086275100708008, 0.6085056662559509, 3.8527960777282715, 4.5112504959106445, 0.6917648315429688]
+    np.testing.assert_allclose(users["ideal"].hidden[2, :5], ideal, rtol=1e-6)
+    np.testing.assert_allclose(users["weights"].hidden[2, :5], weights, rtol=1e-6)
+    assert np.flatnonzero(users["ideal"].valid)[:2].tolist() == [1, 2]
+
+
+def test_the_key_of_a_draw_is_that_of_its_kind():
+    key = jax.random.key(0)
+    keys = [jax.random.key_data(draw_key(key, kind)) for kind in PERSONS]
+    np.testing.assert_array_equal(keys[:2], jax.random.key_data(jax.random.split(key, 2)))
+    assert len(np.unique(keys, axis=0)) == len(PERSONS)
 
 
 def test_users_are_independent(populations, problems):

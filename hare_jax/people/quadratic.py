@@ -1,0 +1,33 @@
+"""Persons with a hidden quadratic cost of a change, `(z - x)^T A (z - x)`, with A positive semidefinite.
+
+The cost is that of Nguyen, Nguyen and Nguyen (2024), "Cost-adaptive recourse recommendation by adaptive preference
+elicitation" (ReAP), https://arxiv.org/abs/2402.15073. Here `A = factor^T factor`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hare_jax.base import LogitFn, exact_products
+from hare_jax.people.base import Person, Population, User
+from hare_jax.space import ActionSpace
+
+
+def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
+    """Draw a factor (d, d) of A for `x` (d,): standard normal entries, scaled so that A has spectral norm 1."""
+    normal = jax.random.normal(key, (len(x), len(x)), x.dtype)
+    return User(normal / jnp.linalg.norm(normal, ord=2), jnp.array(True))
+
+
+@exact_products
+def loss(factor: Array, x: Array, z: Array) -> Array:
+    """`(z - x)^T A (z - x)`: ()."""
+    return jnp.sum((factor @ (z - x)) ** 2)
+
+
+def utility(factor: Array, x: Array, z: Array) -> Array:
+    """The negative loss: ()."""
+    return -loss(factor, x, z)
+
+
+PERSON = Person(draw=draw, utility=utility, loss=loss, label="quadratic cost", of_own_changes=True)
