@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import log_ndtr
 
-from hare_jax.base import LogitFn, Recourse, exact_products, require
+from hare_jax.base import LogitFn, exact_products, require
 from hare_jax.people.base import Person, Population, Prior, User, root
 from hare_jax.people.marginals import clipped_normal, moments
 from hare_jax.recourse import growing_spheres
@@ -101,7 +101,9 @@ def prior(hp: None, x: Array, space: ActionSpace, reach: Array | float) -> Prior
     mean, spread = jnp.where(varies, mean, x), jnp.diag(jnp.where(varies, variance, 0))
     if space.relations is not None:
         effects = _effects(space, x, mean)
-        mean = with_own_change(space._replace(step=jnp.zeros_like(space.step)), x, jnp.where(space.mutable, mean - x, 0))
+        mean = with_own_change(
+            space._replace(step=jnp.zeros_like(space.step)), x, jnp.where(space.mutable, mean - x, 0)
+        )
         spread = effects @ spread @ effects.T
         varies &= ~is_follower(space)
     return Prior(mean, spread, marginals, varies)

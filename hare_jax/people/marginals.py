@@ -21,7 +21,9 @@ class Marginal(NamedTuple):
 
     atom: Array  # (..., NUM_ATOMS)
     log_mass: Array  # (..., NUM_ATOMS) of each atom; -inf where there is none
-    centre: Array  # () of the normal density, whose total mass, that outside of the interval included, is exp(log_inside)
+    centre: (
+        Array  # () of the normal density, whose total mass, that outside of the interval included, is exp(log_inside)
+    )
     variance: Array  # ()
     lower: Array  # () of the interval
     upper: Array  # ()

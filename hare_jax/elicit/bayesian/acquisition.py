@@ -21,7 +21,9 @@ from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
 
 _NUM_DRAWS = 256  # of theta, to evaluate a set
-_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # quadrature for a standard normal
+_BELL_VARIANCE = np.pi * np.log(2) / 2  # of the bell that approximates the entropy of a probit
+_INFORMATION_SHARE = 0.5
+_TINY = 1e-9
 _LEAST_VARIANCE = 1e-12
 
 
@@ -49,42 +51,33 @@ def expected_utility(pairs: Pairs) -> Array:
 
 
 def mutual_information(pairs: Pairs) -> Array:
-    """Mutual information (f, m) of the answer and theta with its hypothesis, in nats.
+    """Mutual information (f, m) of the answer and theta with its hypothesis, in bits.
 
-    The entropy of the answer minus its expected entropy given theta. Houlsby et al. (2011),
-    https://arxiv.org/abs/1112.5745.
+    The entropy of the answer minus its expected entropy given theta, where the entropy of a probit is approximated by
+    a Gaussian bell, with the error rate as its floor. Houlsby et al. (2011), https://arxiv.org/abs/1112.5745, section
+    3.
     """
     lapse = pairs.lapse[:, None, None]
-
-    def entropy_at(node: Array) -> Array:
-        """Answer entropy (h, f, m) where the utility gap lies `node` s.d.s from its mean."""
-        return _entropy(_with_lapses(lapse, (pairs.gap + node * pairs.sd) / pairs.noise))
-
-    dtype = pairs.gap.dtype
-    nodes, shares = jnp.asarray(_NODES, dtype), jnp.asarray(_NODE_WEIGHTS / _NODE_WEIGHTS.sum(), dtype)
-    given_theta = jnp.tensordot(shares, jax.vmap(entropy_at)(nodes), axes=1)
-    answer = _with_lapses(lapse, pairs.gap / jnp.sqrt(pairs.sd**2 + pairs.noise**2))
-    mean = jnp.einsum("h,hfm->fm", pairs.weight, answer)
-    return _entropy(mean) - jnp.einsum("h,hfm->fm", pairs.weight, given_theta)
+    mean, variance = pairs.gap / pairs.noise, (pairs.sd / pairs.noise) ** 2
+    spread = variance + _BELL_VARIANCE
+    floor = _entropy(lapse)
+    given_theta = floor + (1 - floor) * jnp.sqrt(_BELL_VARIANCE / spread) * jnp.exp(-(mean**2) / (2 * spread))
+    answer = lapse + (1 - 2 * lapse) * norm.cdf(mean / jnp.sqrt(variance + 1))
+    known = jnp.einsum("h,hfm->fm", pairs.weight, given_theta)
+    return _entropy(jnp.einsum("h,hfm->fm", pairs.weight, answer)) - known
 
 
-def approximate_information(pairs: Pairs) -> Array:
-    """Mutual information (f, m), in bits, with the approximation of the expected entropy of Houlsby et al. (2011)."""
-    lapse = pairs.lapse[:, None, None]
-    m, s2 = pairs.gap / pairs.noise, (pairs.sd / pairs.noise) ** 2
-    spread = s2 + _C2
-    floor = _entropy(lapse) / np.log(2)
-    given_theta = floor + (1 - floor) * jnp.sqrt(_C2 / spread) * jnp.exp(-(m**2) / (2 * spread))
-    mean = jnp.einsum("h,hfm->fm", pairs.weight, _with_lapses(lapse, m / jnp.sqrt(s2 + 1)))
-    return _entropy(mean) / np.log(2) - jnp.einsum("h,hfm->fm", pairs.weight, given_theta)
+def mixed(pairs: Pairs) -> Array:
+    """The gain of utility and a share of the information, each relative to its largest value: (f, m)."""
+    utility, information = expected_utility(pairs), mutual_information(pairs)
+    utility, information = (gain / jnp.maximum(jnp.max(gain), _TINY) for gain in (utility, information))
+    return utility + _INFORMATION_SHARE * information
 
-
-_C2 = np.pi * np.log(2) / 2
 
 ACQUISITIONS: dict[str, Callable[[Pairs], Array]] = {
+    "mixed": mixed,
     "utility": expected_utility,
     "information": mutual_information,
-    "both": mutual_information,
 }
 
 
@@ -92,11 +85,9 @@ def best_pair(
     acquisition: str,
     num_favourites: int,
     noise: Array | float,
-    told: Array,
-    num_told: Array,
-    info_weight: float,
     belief: Belief,
     prior_cov: Array,
+    compared: Array,
     x: Array,
     pool: Recourse,
     space: ActionSpace | None = None,
@@ -104,25 +95,26 @@ def best_pair(
     """The pair of one of the favourites and one other member of the `pool` (m, d) with the highest acquisition value.
 
     The favourites are the `num_favourites` members of highest expected utility. `noise` is the s.d. of the noise of an
-    answer, relative to the prior s.d. of the difference of utilities under `prior_cov` (k, d, d). Returns both
-    recourses, (d,) and (d,), and the value of the acquisition, (), which is -inf where there is no such pair. The
-    `space` is that of `posterior.features`.
+    answer, relative to the prior s.d. of the difference of utilities under `prior_cov` (h, d, d). Pairs that answers so
+    far are about, among those of `compared` (T, 2, d), are left out. Returns both recourses, (d,) and (d,), and the
+    value of the acquisition, (), which is -inf where there is no such pair. The `space` is that of
+    `posterior.features`.
     """
     pairs, favourites = _pairs(num_favourites, noise, belief, prior_cov, x, pool, space)
-    if acquisition == "both":
-        eus, info = expected_utility(pairs), approximate_information(pairs)
-        score = (eus - eus.min()) / (jnp.max(eus) - eus.min() + 1e-9) + info_weight * info / (jnp.max(info) + 1e-9)
-    else:
-        score = ACQUISITIONS[acquisition](pairs)
-    asked_before = jnp.arange(len(told)) < num_told
-    first_is, second_is = (
-        (jnp.all(pool.x[:, None, :] == told[None, :, side], axis=2) & asked_before).astype(x.dtype) for side in (0, 1)
-    )
-    repeated = (first_is[favourites] @ second_is.T + second_is[favourites] @ first_is.T) > 0
-    differ = ~repeated &  jnp.any(pool.x[favourites, None, :] != pool.x[None, :, :], axis=2)
+    score = ACQUISITIONS[acquisition](pairs)
+    differ = jnp.any(pool.x[favourites, None, :] != pool.x[None, :, :], axis=2)
+    differ &= ~_repeated(belief, compared, pool.x, favourites)
     score = jnp.where(pool.valid[favourites, None] & pool.valid[None, :] & differ, score, -jnp.inf)
     first, second = jnp.unravel_index(jnp.argmax(score), score.shape)
     return pool.x[favourites[first]], pool.x[second], score[first, second]
+
+
+def _repeated(belief: Belief, compared: Array, points: Array, favourites: Array) -> Array:
+    """Whether an answer is about the pair of a favourite and a member, in either order: (f, m) bool."""
+    told = jnp.arange(len(compared)) < belief.num_told
+    same = jnp.all(points[:, None, None, :] == compared[None], axis=3) & told[None, :, None]
+    first, second = same[..., 0].astype(points.dtype), same[..., 1].astype(points.dtype)
+    return first[favourites] @ second.T + second[favourites] @ first.T > 0
 
 
 def best_set(
@@ -151,14 +143,14 @@ def best_set(
 
 
 def utility_scales(kinds: Kinds, prior_cov: Array, x: Array, pool: Recourse, space: ActionSpace | None = None) -> Array:
-    """Prior s.d. (k,) of the utility of the pool's valid recourses about their mean, for each kind."""
+    """Prior s.d. (h,) of the utility of the pool's valid recourses about their mean, the largest of each kind."""
     phi = jax.vmap(lambda z: posterior.features(kinds, x, z, space)[0], out_axes=1)(pool.x)
     share = pool.valid.astype(x.dtype) / jnp.maximum(jnp.sum(pool.valid), 1)
     centred = phi - jnp.einsum("m,pmd->pd", share, phi)[:, None, :]
     variance = jnp.einsum("m,pmd,pde,pme->p", share, centred, prior_cov, centred)
     scale = jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
-    spans = [kinds.span(kind) for kind in dict.fromkeys(kinds.names)]
-    return jnp.concatenate([jnp.full(stop - start, jnp.max(scale[start:stop])) for start, stop in spans])
+    widest = {kind: jnp.max(scale[kinds.span(kind)]) for kind in kinds.names}
+    return jnp.stack([widest[kind] for kind in kinds.names])
 
 
 def _pairs(
@@ -176,10 +168,10 @@ def _pairs(
     utility = jnp.einsum("hmd,hd->hm", phi, belief.mean) + c
     total = jnp.where(pool.valid, weight @ (utility / scale[:, None]), -jnp.inf)
     favourites = jax.lax.top_k(total, min(num_favourites, len(total)))[1]
-    prior_sd = _pair_sd(phi, posterior.by_hypothesis(belief, prior_cov), favourites)
+    prior_sd = _pair_sd(phi, prior_cov, favourites)
     pairs = Pairs(
         weight=weight,
-        lapse=belief.lapse,
+        lapse=belief.manner.lapse,
         scale=scale,
         utility=utility,
         total=total,
@@ -195,9 +187,7 @@ def _pool_features(
 ) -> tuple[Array, Array, Array]:
     """For each hypothesis phi (h, m, d), c (h, m) and the scale of utilities (h,)."""
     phi, c = jax.vmap(lambda z: posterior.features(belief.kinds, x, z, space), out_axes=1)(pool.x)
-    scale = utility_scales(belief.kinds, prior_cov, x, pool, space)
-    phi, c, scale = (posterior.by_hypothesis(belief, leaf) for leaf in (phi, c, scale))
-    return phi, c, scale
+    return phi, c, utility_scales(belief.kinds, prior_cov, x, pool, space)
 
 
 def _draw_utilities(
@@ -223,11 +213,6 @@ def _pair_sd(phi: Array, cov: Array, favourites: Array) -> Array:
     return jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
 
 
-def _with_lapses(lapse: Array, t: Array) -> Array:
-    """Probability of the answer that the first is preferred: a probit with lapses."""
-    return lapse + (1 - 2 * lapse) * norm.cdf(t)
-
-
 def _entropy(probability: Array) -> Array:
-    """Entropy of a Bernoulli variable, in nats."""
-    return -xlogy(probability, probability) - xlogy(1 - probability, 1 - probability)
+    """Entropy of a Bernoulli variable, in bits."""
+    return (-xlogy(probability, probability) - xlogy(1 - probability, 1 - probability)) / np.log(2)

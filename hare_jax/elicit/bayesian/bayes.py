@@ -19,11 +19,11 @@ from hare_jax.elicit.bayesian import acquisition, pool, posterior, region, searc
 from hare_jax.elicit.bayesian import state as states
 from hare_jax.elicit.bayesian.answers import Answer, Range, Rated, Rating
 from hare_jax.elicit.bayesian.learn import learn
-from hare_jax.people.base import Prior
 from hare_jax.elicit.bayesian.region import MonteCarlo, Region
 from hare_jax.elicit.bayesian.state import Bayes, State
 from hare_jax.hyperparams import Count, check_fields, check_values
 from hare_jax.people import PERSONS
+from hare_jax.people.base import Prior
 from hare_jax.space import ActionSpace
 
 
@@ -111,7 +111,6 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
     drawn = pool.draw(key_pool, logit_fn, x, recourse, space, hp.num_pool, hp.reaches, hp.margin)
     first = search.first_pool(hp, kinds, recourse, drawn)
     prior = _prior(hp, x, space)
-    prior = prior._replace(varies=prior.varies & (jnp.asarray(hp.cols) > 0))
     log_prior = states.log_prior(hp).astype(x.dtype)
     unrated = Rating(recourse.x, jnp.zeros((), x.dtype))
     state = State(
@@ -120,11 +119,11 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
         space=space,
         ranges=Range(jnp.full_like(x, -jnp.inf), jnp.full_like(x, jnp.inf)),
         key=jax.random.key_data(key_state),
-        belief=posterior.init(kinds, prior, log_prior, states.answering(hp, x.dtype), hp.max_questions),
+        belief=posterior.init(kinds, prior, log_prior, states.grid(hp, x.dtype), hp.max_questions),
         prior=prior,
         pool=first,
         question=Question(recourse.x, recourse.x, jnp.array(False)),
-        told=jnp.zeros((hp.max_questions, 2, len(x)), x.dtype),
+        compared=jnp.zeros((hp.max_questions, 2, len(x)), x.dtype),
         rated=Rated(jnp.array(False), unrated, unrated),
         vetoed=None if space.relations is None else jnp.zeros(x.shape, bool),
     )
@@ -132,9 +131,9 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
 
 
 def _prior(hp: Bayes, x: Array, space: ActionSpace) -> Prior:
-    """The prior ((k, d), (k, d, d)) of each kind."""
+    """The prior (h, ...) of each hypothesis."""
     given = hp.priors or {}
-    priors = [PERSONS[kind].prior(given.get(kind), x, space, reach) for kind, reach in states.entries(hp)]  # type: ignore
+    priors = [PERSONS[kind].prior(given.get(kind), x, space, reach) for kind, reach in states.hypotheses(hp)]  # type: ignore
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *priors)
 
 
@@ -145,9 +144,9 @@ def _propose(hp: Bayes, state: State, key: Array) -> State:
 
 
 def _choose_question(hp: Bayes, state: State) -> State:
-    options = hp.acquisition, hp.num_favourites, hp.noise, state.told, state.belief.num_told, hp.info_weight
+    options, asked = (hp.acquisition, hp.num_favourites, hp.noise), state.compared
     members = pool.members(state.pool)
-    a, b, gain = acquisition.best_pair(*options, state.belief, state.prior.cov, state.x, members, state.space)
+    a, b, gain = acquisition.best_pair(*options, state.belief, state.prior.cov, asked, state.x, members, state.space)
     asked = (gain > hp.least_gain) & (state.belief.num_told < hp.max_questions)
     return state._replace(question=Question(a, b, asked))
 

@@ -105,16 +105,17 @@ def _compare(hp: Bayes, state: State, a: Array, b: Array, told: Array, tied: Arr
     """Learn, if it was `told`, that `a` (d,) is preferred to `b` (d,), or that they are `tied`."""
     noise = hp.noise * _prior_sd(state, a, b)
     belief = posterior.update(state.belief, state.x, a, b, noise, hp.num_sweeps, tied, state.space)
-    pair = state.told.at[state.belief.num_told].set(jnp.stack([a, b]))
-    return state._replace(belief=_select(told, belief, state.belief), told=_select(told, pair, state.told))
+    compared = state.compared.at[state.belief.num_told].set(jnp.stack([a, b]))
+    belief, compared = _select(told, (belief, compared), (state.belief, state.compared))
+    return state._replace(belief=belief, compared=compared)
 
 
 def _prior_sd(state: State, a: Array, b: Array) -> Array:
-    """Prior s.d. (k,) of the difference of the utilities of `a` (d,) and `b` (d,)."""
+    """Prior s.d. (h,) of the difference of the utilities of `a` (d,) and `b` (d,)."""
     kinds = state.belief.kinds
     phi_a, phi_b = (posterior.features(kinds, state.x, z, state.space)[0] for z in (a, b))
     change = phi_a - phi_b
-    variance = jnp.einsum("pd,pde,pe->p", change, state.prior.cov, change)
+    variance = jnp.einsum("hd,hde,he->h", change, state.prior.cov, change)
     return jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
 
 

@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, project
 
+_NEAR_EVERY = 3  # of this many draws, one is within any of the reaches, the others within the largest
 _BOUNDARY_STEPS = 10  # bisections between a target point and its anchor
 
 
@@ -52,14 +54,22 @@ def start(base: Recourse, drawn: Recourse, num_local: int, num_cheap: int) -> Po
 
 
 def draw(
-    key: Array, logit_fn: LogitFn, x: Array, base: Recourse, space: ActionSpace, num: int, reaches: tuple[float, ...], margin: float
+    key: Array,
+    logit_fn: LogitFn,
+    x: Array,
+    base: Recourse,
+    space: ActionSpace,
+    num: int,
+    reaches: tuple[float, ...],
+    margin: float,
 ) -> Recourse:
-    """Recourses (num, d) for target points in uniform directions, at distances up to `reach` from `x` (d,)."""
+    """Recourses (num, d) for target points in uniform directions, at distances up to the `reaches` from `x` (d,)."""
     noise = jax.random.uniform(key, (num, x.shape[0]), x.dtype, -1, 1)
     noise = jnp.where(space.mutable[None, :], noise, 0)
     length = jnp.maximum(jnp.linalg.norm(noise, axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
-    share = (jnp.arange(num, dtype=x.dtype) + 0.5) / num
-    radius = jnp.where(jnp.arange(num) % 3 == 0, 0.5 * share**2, 2.0 * share)
+    share = (np.arange(num) + 0.5) / num
+    most = np.where(np.arange(num) % _NEAR_EVERY == 0, np.resize(reaches, num), max(reaches))
+    radius = jnp.asarray(most * share, x.dtype)
     targets = jax.vmap(lambda move: project(space, x, x + move))(radius[:, None] * noise / length)
     anchors = _prepend(base, Recourse(targets, jax.vmap(logit_fn)(targets) >= margin))
     return to_accepted(logit_fn, x, targets, anchors, space, margin)

@@ -2,10 +2,11 @@
 
 Notation: theta (d,) are the hidden parameters. The utility of a recourse z is linear in them,
 `u(z) = phi(z) . theta + c(z)`, with `phi` and `c` from `Person.features` of each kind of person. "a rather than b" has
-the likelihood `lapse + (1 - 2 lapse) Phi((u(a) - u(b)) / noise)`, a probit with lapse rate `lapse`; a tie says that the
-difference is 0 with a normal error of s.d. `noise`. A *hypothesis* is one of the k kinds with one of the L lapse rates;
-there are h = k L of them, kind by kind. Each has a Gaussian over theta (`propagation`), and its probability is its
-prior probability times the marginal likelihood of the answers.
+the likelihood `lapse + (1 - 2 lapse) Phi((u(a) - u(b) - width) / noise)`; a tie says that the difference lies within
+the width (`propagation`, `manner`). A *hypothesis* is a kind of person with one scale of its prior, such as how far
+target points are from the factual; there are h of them. Each has a Gaussian over theta, with sites for the answers, for
+the prior of each column (`people.marginals`) and, for target points, for the decision boundary near the
+recommendation. Its probability is its prior probability times the marginal likelihood of the answers.
 """
 
 from dataclasses import dataclass
@@ -18,86 +19,84 @@ from jax import Array
 from jax.scipy.special import ndtr
 
 from hare_jax.base import choose
-from hare_jax.elicit.bayesian.propagation import Site, along_plane, held_out, sweep, sweep_columns, update_site
+from hare_jax.elicit.bayesian import manner
+from hare_jax.elicit.bayesian.manner import Grid, Manner
+from hare_jax.elicit.bayesian.propagation import (
+    Site,
+    add_site,
+    held_out,
+    sweep,
+    sweep_columns,
+    update_site,
+)
 from hare_jax.people import PERSONS, in_space
 from hare_jax.people.base import Prior
 from hare_jax.people.marginals import Marginal, moments
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
 
+_LEAST_GAP = 1e-6  # of losses, to divide by
+_LEAST_VARIANCE = 1e-12
+
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Kinds:
-    """The kinds of persons that a posterior covers, rows of `PERSONS`: a static leaf."""
+    """The kind of person of each hypothesis, rows of `PERSONS`, those of one kind side by side: a static leaf."""
 
     names: tuple[str, ...]
 
-    def span(self, kind: str) -> tuple[int, int]:
-        """The first and the last position, plus one, of a `kind`, which may occur with several scales of its prior.
+    def span(self, kind: str) -> slice:
+        """The hypotheses of a `kind`.
 
         Raises:
             ValueError: the posterior does not cover it.
         """
         choose("kind", kind, self.names)
         first = self.names.index(kind)
-        return first, first + self.names.count(kind)
-
-
-class Answering(NamedTuple):
-    """Prior of the error rate and of the width of ties, on a grid."""
-
-    lapses: Array  # (L,)
-    lapse_log_prior: Array  # (L,)
-    widths: Array  # (W,)
-    width_log_prior: Array  # (W,)
+        return slice(first, first + self.names.count(kind))
 
 
 class Plane(NamedTuple):
-    """The decision boundary near the recommendation, as a site that all target points share."""
+    """The decision boundary near the recommendation: a Gaussian site of `normal . theta`."""
 
     normal: Array  # (d,)
     precision: Array  # (h,)
-    shift: Array  # (h,)
+    shift: Array  # (h,) precision times mean
 
 
-_LEAST_GAP = 1e-6  # of losses
+class Columns(NamedTuple):
+    """The sites of the prior of each column."""
+
+    prior: Marginal  # (h, d, ...)
+    varies: Array  # (h, d) bool: the column has a site
+    precision: Array  # (h, d)
+    shift: Array  # (h, d)
 
 
 class Belief(NamedTuple):
     """The posterior under h hypotheses after at most T answers."""
 
     kinds: Kinds
+    grid: Grid
     mean: Array  # (h, d) of theta
     cov: Array  # (h, d, d)
     log_weight: Array  # (h,) log of prior probability times marginal likelihood, up to a constant
-    lapse: Array  # (h,)
-    width: Array  # (h,) in units of the loss
-    slope: Array  # (h, T) utility over loss, of each answer
-    answering: Answering
-    marginals: Marginal  # (h, d, ...) of the prior
-    varies: Array  # (h, d) bool: the column has a site of its prior
-    column_precision: Array  # (h, d)
-    column_shift: Array  # (h, d)
+    manner: Manner  # (h,)
+    columns: Columns
     boundary: Plane
     plane: Array  # (h, T, d) phi(a) - phi(b) of each answer "a rather than b"; zeros where there is none yet
     offset: Array  # (h, T) c(a) - c(b)
     noise: Array  # (h, T) variance
+    slope: Array  # (h, T) difference of utilities over difference of losses
     tied: Array  # (T,) bool: the answer is a tie
     precision: Array  # (h, T) of each answer's Gaussian site, along its plane
     shift: Array  # (h, T) that precision times the site's mean
     num_told: Array  # () int: answers so far
 
-    @property
-    def num_manners(self) -> int:
-        return 1
-
-
-_SHARED = ("kinds", "tied", "num_told", "boundary", "marginals", "answering")  # fields without a leading axis of hypotheses
-
 
 def features(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None) -> tuple[Array, Array]:
-    """Return phi (k, d) and c (k,) of the recourse `z` (d,) for the factual `x` (d,), for each kind.
+    """Return phi (h, d) and c (h,) of the recourse `z` (d,) for the factual `x` (d,), for each hypothesis.
 
     In a `space` with relations they are those of own changes for the kinds that weigh them (`people.in_space`).
     """
@@ -106,32 +105,26 @@ def features(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None)
     return jnp.stack(phi), jnp.stack(c)
 
 
-def init(kinds: Kinds, prior: Prior, log_prior: Array, answering: Answering, num_answers: int) -> Belief:
-    """Posterior before any answer, from the `prior` (k, ...) and the `log_prior` (k,) of each kind."""
-    mean, cov, marginals, varies = prior
-    lapse, width = jnp.sum(jnp.exp(answering.lapse_log_prior) * answering.lapses), answering.widths[0]
-    lapse, width = jnp.full(len(mean), lapse, mean.dtype), jnp.full(len(mean), width, mean.dtype)
-    none = jnp.zeros((len(mean), num_answers), mean.dtype)
-    column_mean, variance = moments(marginals)
-    precision = jnp.where(varies, 1 / variance, 0)
-    zero = jnp.zeros(len(mean), mean.dtype)
+def init(kinds: Kinds, prior: Prior, log_prior: Array, grid: Grid, num_answers: int) -> Belief:
+    """Posterior before any answer, from the `prior` (h, ...) and the `log_prior` (h,) of each hypothesis."""
+    num, width = prior.mean.shape
+    dtype = prior.mean.dtype
+    none, zero = jnp.zeros((num, num_answers), dtype), jnp.zeros(num, dtype)
+    column_mean, variance = moments(prior.marginals)
+    precision = jnp.where(prior.varies, 1 / jnp.maximum(variance, _LEAST_VARIANCE), 0)
     return Belief(
         kinds=kinds,
-        mean=mean,
-        cov=cov,
+        grid=grid,
+        mean=prior.mean,
+        cov=prior.cov,
         log_weight=log_prior,
-        lapse=lapse,
-        width=width,
-        marginals=marginals,
-        varies=varies,
-        column_precision=precision,
-        column_shift=precision * column_mean,
-        boundary=Plane(jnp.zeros(mean.shape[1], mean.dtype), zero, zero),
-        plane=jnp.zeros((*none.shape, mean.shape[1]), mean.dtype),
+        manner=jax.tree.map(lambda leaf: jnp.full(num, leaf, dtype), manner.prior_mean(grid)),
+        columns=Columns(prior.marginals, prior.varies, precision, precision * column_mean),
+        boundary=Plane(jnp.zeros(width, dtype), zero, zero),
+        plane=jnp.zeros((num, num_answers, width), dtype),
         offset=none,
         noise=none,
         slope=none,
-        answering=answering,
         tied=jnp.zeros(num_answers, bool),
         precision=none,
         shift=none,
@@ -142,29 +135,6 @@ def init(kinds: Kinds, prior: Prior, log_prior: Array, answering: Answering, num
 def weight(belief: Belief) -> Array:
     """Posterior probability (h,) of each hypothesis."""
     return jax.nn.softmax(belief.log_weight)
-
-
-def by_hypothesis(belief: Belief, leaf: Array) -> Array:
-    """Repeat an array with one entry for each kind, (k, ...), for all hypotheses: (h, ...)."""
-    return jnp.repeat(leaf, belief.num_manners, axis=0)
-
-
-def of_kind(belief: Belief, kind: str) -> Belief:
-    """The posterior given that the person is of a `kind`: its L hypotheses alone.
-
-    Raises:
-        ValueError: the posterior does not cover that kind.
-    """
-    start, stop = (at * belief.num_manners for at in belief.kinds.span(kind))
-    hypotheses = slice(start, stop)
-    parts = {name: getattr(belief, name)[hypotheses] for name in Belief._fields if name not in _SHARED}
-    boundary = belief.boundary
-    return belief._replace(
-        kinds=Kinds((kind,) * belief.kinds.names.count(kind)),
-        marginals=jax.tree.map(lambda leaf: leaf[hypotheses], belief.marginals),
-        boundary=Plane(boundary.normal, boundary.precision[hypotheses], boundary.shift[hypotheses]),
-        **parts,
-    )
 
 
 def update(
@@ -179,28 +149,49 @@ def update(
 ) -> Belief:
     """Condition on the answer that `a` (d,) is preferred to `b` (d,) for the factual `x` (d,), or that they are `tied`.
 
-    `noise` (k,) is the s.d. of the noise of the difference of utilities. After the new site, `num_sweeps` update all
-    sites again. Answers beyond the T that there is room for are ignored. `space` is that of `features`.
+    `noise` (h,) is the s.d. of the noise of the difference of utilities. After the new site, `num_sweeps` update all
+    sites again; then the manner of answering is fitted. Answers beyond the T that there is room for are ignored.
+    `space` is that of `features`.
     """
     (phi_a, c_a), (phi_b, c_b) = (features(belief.kinds, x, z, space) for z in (a, b))
     at = belief.num_told
     told = belief._replace(
-        plane=belief.plane.at[:, at].set(by_hypothesis(belief, phi_a - phi_b)),
-        offset=belief.offset.at[:, at].set(by_hypothesis(belief, c_a - c_b)),
-        noise=belief.noise.at[:, at].set(by_hypothesis(belief, noise**2)),
-        slope=belief.slope.at[:, at].set(_slope(belief, x, a, b, space)),
+        plane=belief.plane.at[:, at].set(phi_a - phi_b),
+        offset=belief.offset.at[:, at].set(c_a - c_b),
+        noise=belief.noise.at[:, at].set(noise**2),
+        slope=belief.slope.at[:, at].set(_slopes(belief, x, a, b, space)),
         tied=belief.tied.at[at].set(tied),
         num_told=at + 1,
     )
-    new = jax.lax.fori_loop(0, num_sweeps, lambda _, belief: _sweep(belief), _add_site(told, at))
-    new = _answering(new)
+    new = jax.lax.fori_loop(0, num_sweeps, lambda _, belief: _sweep(belief), _add_answer(told, at))
+    new = _with_manner(new)
     return jax.tree.map(lambda new, old: jnp.where(at < belief.offset.shape[1], new, old), new, belief)
+
+
+def on_boundary(belief: Belief, normal: Array, level: Array, variance: Array, applies: Array) -> Belief:
+    """Replace the site of the boundary where it `applies` (h,): `normal . theta` is `level` () with a `variance` ()."""
+    old = belief.boundary
+    along = jax.vmap(add_site, in_axes=(0, 0, None, 0, 0))
+    mean, cov = along(belief.mean, belief.cov, old.normal, -old.precision, -old.shift)
+    precision = jnp.where(applies, 1 / variance, 0)
+    mean, cov = along(mean, cov, normal, precision, precision * level)
+    return belief._replace(mean=mean, cov=cov, boundary=Plane(normal, precision, precision * level))
 
 
 def utilities(belief: Belief, x: Array, z: Array, space: ActionSpace | None = None) -> Array:
     """Expected utility (h,) of `z` (d,) for the factual `x` (d,), up to a constant of each hypothesis."""
-    phi, c = (by_hypothesis(belief, leaf) for leaf in features(belief.kinds, x, z, space))
+    phi, c = features(belief.kinds, x, z, space)
     return jnp.sum(phi * belief.mean, axis=1) + c
+
+
+def worse(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpace | None = None) -> Array:
+    """Posterior probability () that `z` (d,) has a lower utility than `base` (d,)."""
+    (phi_z, c_z), (phi_b, c_b) = (features(belief.kinds, x, point, space) for point in (z, base))
+    change = phi_z - phi_b
+    gap = jnp.sum(change * belief.mean, axis=1) + c_z - c_b
+    variance = jnp.sum(jnp.einsum("hd,hde->he", change, belief.cov) * change, axis=1)
+    below = ndtr(-gap / jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
+    return jnp.where(jnp.all(z == base), 0, jnp.sum(weight(belief) * below))
 
 
 def clip_kind(kind: str, theta: Array) -> Array:
@@ -211,117 +202,97 @@ def clip_kind(kind: str, theta: Array) -> Array:
 
 def clipped(belief: Belief) -> Belief:
     """The posterior with the mean of each hypothesis moved into the support of its kind."""
-    names = belief.kinds.names
-    means = jnp.split(belief.mean, len(names))
-    clipped_means = [clip_kind(kind, mean) for kind, mean in zip(names, means, strict=True)]
-    return belief._replace(mean=jnp.concatenate(clipped_means))
+    means = [clip_kind(kind, mean) for kind, mean in zip(belief.kinds.names, belief.mean, strict=True)]
+    return belief._replace(mean=jnp.stack(means))
 
 
 def draw_hidden(belief: Belief, mutable: Array, normal: dict[str, Array]) -> dict[str, Array]:
-    """Draws (n, d) of theta of some kinds, each from its most probable hypothesis, from standard `normal` draws (n, d).
+    """Draws (n, d) of theta of some kinds from standard `normal` draws (n, d), stratified by hypothesis.
 
     Only the `mutable` (d,) columns vary.
     """
-    found = {}
-    for kind, draws in normal.items():
-        part = of_kind(belief, kind)
-        best = part.log_weight.reshape(-1, part.num_manners)
-        likeliest = jnp.argmax(best, axis=1) + part.num_manners * jnp.arange(len(best))
-        mean, cov = part.mean[likeliest], part.cov[likeliest]
-        roots = jax.vmap(linalg.root, in_axes=(0, None))(cov, mutable)
-        share = jnp.cumsum(jax.nn.softmax(jax.nn.logsumexp(best, axis=1)))
-        at = jnp.searchsorted(share, (jnp.arange(len(draws)) + 0.5) / len(draws) * share[-1])
-        found[kind] = mean[at] + jnp.einsum("nde,ne->nd", roots[at], draws)
-    return found
+    roots = jax.vmap(linalg.root, in_axes=(0, None))(belief.cov, mutable)
+    return {kind: _draws(belief, roots, belief.kinds.span(kind), draws) for kind, draws in normal.items()}
 
 
-def _slope(belief: Belief, x: Array, a: Array, b: Array, space: ActionSpace | None) -> Array:
-    """Difference of utilities over the difference of losses (h,), at the mean of each hypothesis."""
-    names = [name for name in belief.kinds.names for _ in range(belief.num_manners)]
-    slopes = []
-    for at, name in enumerate(names):
-        loss_fn = in_space(PERSONS[name], partial(PERSONS[name].loss, belief.mean[at]), space)
-        utility_fn = in_space(PERSONS[name], partial(PERSONS[name].utility, belief.mean[at]), space)
-        gap, apart = loss_fn(x, b) - loss_fn(x, a), utility_fn(x, a) - utility_fn(x, b)
-        slopes.append(jnp.where(jnp.abs(gap) > _LEAST_GAP, apart / jnp.where(gap == 0, 1, gap), 1))
-    return jnp.stack(slopes)
+def _draws(belief: Belief, roots: Array, span: slice, normal: Array) -> Array:
+    """Draws (n, d) from the hypotheses of a `span`, as many of each as its probability says."""
+    share = jnp.cumsum(jax.nn.softmax(belief.log_weight[span]))
+    level = (jnp.arange(len(normal)) + 0.5) / len(normal) * share[-1]
+    at = jnp.minimum(jnp.searchsorted(share, level), len(share) - 1)
+    return belief.mean[span][at] + jnp.einsum("nde,ne->nd", roots[span][at], normal)
+
+
+def _slopes(belief: Belief, x: Array, a: Array, b: Array, space: ActionSpace | None) -> Array:
+    """Difference of utilities over difference of losses (h,), at the mean of each hypothesis."""
+    return jnp.stack([
+        _slope(kind, mean, x, a, b, space) for kind, mean in zip(belief.kinds.names, belief.mean, strict=True)
+    ])  # fmt: skip
+
+
+def _slope(kind: str, theta: Array, x: Array, a: Array, b: Array, space: ActionSpace | None) -> Array:
+    person = PERSONS[kind]
+    loss, utility = (in_space(person, partial(fn, theta), space) for fn in (person.loss, person.utility))
+    gap = loss(x, b) - loss(x, a)
+    known = jnp.abs(gap) > _LEAST_GAP
+    return jnp.where(known, (utility(x, a) - utility(x, b)) / jnp.where(known, gap, 1), 1)
 
 
 def _sites(belief: Belief) -> Site:
     """The sites of all answers: leaves (h, T, ...)."""
-    tied = jnp.broadcast_to(belief.tied[None, :], belief.offset.shape)
-    lapse = jnp.broadcast_to(belief.lapse[:, None], belief.offset.shape)
+    shape = belief.offset.shape
+    lapse, width, memory = (leaf[:, None] for leaf in belief.manner)
     return Site(
-        belief.plane, belief.offset, belief.noise, belief.width[:, None] * belief.slope, lapse, tied, belief.precision, belief.shift
+        plane=belief.plane,
+        offset=belief.offset,
+        noise=belief.noise,
+        width=width * belief.slope,
+        lapse=manner.error_rate(lapse, memory, _ages(belief)),
+        tied=jnp.broadcast_to(belief.tied[None, :], shape),
+        precision=belief.precision,
+        shift=belief.shift,
     )
 
 
-def _add_site(belief: Belief, at: Array) -> Belief:
+def _ages(belief: Belief) -> Array:
+    """The number of later answers (T,) of each answer."""
+    return jnp.maximum(belief.num_told - 1 - jnp.arange(len(belief.tied)), 0).astype(belief.mean.dtype)
+
+
+def _add_answer(belief: Belief, at: Array) -> Belief:
     """Fit the site of answer number `at`, and multiply the hypotheses' weights by its marginal likelihood."""
     site = jax.tree.map(lambda leaf: leaf[:, at], _sites(belief))
-    mean, cov, fit = jax.vmap(update_site)(belief.mean, belief.cov, site)
+    mean, cov, fitted = jax.vmap(update_site)(belief.mean, belief.cov, site)
     return belief._replace(
         mean=mean,
         cov=cov,
-        log_weight=belief.log_weight + fit.log_likelihood,
-        precision=belief.precision.at[:, at].set(fit.precision),
-        shift=belief.shift.at[:, at].set(fit.shift),
+        log_weight=belief.log_weight + fitted.log_likelihood,
+        precision=belief.precision.at[:, at].set(fitted.precision),
+        shift=belief.shift.at[:, at].set(fitted.shift),
     )
 
 
 def _sweep(belief: Belief) -> Belief:
     """Update the sites of all columns and answers once."""
-    mean, cov, column_precision, column_shift = jax.vmap(sweep_columns)(
-        belief.mean, belief.cov, belief.marginals, belief.column_precision, belief.column_shift, belief.varies
-    )
+    columns = belief.columns
+    mean, cov, precision, shift = jax.vmap(sweep_columns)(belief.mean, belief.cov, *columns)
     mean, cov, sites = jax.vmap(sweep)(mean, cov, _sites(belief))
     return belief._replace(
         mean=mean,
         cov=cov,
-        column_precision=column_precision,
-        column_shift=column_shift,
+        columns=columns._replace(precision=precision, shift=shift),
         precision=sites.precision,
         shift=sites.shift,
     )
 
 
-def on_boundary(belief: Belief, normal: Array, level: Array, variance: Array, has: Array) -> Belief:
-    """Replace the site of the decision boundary: `normal . theta` is `level` () with this `variance` ()."""
-    old = belief.boundary
-    mean, cov = jax.vmap(along_plane, in_axes=(0, 0, None, 0, 0))(
-        belief.mean, belief.cov, old.normal, -old.precision, -old.shift
-    )
-    precision = jnp.where(has, 1 / variance, 0)
-    shift = precision * level
-    mean, cov = jax.vmap(along_plane, in_axes=(0, 0, None, 0, 0))(mean, cov, normal, precision, shift)
-    return belief._replace(mean=mean, cov=cov, boundary=Plane(normal, precision, shift))
+def _with_manner(belief: Belief) -> Belief:
+    """Fit the manner of answering of each hypothesis."""
+    ages = _ages(belief)
 
+    def one(mean: Array, cov: Array, slope: Array, sites: Site) -> Manner:
+        gap = jax.vmap(held_out, in_axes=(None, None, 0))(mean, cov, sites)
+        told = jnp.any(sites.plane != 0, axis=1)
+        return manner.fit(belief.grid, manner.Answered(gap, slope, sites.tied, told, ages))
 
-def worse(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpace | None = None) -> Array:
-    """Posterior probability (h,) that `z` (d,) has a lower utility than `base` (d,), by hypothesis."""
-    (phi_z, c_z), (phi_b, c_b) = (features(belief.kinds, x, point, space) for point in (z, base))
-    change, offset = by_hypothesis(belief, phi_z - phi_b), by_hypothesis(belief, c_z - c_b)
-    gap = jnp.sum(change * belief.mean, axis=1) + offset
-    sd = jnp.sqrt(jnp.maximum(jnp.einsum("hd,hde,he->h", change, belief.cov, change), 1e-12))
-    return jnp.where(jnp.all(z == base), 0, jax.scipy.special.ndtr(-gap / sd))
-
-
-def _answering(belief: Belief) -> Belief:
-    """Posterior means of the error rate and of the width of ties, from each answer given all others."""
-    grid, sites = belief.answering, _sites(belief)
-
-    def one(mean: Array, cov: Array, slope: Array, site: Site) -> tuple[Array, Array]:
-        gap = jax.vmap(held_out, in_axes=(None, None, 0))(mean, cov, site)
-        sd = jnp.sqrt(gap.variance)
-        width = grid.widths[:, None] * slope[None, :]
-        above, below = ndtr((gap.mean - width) / sd), ndtr((-gap.mean - width) / sd)
-        probability = jnp.where(site.tied, 1 - above - below, above)  # (W, T)
-        rate = grid.lapses[:, None, None]
-        log_p = jnp.log(rate + (1 - 2 * rate) * probability)
-        told = jnp.any(site.plane != 0, axis=1)
-        score = jnp.sum(jnp.where(told, log_p, 0), axis=2) + grid.lapse_log_prior[:, None] + grid.width_log_prior
-        weight = jnp.exp(score - jax.nn.logsumexp(score))
-        return jnp.sum(weight * grid.lapses[:, None]), jnp.sum(weight * grid.widths)
-
-    lapse, width = jax.vmap(one)(belief.mean, belief.cov, belief.slope, sites)
-    return belief._replace(lapse=lapse, width=width)
+    return belief._replace(manner=jax.vmap(one)(belief.mean, belief.cov, belief.slope, _sites(belief)))

@@ -20,9 +20,9 @@ from jax.scipy.stats import norm
 
 from hare_jax.base import exact_products, holds, pytree_dataclass, require
 from hare_jax.elicit.bayesian.posterior import Belief
-from hare_jax.people.base import Prior as Gaussian
 from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.hyperparams import Count
+from hare_jax.people.base import Prior as Gaussian
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace, project
 

@@ -8,41 +8,48 @@ import numpy as np
 from jax import Array
 
 from hare_jax.base import Recourse
-from hare_jax.elicit.bayesian import pool, posterior
+from hare_jax.elicit.bayesian import pool
 from hare_jax.elicit.bayesian.acquisition import utility_scales
 from hare_jax.elicit.bayesian.answers import in_ranges
 from hare_jax.elicit.bayesian.pool import Pool
 from hare_jax.elicit.bayesian.posterior import (
     Kinds,
-    by_hypothesis,
     clip_kind,
     clipped,
     draw_hidden,
-    on_boundary,
     features,
+    on_boundary,
     utilities,
     weight,
+    worse,
 )
-from hare_jax.elicit.bayesian.state import Bayes, State, entries
-from hare_jax.solvers.host import calls_host
+from hare_jax.elicit.bayesian.state import Bayes, State, hypotheses
 from hare_jax.people import PERSONS
+from hare_jax.solvers.host import calls_host
 from hare_jax.solvers.local_search import local_search
 from hare_jax.space import project
 
+_PENALTY = 1e3  # of a probability of harm above the bound, in prior s.d.s of the utility
+_DEEP = 0.1  # distance beyond the boundary from which on a recourse says little about where it lies
+_UNKNOWN_VARIANCE = 1.0  # of the boundary before the first proposal
+
 
 def recommend(hp: Bayes, state: State, key: Array) -> State:
-    """Search for the valid recourse of highest expected utility, from the best of the pool."""
+    """Search for the valid recourse of highest expected utility, from the best of the pool.
+
+    Recourses that are worse than the base with a probability above `hp.most_harm` are used only if the base is not
+    valid.
+    """
     belief, known = state.belief, pool.members(state.pool)
     usual = clipped(belief)
     scale = utility_scales(belief.kinds, state.prior.cov, state.x, known, state.space)
-    weights = weight(belief)
-    share = weights / by_hypothesis(belief, scale)
-    base = state.pool.base.x
+    share = weight(belief) / scale
+    base = state.pool.base
 
     def cost(z: Array) -> Array:
         utility = jnp.sum(share * utilities(usual, state.x, z, state.space))
-        worse = jnp.sum(weights * posterior.worse(belief, state.x, z, base, state.space))
-        utility -= _PENALTY * jnp.maximum(worse - hp.most_worse, 0)
+        harm = jnp.where(base.valid, worse(belief, state.x, z, base.x, state.space), 0)
+        utility -= _PENALTY * jnp.maximum(harm - hp.most_harm, 0)
         return jnp.where(in_ranges(state.ranges, state.x, z), -utility, jnp.inf)
 
     costs = jnp.where(known.valid, jax.vmap(cost)(known.x), jnp.inf)
@@ -53,30 +60,29 @@ def recommend(hp: Bayes, state: State, key: Array) -> State:
     return state._replace(pool=state.pool._replace(best=best))
 
 
-_PENALTY = 1e3
-
-
 def at_boundary(hp: Bayes, state: State) -> State:
-    """Update the site of the decision boundary, linearised at the recommendation."""
-    if not hp.boundary or calls_host(state.logit_fn, state.x):
+    """Update the posterior's site of the decision boundary, linearised at the recommendation.
+
+    Its level is the mean, and its variance that, of recourses near draws of the target point along the classifier's
+    gradient, plus the square of `hp.thickness`. Recourses that are accepted by more than the gradient times a tenth
+    weigh less. A classifier on the host has no gradient, and no site.
+    """
+    if not hp.boundary_gradient or calls_host(state.logit_fn, state.x):
         return state
-    best, local, mutable = state.best.x, state.pool.local, state.space.mutable
-    slope = jax.grad(state.logit_fn)(best)
-    slope = jnp.where(mutable, slope, 0)
-    length = jnp.sqrt(jnp.sum(slope**2))
-    has = (length > 0) & state.best.valid
-    normal = slope / jnp.where(length > 0, length, 1)
-    logits = jax.vmap(state.logit_fn)(local.x)
-    near = local.valid * jnp.exp(-jnp.maximum(logits, 0) / (0.1 * length + 1e-6))
-    along = jnp.sum((local.x - best[None, :]) * normal, axis=1)
-    total = jnp.sum(near) + 1
-    mean = jnp.sum(near * along) / total
-    spread = jnp.sum(near * (along - mean) ** 2) / total
-    first = ~jnp.any(local.valid)
-    variance = jnp.where(first, 1.0, spread) + hp.thickness**2
-    on = jnp.stack([jnp.asarray(reach > hp.free) & (PERSONS[kind].target is not None) for kind, reach in entries(hp)])
-    on = by_hypothesis(state.belief, on)
-    return state._replace(belief=on_boundary(state.belief, normal, normal @ best + mean, variance, has & on))
+    best, local = state.best, state.pool.local
+    slope = jnp.where(state.space.mutable, jax.grad(state.logit_fn)(best.x), 0)
+    steepness = jnp.sqrt(jnp.sum(slope**2))
+    normal = slope / jnp.where(steepness > 0, steepness, 1)
+    depth = jnp.maximum(jax.vmap(state.logit_fn)(local.x), 0) / jnp.where(steepness > 0, steepness, 1)
+    near = jnp.where(local.valid, jnp.exp(-depth / _DEEP), 0)
+    away = jnp.sum((local.x - best.x[None, :]) * normal[None, :], axis=1)
+    total = jnp.sum(near) + 1  # the recommendation itself counts, too
+    mean = jnp.sum(near * away) / total
+    spread = jnp.where(jnp.any(local.valid), jnp.sum(near * (away - mean) ** 2) / total, _UNKNOWN_VARIANCE)
+    on = [(reach >= hp.least_on_boundary) & (PERSONS[kind].target is not None) for kind, reach in hypotheses(hp)]
+    applies = jnp.stack([jnp.asarray(each) for each in on]) & (steepness > 0) & best.valid
+    level = jnp.sum(normal * best.x) + mean
+    return state._replace(belief=on_boundary(state.belief, normal, level, spread + hp.thickness**2, applies))
 
 
 def first_pool(hp: Bayes, kinds: Kinds, base: Recourse, drawn: Recourse) -> Pool:

@@ -1,9 +1,9 @@
 """Hyperparameters and state of a Bayesian session."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -12,16 +12,18 @@ from hare_jax.base import LogitFn, Recourse, choose, holds, is_known, pytree_dat
 from hare_jax.elicit.base import Question
 from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS
 from hare_jax.elicit.bayesian.answers import Range, Rated
+from hare_jax.elicit.bayesian.manner import Axis, Grid
 from hare_jax.elicit.bayesian.pool import Pool
-from hare_jax.elicit.bayesian.posterior import Answering, Belief, Kinds
-from hare_jax.people.base import Prior
-from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, check_fields
+from hare_jax.elicit.bayesian.posterior import Belief, Kinds
+from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share, check_fields
 from hare_jax.people import PERSONS
+from hare_jax.people.base import Prior
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.local_search import LocalSearch
 from hare_jax.space import ActionSpace
 
 _SUM_TOLERANCE = 1e-5  # of probabilities in float32
+Weighted = tuple[tuple[float, float], ...]  # values, each with its prior probability
 
 
 @pytree_dataclass
@@ -30,20 +32,25 @@ class Bayes:
 
     probabilities: dict[str, float] | None = None  # prior of the kinds, rows of PERSONS; None: uniform over the linear
     priors: dict[str, Any] | None = None  # hyperparameters of `Person.prior` by kind, e.g. people.WeightsPrior
-    lapses: tuple[float, ...] = (0.002, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45)
-    lapse_probabilities: tuple[float, ...] = (0.4, 0.15, 0.15, 0.1, 0.1, 0.05, 0.05)
-    widths: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4)
-    width_probabilities: tuple[float, ...] = (0.6, 0.1, 0.1, 0.1, 0.1)
+    reaches: tuple[float, ...] = (0.1, 0.3, 1.0, 2.0)  # L2 distances of target points, equally probable
+    lapses: Weighted = (
+        (0.002, 0.7),
+        (0.02, 0.1),
+        (0.05, 0.08),
+        (0.1, 0.06),
+        (0.2, 0.03),
+        (0.3, 0.02),
+        (0.45, 0.01),
+    )  # error rates of the answers
+    widths: Weighted = ((0.0, 0.96), (0.05, 0.01), (0.1, 0.01), (0.2, 0.01), (0.4, 0.01))  # losses that are tied
+    memories: Weighted = ((1.0, 0.9), (0.97, 0.05), (0.9, 0.05))  # see `manner`
     noise: Positive = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.
-    reaches: tuple[float, ...] = (0.1, 0.3, 1.0, 2.0)
-    boundary: bool = True
-    free: float = 0.2
-    thickness: float = 0.03
-    most_worse: float = 1.0
-    info_weight: float = 0.0
-    cols: float = 1.0
-    acquisition: str = "utility"  # "utility" of the better of a pair, or "information" about theta
-    least_gain: float = -1e9  # least acquisition value of a question, in nats or prior s.d. of the pool's utilities
+    boundary_gradient: bool = True  # False: the prior does not know the boundary, and the classifier has no gradient
+    least_on_boundary: NonNegative = 0.2  # reach from which on target points are supposed to lie on the boundary
+    thickness: Positive = 0.03  # s.d. of the distance of target points from the boundary
+    most_harm: Share = 0.2  # probability that the recommendation is worse than the base
+    acquisition: str = "mixed"  # a row of `acquisition.ACQUISITIONS`
+    least_gain: float = -1e9  # least acquisition value of a question
     num_pool: Count = 64  # recourses drawn at the start
     num_local: Count = 24  # recourses a proposal, near draws of the target point, for each kind with one
     num_cheap: Count = 8  # recourses a proposal, searched by drawn utilities, for each kind without a target point
@@ -67,11 +74,11 @@ class State(NamedTuple):
     ranges: Range
     key: Array  # its data, (2,) uint32 of most generators, which can be saved
     belief: Belief
-    prior: Prior  # (k, d), (k, d, d) of theta, for each kind
+    prior: Prior  # of theta, for each of the h hypotheses
     pool: Pool
     question: Question
+    compared: Array  # (T, 2, d) the pairs that the answers so far are about
     rated: Rated
-    told: Array  # (T, 2, d) the pairs compared so far
     vetoed: Array | None = None  # (d,) bool, in a space with relations: columns of the vetoes so far
 
     @property
@@ -80,36 +87,53 @@ class State(NamedTuple):
         return self.pool.best
 
 
+class Hypothesis(NamedTuple):
+    """A kind of person, with a scale of its prior."""
+
+    kind: str
+    reach: float  # of target points; 1 for a kind without
+
+
 def with_probabilities(hp: Bayes) -> Bayes:
     """`hp` with equal probabilities of all kinds written out where left out: one program then serves any others."""
     names = linear_kinds(hp)
     return replace(hp, probabilities=dict.fromkeys(names, 1 / len(names))) if hp.probabilities is None else hp
 
 
-def kinds_of(hp: Bayes) -> Kinds:
-    """The kinds that the posterior covers, in the order of `PERSONS`."""
-    return Kinds(tuple(kind for kind, _ in entries(hp)))
-
-
 def linear_kinds(hp: Bayes) -> tuple[str, ...]:
+    """The kinds that the posterior covers, in the order of `PERSONS`."""
     linear = [kind for kind, person in PERSONS.items() if person.features is not None and person.prior is not None]
     return tuple(kind for kind in linear if hp.probabilities is None or kind in hp.probabilities)
 
 
-def entries(hp: Bayes) -> list[tuple[str, float]]:
-    """Each kind with each scale of its prior."""
-    return [
-        (kind, reach)
+def hypotheses(hp: Bayes) -> tuple[Hypothesis, ...]:
+    """Each kind that the posterior covers; if it has target points, with each of the reaches."""
+    return tuple(
+        Hypothesis(kind, reach)
         for kind in linear_kinds(hp)
         for reach in (hp.reaches if PERSONS[kind].target is not None else (1.0,))
-    ]
+    )
+
+
+def kinds_of(hp: Bayes) -> Kinds:
+    """The kind of each hypothesis."""
+    return Kinds(tuple(hypothesis.kind for hypothesis in hypotheses(hp)))
 
 
 def log_prior(hp: Bayes) -> Array:
-    """Log prior probability (k,) of each kind."""
-    probabilities = with_probabilities(hp).probabilities or {}
-    names = kinds_of(hp).names
+    """Log prior probability (h,) of each hypothesis."""
+    probabilities, names = with_probabilities(hp).probabilities or {}, kinds_of(hp).names
     return jnp.log(jnp.stack([jnp.asarray(probabilities[kind]) / names.count(kind) for kind in names]))
+
+
+def grid(hp: Bayes, dtype: Any) -> Grid:
+    """The prior of the manner of answering."""
+    return Grid(*(_axis(values, dtype) for values in (hp.lapses, hp.widths, hp.memories)))
+
+
+def _axis(values: Weighted, dtype: Any) -> Axis:
+    value, probability = (np.array(part) for part in zip(*values, strict=True))
+    return Axis(jnp.asarray(value, dtype), jnp.asarray(np.log(probability / probability.sum()), dtype))
 
 
 def check(hp: Bayes) -> None:
@@ -120,8 +144,20 @@ def check(hp: Bayes) -> None:
     """
     check_fields(hp, Bayes)
     choose("acquisition", hp.acquisition, ACQUISITIONS)
+    require(len(hp.reaches) > 0, "reaches", "must hold at least one", hp.reaches)
+    require(all(reach > 0 for reach in hp.reaches), "reaches", "must be above 0", hp.reaches)
+    _check_weighted("lapses", hp.lapses, "above 0 and below 0.5", lambda lapse: 0 < lapse < 0.5)
+    _check_weighted("widths", hp.widths, "at least 0", lambda width: width >= 0)
+    _check_weighted("memories", hp.memories, "above 0 and at most 1", lambda memory: 0 < memory <= 1)
     _check_probabilities(hp.probabilities)
     _check_priors(hp)
+
+
+def _check_weighted(name: str, values: Weighted, rule: str, allows: Callable[[float], bool]) -> None:
+    require(len(values) > 0, name, "must hold at least one", values)
+    require(all(len(pair) == 2 for pair in values), name, "must be pairs of a value and its probability", values)
+    require(all(allows(value) for value, _ in values), name, f"must be {rule}", values)
+    require(all(probability > 0 for _, probability in values), name, "must have probabilities above 0", values)
 
 
 def _check_probabilities(probabilities: dict[str, float] | None) -> None:
@@ -145,10 +181,3 @@ def _check_priors(hp: Bayes) -> None:
         require(check_prior is not None or given is None, "priors", f"{kind} has no hyperparameters", given)
         if check_prior is not None:
             check_prior(given)
-
-
-def answering(hp: Bayes, dtype: Any) -> Answering:
-    """The prior of the manner of answering."""
-    parts = (hp.lapses, hp.lapse_probabilities, hp.widths, hp.width_probabilities)
-    lapses, share, widths, width_share = (jnp.stack([jnp.asarray(v, dtype) for v in part]) for part in parts)
-    return Answering(lapses, jnp.log(share), widths, jnp.log(width_share))
