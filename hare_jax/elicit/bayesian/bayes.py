@@ -70,11 +70,11 @@ def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
         ValueError: the posterior does not cover ideals.
     """
     check_key(key)
-    belief = posterior.of_kind(state.belief, "ideal")
-    prior = state.prior
     hp = MonteCarlo() if hp is None else hp
     check_fields(hp, MonteCarlo)
-    return region.draw_ideals(hp, key, belief, prior, state.x, state.space)
+    answers = region.answers_of(state.belief)
+    target = region.Target(answers, state.reaches, state.slack, state.logit_fn, state.x, state.space)
+    return region.draw_ideals(hp, key, target)
 
 
 def ideal_region(state: State, key: Array, level: float = 0.9) -> Region:
@@ -123,6 +123,8 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
         prior=prior,
         pool=first,
         question=Question(recourse.x, recourse.x, jnp.array(False)),
+        reaches=jnp.asarray(hp.reaches, x.dtype),
+        slack=jnp.full((), jnp.inf, x.dtype),
         compared=jnp.zeros((hp.max_questions, 2, len(x)), x.dtype),
         rated=Rated(jnp.array(False), unrated, unrated),
         vetoed=None if space.relations is None else jnp.zeros(x.shape, bool),

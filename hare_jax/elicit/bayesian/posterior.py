@@ -223,6 +223,11 @@ def _draws(belief: Belief, roots: Array, span: slice, normal: Array) -> Array:
     return belief.mean[span][at] + jnp.einsum("nde,ne->nd", roots[span][at], normal)
 
 
+def ages(belief: Belief) -> Array:
+    """The number of later answers (T,) of each answer."""
+    return jnp.maximum(belief.num_told - 1 - jnp.arange(len(belief.tied)), 0).astype(belief.mean.dtype)
+
+
 def _slopes(belief: Belief, x: Array, a: Array, b: Array, space: ActionSpace | None) -> Array:
     """Difference of utilities over difference of losses (h,), at the mean of each hypothesis."""
     return jnp.stack([
@@ -247,16 +252,11 @@ def _sites(belief: Belief) -> Site:
         offset=belief.offset,
         noise=belief.noise,
         width=width * belief.slope,
-        lapse=manner.error_rate(lapse, memory, _ages(belief)),
+        lapse=manner.error_rate(lapse, memory, ages(belief)),
         tied=jnp.broadcast_to(belief.tied[None, :], shape),
         precision=belief.precision,
         shift=belief.shift,
     )
-
-
-def _ages(belief: Belief) -> Array:
-    """The number of later answers (T,) of each answer."""
-    return jnp.maximum(belief.num_told - 1 - jnp.arange(len(belief.tied)), 0).astype(belief.mean.dtype)
 
 
 def _add_answer(belief: Belief, at: Array) -> Belief:
@@ -288,7 +288,7 @@ def _sweep(belief: Belief) -> Belief:
 
 def _with_manner(belief: Belief) -> Belief:
     """Fit the manner of answering of each hypothesis."""
-    ages = _ages(belief)
+    ages = ages(belief)
 
     def one(mean: Array, cov: Array, slope: Array, sites: Site) -> Manner:
         gap = jax.vmap(held_out, in_axes=(None, None, 0))(mean, cov, sites)

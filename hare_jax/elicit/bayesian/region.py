@@ -1,13 +1,14 @@
 """Draws of a hidden ideal from its posterior by sequential Monte Carlo, and credible regions.
 
-The Gaussians of `posterior` are cheap enough to choose questions, but ignore steps and categories, and have one mode
-even where lapses make the posterior multimodal. Here a draw is an allowed point, and the likelihood of the answers is
-exact: particles are moved from the prior to the posterior by resampling and elliptical slice sampling at increasing
-inverse temperatures. Del Moral, Doucet and Jasra (2006), "Sequential Monte Carlo samplers"; Murray, Adams and MacKay
-(2010), https://arxiv.org/abs/1001.0175.
+The Gaussians of `posterior` are cheap enough to choose questions, but have one mode each even where the error rate
+makes the posterior multimodal. Here a draw is an allowed point, the likelihood of the answers is exact, with the error
+rate integrated out, and the classifier is evaluated at each draw: particles are moved from the prior to the posterior
+by resampling and elliptical slice sampling at increasing inverse temperatures. Del Moral, Doucet and Jasra (2006),
+"Sequential Monte Carlo samplers"; Murray, Adams and MacKay (2010), https://arxiv.org/abs/1001.0175.
 
-Notation: n particles; a *latent* point (d,) is standard normal a priori, and `mean + root @ latent`, projected onto the
-action space, is the ideal.
+Notation: n particles; a *latent* point (d + 1,) is standard normal a priori. Its last coordinate gives the reach, and
+the others a change of the mutable columns, of that L2 norm in expectation; the ideal is the factual with that change,
+projected onto the action space.
 """
 
 from functools import partial
@@ -16,15 +17,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
 
-from hare_jax.base import exact_products, holds, pytree_dataclass, require
-from hare_jax.elicit.bayesian.posterior import Belief
+from hare_jax.base import LogitFn, exact_products, holds, pytree_dataclass, require
+from hare_jax.elicit.bayesian.manner import error_rate
+from hare_jax.elicit.bayesian.posterior import Belief, ages
 from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.hyperparams import Count
-from hare_jax.people.base import Prior as Gaussian
 from hare_jax.solvers import linalg
-from hare_jax.space import ActionSpace, project
+from hare_jax.space import ActionSpace, follow, project
 
 _LEAST_VARIANCE = 1e-6  # of a column in which all draws agree
 _TEMPERATURE_POWER = 2  # inverse temperatures are (i / T)^2: denser near the prior
@@ -48,12 +50,25 @@ class Region(NamedTuple):
     radius: Array  # ()
 
 
+class Answers(NamedTuple):
+    """T answers about an ideal; the fields are those of `posterior.Belief`."""
+
+    plane: Array  # (T, d)
+    offset: Array  # (T,)
+    noise: Array  # (T,)
+    width: Array  # (T,)
+    tied: Array  # (T,) bool
+    rates: Array  # (L, T) error rates
+    log_prior: Array  # (L,) of each of them
+
+
 class Target(NamedTuple):
     """The posterior to sample from."""
 
-    belief: Belief  # of ideals alone: the answers
-    mean: Array  # (d,) of the prior
-    root: Array  # (d, d) of the prior's covariance, lower-triangular
+    answers: Answers
+    reaches: Array  # (r,) equally probable
+    slack: Array  # () logits; how far from the decision boundary ideals are supposed to be. Infinite: anywhere
+    logit_fn: LogitFn
     x: Array  # (d,)
     space: ActionSpace
 
@@ -76,20 +91,33 @@ class Bracket(NamedTuple):
 
 
 @exact_products
-def draw_ideals(hp: MonteCarlo, key: Array, belief: Belief, prior: Gaussian, x: Array, space: ActionSpace) -> Array:
-    """Draws (n, d) of the ideal for the factual `x` (d,), from the posterior given all answers.
-
-    `belief` holds the answers, for ideals alone (`posterior.of_kind`). The `prior` is a Gaussian, (d,) and (d, d),
-    projected onto the `space`.
-    """
-    target = Target(belief, prior.mean, linalg.root(prior.cov, space.mutable), x, space)
+def draw_ideals(hp: MonteCarlo, key: Array, target: Target) -> Array:
+    """Draws (n, d) of the ideal from the posterior given all answers."""
     key_first, key_steps = jax.random.split(key)
-    latent = jax.random.normal(key_first, (hp.num_draws, len(x)), x.dtype)
+    latent = jax.random.normal(key_first, (hp.num_draws, len(target.x) + 1), target.x.dtype)
     particles = Particles(latent, jax.vmap(partial(_latent_log_likelihood, target))(latent))
-    rise = (jnp.arange(hp.num_temperatures + 1, dtype=x.dtype) / hp.num_temperatures) ** _TEMPERATURE_POWER
+    rise = (jnp.arange(hp.num_temperatures + 1, dtype=latent.dtype) / hp.num_temperatures) ** _TEMPERATURE_POWER
     steps = rise[:-1], rise[1:], jax.random.split(key_steps, hp.num_temperatures)
     particles, _ = jax.lax.scan(lambda carry, step: (_temper(hp, target, carry, *step), None), particles, steps)
     return jax.vmap(partial(_ideal, target))(particles.latent)
+
+
+def answers_of(belief: Belief) -> Answers:
+    """The answers of a session, about ideals.
+
+    Raises:
+        ValueError: the posterior does not cover ideals.
+    """
+    at = belief.kinds.span("ideal").start  # planes and offsets are the same for each reach, and noise almost
+    lapse, memory = belief.grid.lapse, belief.grid.memory
+    likely = belief.kinds.span("ideal")
+    best = jnp.argmax(belief.log_weight[likely])
+    rates = error_rate(lapse.value[:, None, None], memory.value[:, None], ages(belief))
+    log_prior = lapse.log_prior[:, None] + memory.log_prior
+    width = belief.manner.width[likely][best] * belief.slope[likely][best]
+    noise = belief.noise[likely][best]
+    rates, log_prior = rates.reshape(-1, rates.shape[-1]), log_prior.reshape(-1)
+    return Answers(belief.plane[at], belief.offset[at], noise, width, belief.tied, rates, log_prior)
 
 
 @exact_products
@@ -166,20 +194,27 @@ def _shrink(target: Target, bracket: Bracket, trial: Array, level: Array, temper
 
 
 def _ideal(target: Target, latent: Array) -> Array:
-    """The ideal (d,) of a `latent` point (d,)."""
-    return project(target.space, target.x, target.mean + target.root @ latent)
+    """The ideal (d,) of a `latent` point (d + 1,)."""
+    x, space = target.x, target.space
+    num = len(target.reaches)
+    at = jnp.clip((ndtr(latent[-1]) * num).astype(jnp.int32), 0, num - 1)
+    scale = target.reaches[at] / jnp.sqrt(jnp.maximum(jnp.sum(space.mutable), 1).astype(x.dtype))
+    return project(space, x, follow(space, x, x + jnp.where(space.mutable, scale * latent[:-1], 0)))
 
 
 def _latent_log_likelihood(target: Target, latent: Array) -> Array:
-    return _log_likelihood(target.belief, _ideal(target, latent))
+    """Log likelihood () of the answers, and the log density of the ideal's distance from the decision boundary."""
+    ideal = _ideal(target, latent)
+    depth = target.logit_fn(ideal) / target.slack
+    return _log_likelihood(target.answers, ideal) - jnp.log1p(depth**2)
 
 
-def _log_likelihood(belief: Belief, ideal: Array) -> Array:
-    """Log likelihood () of all answers given the ideal (d,), up to a constant; lapse rates are equally probable."""
-    plane, offset, noise = belief.plane[0], belief.offset[0], belief.noise[0]  # the same for each lapse rate
-    lapse = belief.lapse[:, None]
-    ratio = (plane @ ideal + offset) / jnp.sqrt(noise + TINY)
-    answers = jnp.log(lapse + (1 - 2 * lapse) * norm.cdf(ratio)[None, :])
-    answers = jnp.where(belief.tied[None, :], -(ratio**2)[None, :] / 2, answers)
-    told = jnp.any(plane != 0, axis=1)
-    return jax.nn.logsumexp(jnp.sum(jnp.where(told[None, :], answers, 0), axis=1))
+def _log_likelihood(answers: Answers, ideal: Array) -> Array:
+    """Log likelihood () of all answers given the ideal (d,), up to a constant."""
+    sd = jnp.sqrt(answers.noise + TINY)
+    gap = answers.plane @ ideal + answers.offset
+    above, below = norm.cdf((gap - answers.width) / sd), norm.cdf((-gap - answers.width) / sd)
+    probability = jnp.where(answers.tied, jnp.maximum(1 - above - below, 0), above)
+    told = jnp.any(answers.plane != 0, axis=1)
+    log_p = jnp.log(answers.rates + (1 - 2 * answers.rates) * probability[None, :])
+    return jax.nn.logsumexp(answers.log_prior + jnp.sum(jnp.where(told[None, :], log_p, 0), axis=1))

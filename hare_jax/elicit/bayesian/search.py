@@ -82,7 +82,9 @@ def at_boundary(hp: Bayes, state: State) -> State:
     on = [(reach >= hp.least_on_boundary) & (PERSONS[kind].target is not None) for kind, reach in hypotheses(hp)]
     applies = jnp.stack([jnp.asarray(each) for each in on]) & (steepness > 0) & best.valid
     level = jnp.sum(normal * best.x) + mean
-    return state._replace(belief=on_boundary(state.belief, normal, level, spread + hp.thickness**2, applies))
+    belief = on_boundary(state.belief, normal, level, spread + hp.thickness**2, applies)
+    slack = jnp.where((steepness > 0) & best.valid, steepness * hp.thickness, jnp.inf)
+    return state._replace(belief=belief, slack=slack)
 
 
 def first_pool(hp: Bayes, kinds: Kinds, base: Recourse, drawn: Recourse) -> Pool:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -77,6 +78,8 @@ class State(NamedTuple):
     prior: Prior  # of theta, for each of the h hypotheses
     pool: Pool
     question: Question
+    reaches: Array  # (r,) of target points
+    slack: Array  # () logits: the thickness of the boundary times the classifier's gradient; infinite where unknown
     compared: Array  # (T, 2, d) the pairs that the answers so far are about
     rated: Rated
     vetoed: Array | None = None  # (d,) bool, in a space with relations: columns of the vetoes so far
