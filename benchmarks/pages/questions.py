@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
+from benchmarks import noise
 from benchmarks.pages import figures
 from benchmarks.pages.plots import pyplot
 from hare_jax.elicit import ELICITORS
@@ -20,8 +20,8 @@ _ABOUT = (
     "Mean over users and seeds of the loss (distance to the hidden ideal, or weighted cost) after the given number of "
     "questions, and its ratio to HARE's loss after 30 questions without flips. *asked* is the mean number of questions "
     "asked, out of 30: HARE skips candidates that are refused or equal to the best recourse. *region* is the share of "
-    "ideals in the 90 % credible region after 30 questions. The curve of k bits treats every mutable column as "
-    "continuous; a binary column takes fewer bits, so distances may fall below the curve. *random* asks no questions; "
+    "ideals in the 90 % credible region after 30 questions. "
+    " *random* asks no questions; "
     "its loss may exceed the range of the plots. *best known* is the loss of exact recourse with the true hidden "
     "parameters, the least possible one."
 )
@@ -38,9 +38,7 @@ class Case(NamedTuple):
     @property
     def name(self) -> str:
         """The kind of person, and the share of flipped answers."""
-        return (
-            self.person if self.noise == "0" else f"{self.person}, {float(self.noise):.0%} flipped".replace("%", " %")
-        )
+        return ", ".join(filter(None, (self.person, noise.label(self.noise))))
 
 
 def write(out: Path, users: int) -> Path:
@@ -68,8 +66,8 @@ def _cases(rows: pd.DataFrame) -> Iterator[Case]:
         part = rows[rows["dataset"] == dataset]
         for person in dict.fromkeys(["ideal", *part["person"]]):
             of_person = part[part["person"] == person]
-            for noise in sorted(of_person["noise"].unique(), key=float):
-                yield Case(str(dataset), person, noise, of_person[of_person["noise"] == noise])
+            for rate in sorted(of_person["noise"].unique(), key=noise.order):
+                yield Case(str(dataset), person, rate, of_person[of_person["noise"] == rate])
 
 
 def _losses(case: Case) -> Any:
@@ -128,7 +126,7 @@ def _draw(cases: list[Case], path: Path) -> Path | None:
 
 
 def _draw_case(axis: Any, case: Case) -> None:
-    """A curve with a 95 % band per elicitor, and a reference curve: k bits, or the best known loss."""
+    """A curve with a 95 % band per elicitor, and the best known loss."""
     found = figures.summarise(case.rows, ["arm", "budget"], "loss").reset_index()
     for index, (arm, curve) in enumerate(found.groupby("arm", observed=True, sort=False)):
         axis.plot(curve["budget"], curve["mean"], color=f"C{index}", label=figures.arm_label(str(arm)))
@@ -138,21 +136,8 @@ def _draw_case(axis: Any, case: Case) -> None:
     axis.set_xlabel("questions", fontsize=7)
     if case.person == "ideal":
         axis.set_ylim(0, None)
-        _draw_bits(axis, case)
         return
     controls = [name for name, entry in ELICITORS.items() if not entry.asks]
     worst = found.loc[~found["arm"].isin(controls), "mean"].max()  # a control's loss would compress the others
     axis.set_ylim(0, 1.3 * worst if worst > 0 else None)
     axis.axhline(case.rows["best_known"].mean(), color="0.3", linestyle=":", label="best known")
-
-
-def _draw_bits(axis: Any, case: Case) -> None:
-    """The information limit: each answer at best halves the volume that contains the ideal, or less with flips.
-
-    A length shrinks by the m-th root of the volume, where m is the number of mutable columns.
-    """
-    k = np.arange(1, case.rows["budget"].max() + 1)
-    start = (case.rows["loss"] + case.rows["loss_gain"]).mean()
-    flip = float(case.noise)
-    bits = 1 + sum(p * math.log2(p) for p in (flip, 1 - flip) if p > 0)
-    axis.plot(k, start * 2 ** (-k * bits / case.rows["num_mutable"].iloc[0]), ":", color="0.3", label="k bits")
