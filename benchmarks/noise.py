@@ -11,7 +11,7 @@ from hare_jax import people
 from hare_jax.base import require
 
 LOGISTIC = "logistic"
-_FIELDS = {"bt": "temperature", "tie": "tie"}  # of `people.Noise`, by prefix
+_FIELDS = {"bt": "temperature", "tie": "indifference"}  # of `people.Noise`, by prefix
 _RULE = f"must be a probability, {LOGISTIC}, " + " or ".join(f"{prefix}:NUMBER" for prefix in _FIELDS)
 
 

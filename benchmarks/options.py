@@ -19,8 +19,8 @@ OwnArms = Annotated[
 QuestionArms = Annotated[
     _NAMES | None,
     tyro.conf.arg(
-        help="Elicitors, bayes_set3, bayes_set4, bayes_rating or multi_answered; by default all elicitors "
-        "except single, and multi_answered."
+        help="Elicitors, bayes_set3, bayes_set4, bayes_rating, multi_answered or observer; by default all "
+        "elicitors except single, multi_answered and observer."
     ),
 ]
 Kinds = Annotated[_NAMES, tyro.conf.arg(help="Kinds of persons.")]

@@ -73,7 +73,9 @@ def compare(them: Respondent, asking: Asking, shown: elicit.Question) -> Array:
 
 
 def _compare(kind: str, hidden: Any, them: Respondent, asking: Asking, shown: elicit.Question) -> Array:
-    prefers = people.noisy(them.noise, people.prefers(kind, hidden, them.space))
+    prefers: Any = people.noisy(them.noise, people.prefers(kind, hidden, them.space))
+    if getattr(prefers, "numbered", False):  # answers that depend on the number of the question
+        prefers = prefers.at_question(asking.number)
     return simulated_answer(prefers, them.x, asking.key, shown).astype(jnp.int32)
 
 

@@ -8,15 +8,16 @@ from hare_jax import elicit
 from hare_jax.base import choose
 from hare_jax.elicit import ELICITORS
 
+OBSERVER = "observer"  # of the module of this name
 _TABLE10 = ("single",)  # not run by default: table 10 covers it, with all candidates in one round
-_BY_DEFAULT = ("multi_answered",)  # of the arms that are not elicitors
+_BY_DEFAULT = ("multi_answered", OBSERVER)  # of the arms that are not elicitors
 _LONGER = 4  # of the proposals of HARE, one to two thirds of which are refused
 
 
 class Arm(NamedTuple):
     """An elicitor and the kind of its questions. All fields are static."""
 
-    elicitor: str  # a row of `ELICITORS`
+    elicitor: str  # a row of `ELICITORS`; empty for the observer
     label: str  # in tables and plots
     form: str = "pair"  # "pair", "set" or "rating"
     size: int = 2  # options in a question
@@ -29,6 +30,7 @@ _OTHERS = {
     "bayes_set3": Arm("bayes", "Bayes, sets of 3", "set", size=3, comparisons=2),
     "bayes_set4": Arm("bayes", "Bayes, sets of 4", "set", size=4, comparisons=3),
     "bayes_rating": Arm("bayes", "Bayes, ratings", "rating", comparisons=2),
+    OBSERVER: Arm("", "ideal observer"),
     # OBS
 }
 

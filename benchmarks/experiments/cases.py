@@ -56,8 +56,14 @@ def specs(dataset: str, choice: Choice) -> list[Spec]:
 
 
 def applies(arm: str, person: str, rate: str) -> bool:
-    """Whether an arm has a meaning for these people and noise: in sets and ratings the only noise are flips."""
-    return arms.table()[arm].form == "pair" or noise.is_flips(rate)
+    """Whether an arm has a meaning for these people and noise.
+
+    The observer knows ideals and flips alone. Sets and ratings are defined for flips, and people that do not change.
+    """
+    if arm == arms.OBSERVER:
+        return person == IDEAL and noise.is_flips(rate)
+    constant = getattr(PERSONS[person], "at", None) is None
+    return arms.table()[arm].form == "pair" or (noise.is_flips(rate) and constant)
 
 
 def _check_names(choice: Choice) -> None:

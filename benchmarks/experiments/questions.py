@@ -15,8 +15,8 @@ from rich.progress import track
 
 from benchmarks import noise as noises
 from benchmarks.cohort import prepare
-from benchmarks.experiments import answering, cases, cells, groups, question_rows, runner, sessions
-from benchmarks.experiments.arms import bind, default, table
+from benchmarks.experiments import answering, cases, cells, groups, observing, question_rows, runner, sessions
+from benchmarks.experiments.arms import OBSERVER, bind, default, table
 from benchmarks.experiments.best_known import best_known
 from benchmarks.experiments.question_rows import MOST
 from benchmarks.options import OUT, SEEDS, USERS, Datasets, Ideals, Kinds, NoiseNames, Out, QuestionArms, Seeds, Users
@@ -82,12 +82,21 @@ class _Study:
 
     group: cells.Group
     best: dict[tuple, Recourse] = field(default_factory=dict)
+    priors: dict[tuple, observing.Prior] = field(default_factory=dict)
 
     def rows(self, spec: Spec) -> list[dict[str, Any]]:
         """The rows of one spec, one per budget."""
         case = self._case(spec)
+        if spec.arm == OBSERVER:
+            return list(observing.rows(case, self._prior(spec, case)))
         done = self._elicit(spec, case)
         return [row | run_fields(done) for row in question_rows.rows(case, done.value)]
+
+    def _prior(self, spec: Spec, case: question_rows.Case) -> observing.Prior:
+        key = spec.seed, spec.ideal
+        if key not in self.priors:
+            self.priors[key] = observing.prior(case)
+        return self.priors[key]
 
     def _case(self, spec: Spec) -> question_rows.Case:
         setting, cohort, base = self.group.setting, self.group.cohort(spec), self.group.base(spec).recourse.value
