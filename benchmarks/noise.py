@@ -4,14 +4,15 @@ A number is the probability of a flipped answer, `logistic` the noise of HARE's 
 temperature T, and `tie:W` a person that can't tell below a difference of W.
 """
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from hare_jax import people
 from hare_jax.base import require
 
 LOGISTIC = "logistic"
-_FIELDS = {"bt": "temperature", "tie": "indifference"}  # of `people.Noise`, by prefix
+_TIE = "tie"
+_FIELDS = {"bt": "temperature", "tie": _TIE}  # of `people.Noise`, by prefix
 _RULE = f"must be a probability, {LOGISTIC}, " + " or ".join(f"{prefix}:NUMBER" for prefix in _FIELDS)
 
 
@@ -38,6 +39,13 @@ def parse(text: str) -> people.Noise:
     require(name in known, "noise", f"{prefix}: needs the field {name!r} of people.Noise, which has {known}", text)
     given: dict[str, Any] = {name: value}
     return people.Noise(**given)
+
+
+def shared(text: str) -> people.Noise:
+    """As `parse`, so that one program serves flips and ties: without ties their width is 0."""
+    noise = parse(text)
+    none: dict[str, Any] = {_TIE: 0.0}
+    return replace(noise, **none) if getattr(noise, _TIE, 0.0) is None else noise
 
 
 def is_flips(text: str) -> bool:

@@ -112,7 +112,7 @@ class _Study:
         arm = table()[spec.arm]
         hidden = {kind: user.hidden for kind, user in case.cohort.users.items()}
         keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 4), (spec.users, 2))
-        who = answering.position(spec.person, hidden), noises.parse(spec.noise)
+        who = answering.position(spec.person, hidden), noises.shared(spec.noise)
         elicitor = bind(arm, spec.budget, spec.per_round)
         session = elicitor, *who, keys, case.logit_fn, case.cohort.x, hidden, case.base, case.space
         return timed(sessions.elicit_all, *session, arm=arm, num=MOST)
