@@ -23,7 +23,7 @@ QuestionArms = Annotated[
         "elicitors except single, multi_answered and observer."
     ),
 ]
-Kinds = Annotated[_NAMES, tyro.conf.arg(help="Kinds of persons.")]
+Kinds = Annotated[_NAMES, tyro.conf.arg(help="Kinds of persons, or all.")]
 Ideals = Annotated[
     _NAMES, tyro.conf.arg(help="Distances of ideals: near, intermediate, far; other kinds of persons have none.")
 ]

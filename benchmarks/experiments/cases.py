@@ -20,6 +20,7 @@ IDEAL = "ideal"
 PEOPLE = (IDEAL, "weights")
 IDEALS = ("far",)
 _NO_NOISE, _FLIP = "0", "0.1"
+_ALL = ("all",)
 _BY_DEFAULT = (*((kind, _NO_NOISE) for kind in PEOPLE), (IDEAL, _FLIP))
 _WIDTH = 2  # columns of the problem that `drawn_from_ideal` traces
 
@@ -42,6 +43,7 @@ def specs(dataset: str, choice: Choice) -> list[Spec]:
         ValueError: an option is empty, a name is unknown, or no arm applies to any case.
     """
     not_empty(people=choice.people, ideal=choice.ideal, arms=choice.arms, seeds=choice.seeds)
+    choice = choice._replace(people=tuple(PERSONS)) if tuple(choice.people) == _ALL else choice
     _check_names(choice)
     found = [
         check(_spec(dataset, seed, choice.users, person, ideal, rate, arm), tuple(arms.table()))

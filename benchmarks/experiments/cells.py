@@ -131,20 +131,27 @@ def means(
     success = present & (measures.success > 0)
     gains = {f"{name}_gain": getattr(before, name) - getattr(measures, name) for name in _GAINS}
     row: dict[str, float | int | None] = {}
-    for name, values in {**measures._asdict(), **gains, "questions": questions}.items():
-        mean, sd, n = summary.masked_mean(values, present if name in _RATES else success)
+    values = {**measures._asdict(), **gains, "questions": questions}
+    for name, (mean, sd, n) in jax.device_get(_statistics(values, present, success)).items():
         known = int(n) > 0
         row |= {
             name: rounded(mean) if known else None,
             f"{name}_sd": rounded(sd) if known else None,
             f"{name}_n": int(n),
         }
-    return row
+    return {key: row[key] for name in values for key in (name, f"{name}_sd", f"{name}_n")}
 
 
-def mean_of(values: Array, mask: Array) -> float | None:
+@jax.jit
+def _statistics(values: dict[str, Array], present: Array, success: Array) -> dict[str, tuple[Array, Array, Array]]:
+    """Mean, s.d. and count of each metric: success and valid of the users `present` (n,), the rest of the successes."""
+    return {name: summary.masked_mean(each, present if name in _RATES else success) for name, each in values.items()}
+
+
+def mean_of(values: ArrayLike, mask: ArrayLike) -> float | None:
     """Mean of `values` (n,) where `mask` (n,) is true; None if the mask is empty."""
-    return rounded(jnp.mean(values[mask])) if bool(jnp.any(mask)) else None
+    counted = np.asarray(values)[np.asarray(mask)]
+    return rounded(np.mean(counted)) if len(counted) else None
 
 
 def rounded(value: ArrayLike) -> float:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -29,8 +28,8 @@ def means(groups: Groups, loss: Array, counted: Array) -> dict[str, Any]:
     """Mean, s.d. and number of users of the `loss` (n,) in each group, of the users `counted` (n,)."""
     row: dict[str, Any] = {}
     for name, members in groups.items():
-        values = loss[jnp.asarray(members) & counted]
+        values = np.asarray(loss)[members & np.asarray(counted)]
         if len(values):
-            sd = rounded(jnp.std(values, ddof=1)) if len(values) > 1 else None
-            row |= {name: rounded(jnp.mean(values)), f"{name}_sd": sd, f"{name}_n": len(values)}
+            sd = rounded(np.std(values, ddof=1)) if len(values) > 1 else None
+            row |= {name: rounded(np.mean(values)), f"{name}_sd": sd, f"{name}_n": len(values)}
     return row

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from benchmarks.cohort import Cohort
@@ -46,12 +47,13 @@ class Losses(NamedTuple):
 
 def rows(case: Case, asked: Asked) -> Iterator[dict[str, Any]]:
     """A row per budget, without the fields of the run, from sessions with leaves (n, T, ...)."""
-    measures = _measured(case, asked)
+    measures, asked, present = jax.device_get((_measured(case, asked), asked, case.present))
+    case = case._replace(present=present)
     before, best, *after = (jax.tree.map(lambda leaf, at=at: leaf[at], measures) for at in range(len(measures.loss)))
     both = case.present & (before.success > 0) & (best.success > 0)
     losses = Losses(before.loss, best.loss, both)
     for budget, found in zip(BUDGETS, after, strict=True):
-        questions = jnp.sum(asked.asked[:, :budget], axis=1)
+        questions = np.sum(asked.asked[:, :budget], axis=1)
         row = asdict(replace(case.spec, budget=budget)) | cells.means(found, before, questions, case.present)
         row |= _regret(losses, found)
         if budget in CHECKED:

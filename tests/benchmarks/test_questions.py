@@ -41,6 +41,11 @@ def test_an_ideal_is_varied_only_for_people_drawn_from_one():
     ]
 
 
+def test_all_stands_for_every_kind_of_person():
+    found = keys_of(cases.specs("adult", CHOICE._replace(people=("all",), noise=("0",), arms=("multi",))))
+    assert [key[0] for key in found] == list(people.PERSONS)
+
+
 def test_arms_are_left_out_where_they_have_no_meaning():
     found = {key[3] for key in keys_of(cases.specs("adult", CHOICE._replace(noise=("logistic",))))}
     assert found == {"multi"}
