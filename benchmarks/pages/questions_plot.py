@@ -1,5 +1,6 @@
 """The plot of the page of questions: the loss in the main cases, a row per case and a column per data set."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from benchmarks.pages.questions_tables import MAIN, RATE_BOUND, Case, cases
 from hare_jax.elicit import ELICITORS
 
 _LEFT_OUT = ("bayes_ideal", "bayes_weights", "bayes_set3", "bayes_set4", "bayes_rating")  # in the tables alone
+_LEGEND_COLUMNS = 2  # per data set
+_LEGEND_HEIGHT = 0.1  # of a line of the legend, relative to a panel
 _HEADROOM = 1.3  # of the axis of losses, over the worst elicitor
 
 
@@ -33,8 +36,10 @@ def draw(rows: pd.DataFrame, path: Path) -> Path | None:
             axis.set_ylabel(figures.person_label(case.person), fontsize=8)
     shown = [axis.get_legend_handles_labels() for axis in axes.flat]
     legend = {label: line for lines, labels in shown for line, label in zip(lines, labels, strict=True)}
-    figure.legend(legend.values(), legend.keys(), loc="lower center", ncol=len(legend), fontsize=8)
-    figure.tight_layout(rect=(0, 0.1 / len(names), 1, 1))
+    columns = min(len(legend), _LEGEND_COLUMNS * len(datasets))
+    figure.legend(legend.values(), legend.keys(), loc="lower center", ncol=columns, fontsize=8)
+    height = _LEGEND_HEIGHT * math.ceil(len(legend) / columns)
+    figure.tight_layout(rect=(0, height / len(names), 1, 1))
     figure.savefig(path, dpi=100, metadata={"Software": None})
     plt.close(figure)
     return path

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from benchmarks import noise
 from benchmarks.experiments import groups
@@ -22,7 +23,7 @@ _LEFT = (10, 20, 30)
 _GROUPED = (10, 30)
 _MOST = _SHOWN[-1]
 _LEAST_REGRET = 1e-3  # of the base; below it there is nothing to be left
-_Z = 1.96  # of a 95 % interval
+_QUANTILE = 0.975  # upper end of a 95 % interval
 
 
 class Case(NamedTuple):
@@ -123,7 +124,7 @@ def by_group(rows: pd.DataFrame) -> list[str]:
     lines = [
         "## Groups",
         "",
-        "Mean distance to the ideal by sex and race, with a 95 % interval over users; far ideals, no noise.",
+        "Mean distance to the ideal by sex and race, 95 % interval, number of users; far ideals, no noise.",
         "",
     ]
     for case in (case for case in cases(rows) if case.key == MAIN[0]):
@@ -185,14 +186,18 @@ def _percents(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _interval(part: pd.DataFrame, name: str) -> str:
-    """Mean and half-width of its interval over all users of the seeds."""
+    """Mean over all users of the seeds, half-width of its 95 % interval (Student's t), and number of users."""
     part = part[part[name].notna()]
-    sizes, sd = part[f"{name}_n"].to_numpy(float), part[f"{name}_sd"].fillna(0).to_numpy(float)
     if not len(part):
         return ""
-    mean = np.average(part[name].to_numpy(float), weights=sizes)
-    half = _Z * math.sqrt(np.sum(sizes * sd**2)) / np.sum(sizes)
-    return f"{mean:.3f} +- {half:.3f}"
+    sizes, means = part[f"{name}_n"].to_numpy(float), part[name].to_numpy(float)
+    sd = part[f"{name}_sd"].fillna(0).to_numpy(float)  # of a single user there is none
+    num, mean = sizes.sum(), np.average(means, weights=sizes)
+    if num < 2:
+        return f"{mean:.3f} (1)"
+    variance = np.sum((sizes - 1) * sd**2 + sizes * (means - mean) ** 2) / (num - 1)
+    half = stats.t.ppf(_QUANTILE, num - 1) * math.sqrt(variance / num)
+    return f"{mean:.3f} +- {half:.3f} ({num:.0f})"
 
 
 def _texts(values: Any, spec: str = ".3f", missing: str = "") -> list[str]:

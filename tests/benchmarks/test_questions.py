@@ -185,7 +185,7 @@ def test_the_page_has_a_table_for_each_question(tmp_path):
     assert "| adult | ideal | rate bound |  |  |  |  | 0.010 | 0.010 | 0.010 |  |" in lines
     assert "| ideal | adult | 0.20 0.10 0.07 | 0.20 0.10 0.07 | 0.20 0.10 0.07 |" in lines
     assert "| ideal | adult | 25 25 | 25 25 | 25 25 |" in lines
-    assert "| adult | bayes | 10 | 0.200 +- 0.098 |" in lines
+    assert "| adult | bayes | 10 | 0.200 +- 0.159 (4) |" in lines
     assert "1 rows of older code have no share of users harmed: those cells are empty." in lines
     assert "k bits" not in text
 
