@@ -47,18 +47,24 @@ def questions(
     compile_quickly()
     store, failed = Store(out), False
     for dataset in sorted(todo.keys() - unavailable):
-        missing = [spec for spec in todo[dataset] if asdict(replace(spec, budget=MOST)) not in store]
-        found = _outcomes(missing, _kinds(todo[dataset])) if missing else iter(())
-        for spec, rows in track(found, dataset, len(missing), console=Console(stderr=True)):
-            if isinstance(rows, str):
-                failed = True
-                print(f"failed: {asdict(spec)}: {rows}", file=sys.stderr)
-                continue
-            for row in rows:
-                store.append(row)
+        failed |= _run(store, dataset, todo[dataset])
     store.merge({"questions"})
     print(page.write(out, users))
     return 1 if unavailable or failed else 0
+
+
+def _run(store: Store, dataset: str, specs: list[Spec]) -> bool:
+    """Append the rows that are missing of the specs of a data set; whether a spec failed, with a line on stderr."""
+    missing = [spec for spec in specs if asdict(replace(spec, budget=MOST)) not in store]
+    outcomes, failed = _outcomes(missing, _kinds(specs)) if missing else iter(()), False
+    for spec, rows in track(outcomes, dataset, len(missing), console=Console(stderr=True)):
+        if isinstance(rows, str):
+            failed = True
+            print(f"failed: {asdict(spec)}: {rows}", file=sys.stderr)
+            continue
+        for row in rows:
+            store.append(row)
+    return failed
 
 
 def _kinds(specs: list[Spec]) -> tuple[str, ...]:
