@@ -44,7 +44,13 @@ class Cohort(NamedTuple):
 
     x: Array  # (users, d)
     users: simulate.Users  # leaves (users, ...); the ideal, the weights, and the kind of person of the spec
+    refused: Array  # (users,) bool: not padding
     present: Array  # (users,) bool: not padding, and all draws are valid
+
+    def of(self, kinds: Sequence[str]) -> "Cohort":
+        """The cohort with the people of these `kinds` alone."""
+        users = {kind: self.users[kind] for kind in kinds}
+        return Cohort(self.x, users, self.refused, self.refused & _all_valid(users))
 
 
 def prepare(spec: Spec, seeds: Sequence[int]) -> Setting:
@@ -69,20 +75,27 @@ def training_for(table: data.Table, hidden: tuple[int, ...]) -> models.Training:
     return models.balanced(table.y_train, training) if table.name == "mortgage" else training
 
 
-def draw_cohort(setting: Setting, spec: Spec) -> Cohort:
-    """The first test rows refused by a seed's classifier, in file order, with simulated people; possibly none."""
+def draw_cohort(setting: Setting, spec: Spec, kinds: Sequence[str] = ()) -> Cohort:
+    """The first test rows refused by a seed's classifier, in file order, with simulated people; possibly none.
+
+    They are of these `kinds`, by default those that the metrics of the spec need.
+    """
     logit_fn, rows = setting.classifier(spec.seed), setting.table.x_test
     refused = rows[jax.vmap(logit_fn)(rows) < 0][: spec.users]
     x = jnp.resize(refused if len(refused) else rows[:1], (spec.users, rows.shape[1]))  # padded by repetition
     hp = people.Population(distance=people.DISTANCES[spec.ideal])
     keys = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 1), spec.users)
-    kinds = simulate.kinds_for(spec.person)
+    kinds = tuple(kinds) or simulate.kinds_for(spec.person)
     if setting.movable is None:
         users = _draw(hp, keys, logit_fn, x, setting.space, kinds=kinds)
     else:
         users = _draw_paper(hp, keys, logit_fn, x, setting.movable, kinds=kinds)
-    valid = jnp.all(jnp.stack([user.valid for user in users.values()]), axis=0)
-    return Cohort(x, users, (jnp.arange(spec.users) < len(refused)) & valid)
+    real = jnp.arange(spec.users) < len(refused)
+    return Cohort(x, users, real, real & _all_valid(users))
+
+
+def _all_valid(users: simulate.Users) -> Array:
+    return jnp.all(jnp.stack([user.valid for user in users.values()]), axis=0)
 
 
 _draw = jax.jit(simulate.draw_all, static_argnames="kinds")

@@ -11,7 +11,7 @@ from pathlib import Path
 import hare_jax
 
 _HERE = Path(__file__).parent
-_COMPUTING = ("experiments", "original", "cohort.py", "specs.py", "timing.py")
+_COMPUTING = ("experiments", "original", "cohort.py", "noise.py", "specs.py", "timing.py")
 _SUFFIXES = (".py", ".toml")
 _LENGTH = 12  # hexadecimal digits
 

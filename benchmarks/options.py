@@ -16,6 +16,24 @@ Arms = Annotated[_NAMES, tyro.conf.arg(help="Elicitors.")]
 OwnArms = Annotated[
     _NAMES | None, tyro.conf.arg(help="Elicitors, and in tables `base`; by default those of the experiment.")
 ]
+QuestionArms = Annotated[
+    _NAMES | None,
+    tyro.conf.arg(
+        help="Elicitors, bayes_set3, bayes_set4, bayes_rating, multi_answered or observer; by default all "
+        "elicitors except single, multi_answered and observer."
+    ),
+]
+Kinds = Annotated[_NAMES, tyro.conf.arg(help="Kinds of persons, or all.")]
+Ideals = Annotated[
+    _NAMES, tyro.conf.arg(help="Distances of ideals: near, intermediate, far; other kinds of persons have none.")
+]
+NoiseNames = Annotated[
+    _NAMES | None,
+    tyro.conf.arg(
+        help="Noise of answers: a probability of flips, logistic, bt:TEMPERATURE or tie:WIDTH; by default 0, and for "
+        "ideals also 0.1."
+    ),
+]
 Seeds = Annotated[tuple[int, ...], tyro.conf.arg(help="Seeds of training, users and sampling.")]
 Users = Annotated[int, tyro.conf.arg(help="Refused rows per seed.")]
 Feasible = Annotated[

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks import noise
 from hare_jax.base import choose, require
 from hare_jax.data import SOURCES
 from hare_jax.elicit import ELICITORS
@@ -30,7 +31,7 @@ class Spec:
     ideal: str = "far"
     budget: int = 30
     per_round: int = 5
-    noise: str = "0"  # probability of a flipped answer, or "logistic"
+    noise: str = "0"  # a name of `noise.parse`, such as the probability of a flipped answer
     boundary: str = "all"  # candidates moved to the boundary: all of them before comparison, or the winner afterwards
     mode: str = "feasible"
     seed: int = 1
@@ -121,8 +122,7 @@ def check(spec: Spec, arms_allowed: Sequence[str] | None = None) -> Spec:
     choose("mode", spec.mode, MODES)
     fits = spec.boundary == "all" or spec.arm not in ELICITORS or takes(spec.arm, "winner_only")
     require(fits, "arms", "must be base or an elicitor with `winner_only`, such as HARE, for boundary=winner", spec.arm)
-    if spec.noise != "logistic":
-        require(_is_probability(spec.noise), "noise", "must be a probability or logistic", spec.noise)
+    noise.parse(spec.noise)
     require(spec.users > 0, "users", "must be at least 1", spec.users)
     require(spec.budget >= spec.per_round > 0, "budget", "must hold at least one round", (spec.budget, spec.per_round))
     return spec
@@ -131,10 +131,3 @@ def check(spec: Spec, arms_allowed: Sequence[str] | None = None) -> Spec:
 def takes(arm: str, hyperparameter: str) -> bool:
     """Whether the elicitor `arm` has this hyperparameter."""
     return hyperparameter in [field.name for field in dataclasses.fields(ELICITORS[arm].hyperparams)]
-
-
-def _is_probability(text: str) -> bool:
-    try:
-        return 0 <= float(text) <= 1
-    except ValueError:
-        return False

@@ -14,11 +14,12 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from benchmarks import noise
 from benchmarks.cohort import Cohort, Setting, draw_cohort
 from benchmarks.original import paper
 from benchmarks.specs import BASE, Spec, takes
 from benchmarks.timing import Timed, timed
-from hare_jax import elicit, people, recourse
+from hare_jax import elicit, recourse
 from hare_jax.elicit.candidates import Sampling
 from hare_jax.evaluate import metrics, simulate, summary
 
@@ -41,17 +42,22 @@ class Fitted(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """A setting, and the cohorts and base recourses shared by its specs."""
+    """A setting, and the cohorts and base recourses shared by its specs.
+
+    Cohorts have people of these `kinds`, by default those that the metrics of a spec need.
+    """
 
     setting: Setting
+    kinds: tuple[str, ...] = ()
     cohorts: dict[tuple, Cohort] = field(default_factory=dict)
     bases: dict[tuple, Fitted] = field(default_factory=dict)
 
     def cohort(self, spec: Spec) -> Cohort:
         """The cohort of a spec, drawn once."""
-        key = spec.seed, spec.users, spec.ideal, simulate.kinds_for(spec.person)
+        kinds = self.kinds or simulate.kinds_for(spec.person)
+        key = spec.seed, spec.users, spec.ideal, kinds
         if key not in self.cohorts:
-            self.cohorts[key] = draw_cohort(self.setting, spec)
+            self.cohorts[key] = draw_cohort(self.setting, spec, kinds)
         return self.cohorts[key]
 
     def base(self, spec: Spec) -> Fitted:
@@ -79,7 +85,13 @@ def run_arm(setting: Setting, spec: Spec, cohort: Cohort, base: Timed) -> Timed:
     if spec.arm == BASE:
         return base._replace(value=simulate.Sessions(base.value, jnp.zeros(spec.users)))
     key = jax.random.fold_in(jax.random.key(spec.seed), 3)
-    session = bind_elicitor(spec, setting.movable), spec.person, noise(spec), key, setting.classifier(spec.seed)
+    session = (
+        bind_elicitor(spec, setting.movable),
+        spec.person,
+        noise.parse(spec.noise),
+        key,
+        setting.classifier(spec.seed),
+    )
     return timed(elicit_all, *session, cohort.x, cohort.users, base.value, setting.space)
 
 
@@ -95,12 +107,6 @@ def bind_elicitor(spec: Spec, movable: Array | None = None) -> elicit.Elicitor:
         hyperparameters["sample_fn"] = Partial(paper.sample, Sampling(num_directions=num), movable)
         hyperparameters["margin"] = 0.0
     return elicit.bind(spec.arm, **rounds, **hyperparameters)
-
-
-def noise(spec: Spec) -> people.Noise:
-    """The noise of a spec's answers."""
-    logistic = spec.noise == "logistic"
-    return people.Noise(flip=0.0 if logistic else float(spec.noise), logistic=logistic)
 
 
 def figures(
@@ -125,20 +131,27 @@ def means(
     success = present & (measures.success > 0)
     gains = {f"{name}_gain": getattr(before, name) - getattr(measures, name) for name in _GAINS}
     row: dict[str, float | int | None] = {}
-    for name, values in {**measures._asdict(), **gains, "questions": questions}.items():
-        mean, sd, n = summary.masked_mean(values, present if name in _RATES else success)
+    values = {**measures._asdict(), **gains, "questions": questions}
+    for name, (mean, sd, n) in jax.device_get(_statistics(values, present, success)).items():
         known = int(n) > 0
         row |= {
             name: rounded(mean) if known else None,
             f"{name}_sd": rounded(sd) if known else None,
             f"{name}_n": int(n),
         }
-    return row
+    return {key: row[key] for name in values for key in (name, f"{name}_sd", f"{name}_n")}
 
 
-def mean_of(values: Array, mask: Array) -> float | None:
+@jax.jit
+def _statistics(values: dict[str, Array], present: Array, success: Array) -> dict[str, tuple[Array, Array, Array]]:
+    """Mean, s.d. and count of each metric: success and valid of the users `present` (n,), the rest of the successes."""
+    return {name: summary.masked_mean(each, present if name in _RATES else success) for name, each in values.items()}
+
+
+def mean_of(values: ArrayLike, mask: ArrayLike) -> float | None:
     """Mean of `values` (n,) where `mask` (n,) is true; None if the mask is empty."""
-    return rounded(jnp.mean(values[mask])) if bool(jnp.any(mask)) else None
+    counted = np.asarray(values)[np.asarray(mask)]
+    return rounded(np.mean(counted)) if len(counted) else None
 
 
 def rounded(value: ArrayLike) -> float:

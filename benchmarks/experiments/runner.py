@@ -87,7 +87,7 @@ def group_outcomes(specs: list[Spec]) -> Iterator[Outcome]:
     try:
         group = cells.Group(prepare(specs[0], sorted({spec.seed for spec in specs})))
     except Exception as error:  # the other groups continue
-        yield from ((spec, _reason(error)) for spec in specs)
+        yield from ((spec, reason(error)) for spec in specs)
         return
     rows: dict[Spec, dict[str, Any]] = {}  # tables share many of their experiments
     for spec in specs:
@@ -97,7 +97,7 @@ def group_outcomes(specs: list[Spec]) -> Iterator[Outcome]:
                 rows[shared] = _row(group, spec)
             yield spec, rows[shared]
         except Exception as error:  # the other specs continue
-            yield spec, _reason(error)
+            yield spec, reason(error)
 
 
 def _row(group: cells.Group, spec: Spec) -> dict[str, Any]:
@@ -108,5 +108,6 @@ def _row(group: cells.Group, spec: Spec) -> dict[str, Any]:
     return {**figures, **run_fields(timing, base.fit_s)}
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """The type and the message of an error, in one line."""
     return f"{type(error).__name__}: {one_line(error)}"

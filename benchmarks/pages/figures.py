@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import digest
-from benchmarks.specs import MODELS, MODES, arms, spec_fields
+from benchmarks.experiments.arms import table as question_arms
+from benchmarks.specs import BASE, MODELS, MODES, spec_fields
 from benchmarks.store import read_latest
 from benchmarks.tables import PAPER_METHODS
 from hare_jax.data import SOURCES
-from hare_jax.elicit import ELICITORS
 from hare_jax.people import DISTANCES, PERSONS
 from hare_jax.recourse import METHODS
 
@@ -40,7 +40,7 @@ def load(out: Path, table: str | None = None) -> pd.DataFrame:
         "dataset": [name for name in SOURCES if name != "mortgage"] + ["mortgage"],
         "model": list(MODELS),
         "method": [*PAPER_METHODS, *(name for name in METHODS if name not in PAPER_METHODS)],
-        "arm": arms(),
+        "arm": (BASE, *question_arms()),
         "ideal": list(DISTANCES),
     }
     for column, order in orders.items():
@@ -60,7 +60,7 @@ def provenance(rows: pd.DataFrame) -> str:
 
 def arm_label(arm: str) -> str:
     """Display name of an arm."""
-    return ELICITORS[arm].label if arm in ELICITORS else arm
+    return question_arms()[arm].label if arm in question_arms() else arm
 
 
 def person_label(person: str) -> str:

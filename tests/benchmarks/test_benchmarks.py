@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks import compact, digest, store
 from benchmarks.commands import main
-from benchmarks.experiments import preferences, questions, runner, speed
+from benchmarks.experiments import preferences, question_rows, questions, runner, speed
 from benchmarks.original import paper
 from benchmarks.pages import render, report
 from benchmarks.tables import TABLES, Choice, Table, specs
@@ -131,6 +131,11 @@ def test_pairs_of_categories():
         (("table2", "--levels", "few"), ("few", "levels")),
         (("questions", "--arms", "base"), ("base", "multi")),
         (("questions", "--datasets", "adlt"), ("adlt",)),
+        (("questions", "--people", "idal"), ("people", "idal", "weights")),
+        (("questions", "--ideal", "nearby"), ("ideal", "nearby", "far")),
+        (("questions", "--noise", "0", "lots"), ("noise", "lots", "bt:")),
+        (("questions", "--noise", "bt:cold"), ("noise", "bt:cold")),
+        (("questions", "--noise", "1.5"), ("noise", "1.5")),
         (("preferences", "--users", "0"), ("users",)),
         (("optimality", "--models", "mpl"), ("mpl", "linear")),
         (("gradients", "--training", "adlt"), ("adlt",)),
@@ -272,8 +277,8 @@ def test_questions_and_preferences_write_a_row_for_each_arm_and_budget(tmp_path,
     narrow = {"datasets": ("mortgage",), "seeds": (1,), "users": 4, "out": tmp_path}
     assert questions.questions(arms=("multi", "bayes"), **narrow) == 0
     found = rows(tmp_path)
-    assert len(found) == 2 * len(questions.cases()) * len(questions.BUDGETS)
-    assert {row["budget"] for row in found if row["arm"] == "bayes"} == set(questions.BUDGETS)
+    assert len(found) == 2 * 3 * len(question_rows.BUDGETS)
+    assert {row["budget"] for row in found if row["arm"] == "bayes"} == set(question_rows.BUDGETS)
     for row in found:
         assert row["valid"] == row["success"]
         assert row["feasible"] == 1
