@@ -288,11 +288,11 @@ def _sweep(belief: Belief) -> Belief:
 
 def _with_manner(belief: Belief) -> Belief:
     """Fit the manner of answering of each hypothesis."""
-    ages = ages(belief)
+    since = ages(belief)
 
     def one(mean: Array, cov: Array, slope: Array, sites: Site) -> Manner:
         gap = jax.vmap(held_out, in_axes=(None, None, 0))(mean, cov, sites)
         told = jnp.any(sites.plane != 0, axis=1)
-        return manner.fit(belief.grid, manner.Answered(gap, slope, sites.tied, told, ages))
+        return manner.fit(belief.grid, manner.Answered(gap, slope, sites.tied, told, since))
 
     return belief._replace(manner=jax.vmap(one)(belief.mean, belief.cov, belief.slope, _sites(belief)))
