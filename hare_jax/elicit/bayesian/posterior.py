@@ -22,9 +22,10 @@ from hare_jax.base import choose
 from hare_jax.elicit.bayesian import manner
 from hare_jax.elicit.bayesian.manner import Grid, Manner
 from hare_jax.elicit.bayesian.propagation import (
+    Plane,
     Site,
-    add_site,
     held_out,
+    replace_site,
     sweep,
     sweep_columns,
     update_site,
@@ -57,14 +58,6 @@ class Kinds:
         return slice(first, first + self.names.count(kind))
 
 
-class Plane(NamedTuple):
-    """The decision boundary near the recommendation: a Gaussian site of `normal . theta`."""
-
-    normal: Array  # (d,)
-    precision: Array  # (h,)
-    shift: Array  # (h,) precision times mean
-
-
 class Columns(NamedTuple):
     """The sites of the prior of each column."""
 
@@ -84,7 +77,7 @@ class Belief(NamedTuple):
     log_weight: Array  # (h,) log of prior probability times marginal likelihood, up to a constant
     manner: Manner  # (h,)
     columns: Columns
-    boundary: Plane
+    boundary: Plane  # (h, ...) near the recommendation, for target points
     plane: Array  # (h, T, d) phi(a) - phi(b) of each answer "a rather than b"; zeros where there is none yet
     offset: Array  # (h, T) c(a) - c(b)
     noise: Array  # (h, T) variance
@@ -120,7 +113,7 @@ def init(kinds: Kinds, prior: Prior, log_prior: Array, grid: Grid, num_answers: 
         log_weight=log_prior,
         manner=jax.tree.map(lambda leaf: jnp.full(num, leaf, dtype), manner.prior_mean(grid)),
         columns=Columns(prior.marginals, prior.varies, precision, precision * column_mean),
-        boundary=Plane(jnp.zeros(width, dtype), zero, zero),
+        boundary=Plane(jnp.zeros_like(prior.mean), zero, zero),
         plane=jnp.zeros((num, num_answers, width), dtype),
         offset=none,
         noise=none,
@@ -170,12 +163,10 @@ def update(
 
 def on_boundary(belief: Belief, normal: Array, level: Array, variance: Array, applies: Array) -> Belief:
     """Replace the site of the boundary where it `applies` (h,): `normal . theta` is `level` () with a `variance` ()."""
-    old = belief.boundary
-    along = jax.vmap(add_site, in_axes=(0, 0, None, 0, 0))
-    mean, cov = along(belief.mean, belief.cov, old.normal, -old.precision, -old.shift)
     precision = jnp.where(applies, 1 / variance, 0)
-    mean, cov = along(mean, cov, normal, precision, precision * level)
-    return belief._replace(mean=mean, cov=cov, boundary=Plane(normal, precision, precision * level))
+    new = Plane(jnp.broadcast_to(normal, belief.mean.shape), precision, precision * level)
+    mean, cov, boundary = jax.vmap(replace_site)(belief.mean, belief.cov, belief.boundary, new)
+    return belief._replace(mean=mean, cov=cov, boundary=boundary)
 
 
 def utilities(belief: Belief, x: Array, z: Array, space: ActionSpace | None = None) -> Array:

@@ -24,6 +24,7 @@ _LEAST_KEPT = 1e-3  # of the marginal precision, in a cavity or after an update
 _LEAST_PROBABILITY = 1e-8  # of an answer
 _MOST_CURVATURE = 0.999  # -d^2 log Z / d mean^2 of a cavity, relative to its precision
 _LEAST_TILTED = 1e-3  # variance of a tilted column, relative to that of the normal density of its prior
+_MOST_RELATIVE = 100.0  # precision of a site that is to be removed again, relative to that of its cavity
 _DAMPING = 0.8  # share of the new parameters of a column's site
 
 
@@ -53,6 +54,14 @@ class SiteFit(NamedTuple):
     precision: Array  # ()
     shift: Array  # ()
     log_likelihood: Array  # () log of the cavity's expectation of the likelihood
+
+
+class Plane(NamedTuple):
+    """A Gaussian site of `normal . theta`."""
+
+    normal: Array  # (d,)
+    precision: Array  # ()
+    shift: Array  # () precision times mean
 
 
 class _Derivatives(NamedTuple):
@@ -114,17 +123,33 @@ def sweep_columns(
     return mean, (cov + cov.T) / 2, precision, shift
 
 
-def add_site(mean: Array, cov: Array, plane: Array, precision: Array, shift: Array) -> tuple[Array, Array]:
-    """Add a Gaussian site of `plane . theta` to the posterior, or remove one, with the opposite signs."""
-    along = cov @ plane
-    marginal = Normal(plane @ mean, jnp.maximum(plane @ along, TINY))
-    return _rank_one_update(mean, cov, along, marginal, precision, shift)
+def replace_site(mean: Array, cov: Array, old: Plane, new: Plane) -> tuple[Array, Array, Plane]:
+    """Replace a Gaussian site of the posterior by another: the new `mean` (d,) and `cov` (d, d), and the site.
+
+    The precision of the new one is bounded, relative to that of the posterior without it, so that it can be removed
+    again in float32. The old one is kept where its removal would leave no precision.
+    """
+    without = _add(mean, cov, old.normal, -old.precision, -old.shift)
+    variance = jnp.maximum(new.normal @ without[1] @ new.normal, TINY)
+    most = jnp.minimum(new.precision, _MOST_RELATIVE / variance)
+    shift = new.shift * most / jnp.where(new.precision > 0, new.precision, 1)
+    replaced = (*_add(*without, new.normal, most, shift), Plane(new.normal, most, shift))
+    usable = _is_safe(_marginal(mean, cov, old.normal), -old.precision)
+    return jax.tree.map(lambda new, old: jnp.where(usable, new, old), replaced, (mean, cov, old))
+
+
+def _add(mean: Array, cov: Array, plane: Array, precision: Array, shift: Array) -> tuple[Array, Array]:
+    """Add a Gaussian site of `plane . theta`, or remove one, with the opposite signs."""
+    return _rank_one_update(mean, cov, cov @ plane, _marginal(mean, cov, plane), precision, shift)
+
+
+def _marginal(mean: Array, cov: Array, plane: Array) -> Normal:
+    return Normal(plane @ mean, jnp.maximum(plane @ cov @ plane, TINY))
 
 
 def held_out(mean: Array, cov: Array, site: Site) -> Normal:
     """The difference of utilities that an answer is about, given all other answers, with the noise of the answer."""
-    marginal = Normal(site.plane @ mean, jnp.maximum(site.plane @ cov @ site.plane, TINY))
-    cavity = _cavity(marginal, site.precision, site.shift)
+    cavity = _cavity(_marginal(mean, cov, site.plane), site.precision, site.shift)
     return Normal(cavity.mean + site.offset, cavity.variance + site.noise + TINY)
 
 
