@@ -39,7 +39,7 @@ class Reap:
     """Hyperparameters of the centre and of the questions."""
 
     slack: Positive = 0.1  # scale of the slack of an answer; the smaller, the harder the half-spaces
-    num_newton: Count = 5  # steps to the centre after each answer, from the centre before it
+    num_newton: Count = 3  # steps to the centre after each answer, from the centre before it
     num_favourites: Count = 8  # recourses of least cost at the centre, one of which is in each question
     num_pool: Count = 64  # recourses drawn at the start
     num_local: Count = 16  # recourses around the recommendation, drawn for each question

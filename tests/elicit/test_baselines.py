@@ -131,7 +131,7 @@ def test_the_perceptron_moves_towards_the_features_of_the_preferred_one():
 @pytest.mark.slow
 def test_the_particles_have_the_moments_of_the_posterior():
     """Of two columns, against a grid."""
-    hp = {"num_particles": 2000, "num_moves": 6, "num_pool": 16, "sharpness": 4.0, "mean": 2.0, "sd": 1.0}
+    hp = {"num_particles": 2000, "num_moves": 6, "num_pool": 16, "sharpness": 4.0, "lapse": 0.1, "mean": 2.0, "sd": 1.0}
     elicitor, (logit_fn, x, base, space) = elicit.bind("pear", budget=6, **hp), problem()
     space = space._replace(mutable=jnp.array([True, True, False, False]))
     base = Recourse(jnp.array([0.6, 0.6, 0.2, 0.2]), base.valid)
@@ -151,7 +151,8 @@ def test_the_particles_have_the_moments_of_the_posterior():
     grid = np.stack(np.meshgrid(*[np.linspace(-2, 6, 161)] * 2), axis=-1).reshape(-1, 2)
     change = np.abs(state.told.options - X)[..., :2]
     gap = np.clip(grid, 0.1, 5) @ (change[:, 1] - change[:, 0]).T * state.sharpness
-    log_density = -np.sum((grid - 2) ** 2, axis=1) / 2 - np.sum(np.log1p(np.exp(-gap)), axis=1)
+    probability = 0.9 / (1 + np.exp(-gap)) + 0.1 / 2
+    log_density = -np.sum((grid - 2) ** 2, axis=1) / 2 + np.sum(np.log(probability), axis=1)
     share = np.exp(log_density - log_density.max())
     share /= share.sum()
     mean = share @ grid

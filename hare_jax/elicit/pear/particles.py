@@ -63,7 +63,7 @@ def updated(hp: Pear, key: Array, state: State, given: Array) -> Array:
     uniform = jax.random.uniform(key, (1 + math.prod(shape),), state.x.dtype)
     gaps = _gaps(state)
     newest = jnp.arange(len(gaps)) == state.told.num_told - given
-    last = _log_likelihood(jnp.where(newest[:, None, None], gaps, 0), state.told.known, state.particles)
+    last = _log_likelihood(hp, jnp.where(newest[:, None, None], gaps, 0), state.told.known, state.particles)
     drawn = state.particles[_resampled(uniform[0], jnp.where(given, last, 0))]
     log_density = partial(_log_density, hp, gaps, state.told.known, state.space.mutable)
     move = partial(_move, hp, log_density, state.space.mutable, drawn)
@@ -77,13 +77,14 @@ def _gaps(state: State) -> Array:
     return state.sharpness * (features[:, :1] - features)
 
 
-def _log_likelihood(gaps: Array, known: Array, particles: Array) -> Array:
-    """Log-probability (N,) of all answers under each particle (N, d)."""
+def _log_likelihood(hp: Pear, gaps: Array, known: Array, particles: Array) -> Array:
+    """Log-probability (N,) of all answers under each particle (N, d): `(1 - lapse) p + lapse / k` of each."""
     num, size, width = gaps.shape
     utility = (clipped(particles) @ gaps.reshape(num * size, width).T).reshape(-1, num, size)
-    answered = jnp.where(known[None], utility, -jnp.inf)
-    answered = jnp.where(known[None, :, :1], answered, 0)
-    return -jnp.sum(jax.nn.logsumexp(answered, axis=2), axis=1)
+    log_p = -jax.nn.logsumexp(jnp.where(known[None], utility, -jnp.inf), axis=2)
+    at_random = hp.lapse / jnp.maximum(jnp.sum(known, axis=1), 1)
+    log_p = jnp.logaddexp(jnp.log1p(-hp.lapse) + log_p, jnp.log(at_random)[None, :])
+    return jnp.sum(jnp.where(known[None, :, 0], log_p, 0), axis=1)
 
 
 def _log_density(hp: Pear, gaps: Array, known: Array, mutable: Array, particles: Array) -> Array:
@@ -91,7 +92,7 @@ def _log_density(hp: Pear, gaps: Array, known: Array, mutable: Array, particles:
     means = jnp.atleast_1d(jnp.asarray(hp.mean, particles.dtype))
     each = -(((particles[..., None] - means[None, None, :]) / hp.sd) ** 2) / 2
     prior = jnp.where(mutable[None, :], jax.nn.logsumexp(each, axis=2), 0)
-    return _log_likelihood(gaps, known, particles) + jnp.sum(prior, axis=1)
+    return _log_likelihood(hp, gaps, known, particles) + jnp.sum(prior, axis=1)
 
 
 def _resampled(uniform: Array, log_weight: Array) -> Array:

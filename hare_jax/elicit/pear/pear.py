@@ -2,11 +2,12 @@
 
 Notation: N particles of the weights `w` (d,) of a cost `sum_j w_j |z_j - x_j|` of own changes; a set has k options.
 Option i is chosen with the probability `exp(sharpness u_i) / sum_j exp(sharpness u_j)`, with utilities `u = -cost`; for
-pairs that is the model of Bradley and Terry (1952). The expected utility of selection of a set is the mean, over
-particles and choices, of the utility of the option chosen (Viappiani and Boutilier, 2010, "Optimal Bayesian
-recommendation sets and myopically optimal choice query sets"). De Toni, Viappiani, Teso, Lepri and Passerini (TMLR
-2024), "Personalized algorithmic recourse with preference elicitation", https://arxiv.org/abs/2205.13743: there costs
-are of sequences of actions, found by reinforcement learning; here of recourses, found by local search.
+pairs that is the model of Bradley and Terry (1952). A lapse rate, which is ours, bounds the effect of a wrong answer.
+The expected utility of selection of a set is the mean, over particles and choices, of the utility of the option chosen
+(Viappiani and Boutilier, 2010, "Optimal Bayesian recommendation sets and myopically optimal choice query sets"). De
+Toni, Viappiani, Teso, Lepri and Passerini (TMLR 2024), "Personalized algorithmic recourse with preference
+elicitation", https://arxiv.org/abs/2205.13743: there costs are of sequences of actions, found by
+reinforcement learning; here of recourses, found by local search.
 """
 
 from dataclasses import replace
@@ -19,7 +20,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, check_key, check_problem, exact_products, require
+from hare_jax.base import LogitFn, Recourse, check_key, check_problem, exact_products, holds, require
 from hare_jax.elicit import recourses
 from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Elicitor, Question, check_comparison
 from hare_jax.elicit.bayesian.answers import Choice
@@ -168,6 +169,8 @@ def _ask(state: State) -> Question:
 def _tell(hp: Pear, state: State, answer: Array | Choice) -> State:
     shown = state.question
     if isinstance(answer, Choice):
+        fits = holds(lambda num: num < hp.max_questions, state.told.num_told)
+        require(fits, "answer", f"must fit: the session holds at most {hp.max_questions} (max_questions)", "one more")
         options, known = chosen_first(answer, hp.set_size, len(state.x))
         given = jnp.any(known)
     else:

@@ -9,7 +9,7 @@ from hare_jax.base import LogitFn, Recourse, holds, pytree_dataclass, require
 from hare_jax.elicit import recourses
 from hare_jax.elicit.base import Question
 from hare_jax.elicit.pear.told import Told
-from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, at_least, check_fields
+from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share, at_least, check_fields
 from hare_jax.people.weights import WeightsPrior
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.local_search import LocalSearch
@@ -26,6 +26,7 @@ class Pear:
     mean: float | Array = WeightsPrior().mean  # of the Gaussians: () of one, or (m,)
     sd: float | Array = WeightsPrior().sd  # () of each Gaussian
     sharpness: Positive = 20.0  # of the answers, in 1 / (prior s.d. of the pool's utilities)
+    lapse: Share = 0.1  # probability of an answer at random, which the paper does not have
     set_size: Annotated[int, at_least(2)] = 2  # options of a set that an answer can be about, see `offer`
     num_particles: Annotated[int, at_least(2)] = 128
     num_moves: Natural = 4  # Metropolis steps of each particle after each answer
@@ -34,7 +35,7 @@ class Pear:
     reach: Positive = 2.0  # largest L2 distance of target points from the factual
     max_questions: Count = 32  # answers that a session can hold
     search: LocalSearch = recourses.SEARCH  # of the recommendation, after each answer
-    short_search: LocalSearch = recourses.SHORT  # of each particle
+    short_search: LocalSearch = LocalSearch(num_first=4, num_starts=1, num_rounds=3, num_rays=6)  # of each particle
     margin: NonNegative = MARGIN  # the least logit of a recourse
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import holds, require
+from hare_jax.elicit.base import is_index
 from hare_jax.elicit.bayesian.answers import Choice
 
 
@@ -23,7 +24,7 @@ def chosen_first(answer: Choice, set_size: int, width: int) -> tuple[Array, Arra
     shape = jnp.shape(answer.options.x)
     fits = len(shape) == 2 and shape[1] == width and shape[0] <= set_size
     require(fits, "options", f"must have shape (k, {width}) with k up to the set_size, {set_size}", shape)
-    within = holds(lambda at: (at >= 0) & (at < shape[0]), answer.chosen)
+    within = is_index(answer.chosen) and holds(lambda at: (at >= 0) & (at < shape[0]), answer.chosen)
     require(within, "chosen", f"must be an integer from 0 to {shape[0] - 1}", answer.chosen)
     (x, valid), chosen = jax.tree.map(jnp.asarray, answer)
     order = jnp.argsort(jnp.arange(shape[0]) != chosen, stable=True)
