@@ -10,8 +10,12 @@ from typing import Any
 from hare_jax.base import choose, require
 from hare_jax.elicit import bayesian as bayesian
 from hare_jax.elicit import candidates as candidates
+from hare_jax.elicit import challenger as challenger
 from hare_jax.elicit import hare as hare
+from hare_jax.elicit import pear as pear
+from hare_jax.elicit import perceptron as perceptron
 from hare_jax.elicit import random as random
+from hare_jax.elicit import reap as reap
 from hare_jax.elicit.base import CANNOT_TELL as CANNOT_TELL
 from hare_jax.elicit.base import PREFERS_A as PREFERS_A
 from hare_jax.elicit.base import PREFERS_B as PREFERS_B
@@ -32,7 +36,11 @@ from hare_jax.elicit.bayesian.bayes import ideals as ideals
 from hare_jax.elicit.bayesian.bayes import offer as offer
 from hare_jax.elicit.bayesian.state import Bayes as Bayes
 from hare_jax.elicit.candidates import Sampling as Sampling
+from hare_jax.elicit.challenger import Challenger as Challenger
 from hare_jax.elicit.hare import Hare as Hare
+from hare_jax.elicit.pear import Pear as Pear
+from hare_jax.elicit.perceptron import Perceptron as Perceptron
+from hare_jax.elicit.reap import Reap as Reap
 from hare_jax.elicit.saving import attach as attach
 from hare_jax.elicit.saving import detach as detach
 from hare_jax.elicit.saving import load as load
@@ -59,6 +67,10 @@ ELICITORS: dict[str, Entry] = {
         "Bayes, sure of weights",
         uses_gradients=False,
     ),
+    "challenger": Entry(challenger.for_budget, Challenger, "random challenger", uses_gradients=False),
+    "perceptron": Entry(perceptron.for_budget, Perceptron, "choice perceptron", uses_gradients=False),
+    "reap": Entry(reap.for_budget, Reap, "ReAP", uses_gradients=False),
+    "pear": Entry(pear.for_budget, Pear, "PEAR", uses_gradients=False),
 }
 
 

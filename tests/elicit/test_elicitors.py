@@ -13,7 +13,7 @@ from spaces import counting, jit, random_problems, row, split
 
 from hare_jax import elicit, models
 from hare_jax.base import Recourse
-from hare_jax.elicit import ELICITORS, Bayes, Hare, Range, Sampling, Veto
+from hare_jax.elicit import ELICITORS, Bayes, Challenger, Hare, Pear, Perceptron, Range, Reap, Sampling, Veto
 from hare_jax.elicit.bayesian import pool
 from hare_jax.elicit.bayesian.learn import learn
 from hare_jax.evaluate import metrics
@@ -26,7 +26,12 @@ PROBLEMS = {"free": random_problems, "related": random_relations.random_problems
 QUICK: dict[type, dict[str, Any]] = {
     Hare: {"sampling": Sampling(num_steps=5)},
     Bayes: {"num_pool": 12, "num_local": 4, "num_cheap": 2, "search": SHORT, "short_search": SHORT},
+    Challenger: {},
+    Perceptron: {"num_pool": 8, "num_local": 4, "search": SHORT, "short_search": SHORT},
+    Reap: {"num_pool": 8, "num_local": 4, "search": SHORT},
+    Pear: {"num_particles": 16, "num_pool": 8, "num_cheap": 2, "search": SHORT, "short_search": SHORT},
 }
+FAST = (Hare, Challenger)  # the others take longer to compile
 
 
 class Session(NamedTuple):
@@ -90,8 +95,8 @@ def people_of(kind):
 
 
 def marked(name, kind):
-    """Bayesian sessions take longest to compile, and have fast tests of their own."""
-    slow = ELICITORS[name].hyperparams is Bayes or kind == "related"
+    """Sessions with a search take longest to compile, and have fast tests of their own."""
+    slow = ELICITORS[name].hyperparams not in FAST or kind == "related"
     return pytest.param((name, kind), marks=[pytest.mark.slow] * slow, id=f"{name}-{kind}")
 
 
