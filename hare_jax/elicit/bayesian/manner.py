@@ -57,23 +57,23 @@ def prior_mean(grid: Grid) -> Manner:
 
 def fit(grid: Grid, answered: Answered) -> Manner:
     """The posterior mean of each parameter."""
-    sd = jnp.sqrt(answered.gap.variance)
+    mean, sd = answered.gap.mean[None, :], jnp.sqrt(answered.gap.variance)[None, :]
     width = grid.width.value[:, None] * answered.slope[None, :]
-    above, below = (ndtr((sign * answered.gap.mean - width) / sd) for sign in (1, -1))
-    probability = jnp.where(answered.tied, 1 - above - below, above)  # (W, T)
-    rates = error_rate(grid.lapse.value[:, None, None], grid.memory.value[:, None], answered.age)  # (L, M, T)
-    rates = rates[:, None]
-    log_p = jnp.where(answered.told, jnp.log(rates + (1 - 2 * rates) * probability[None, :, None]), 0)
-    score = jnp.sum(log_p, axis=-1)  # (L, W, M)
-    score += grid.lapse.log_prior[:, None, None] + grid.width.log_prior[:, None] + grid.memory.log_prior
-    weight = jnp.exp(score - jax.nn.logsumexp(score))
-    return Manner(
-        lapse=jnp.sum(weight * grid.lapse.value[:, None, None]),
-        width=jnp.sum(weight * grid.width.value[:, None]),
-        memory=jnp.sum(weight * grid.memory.value),
-    )
+    above, below = (ndtr((sign * mean - width) / sd) for sign in (1, -1))
+    probability = jnp.where(answered.tied[None, :], jnp.maximum(1 - above - below, 0), above)  # (W, T)
+    age = answered.age[None, None, :]
+    rates = error_rate(grid.lapse.value[:, None, None], grid.memory.value[None, :, None], age)[:, None]  # (L, 1, M, T)
+    log_p = jnp.log(rates + (1 - 2 * rates) * probability[None, :, None])
+    score = jnp.sum(jnp.where(answered.told[None, None, None, :], log_p, 0), axis=-1)  # (L, W, M)
+    weight = jax.nn.softmax(score + sum(_aligned(*(axis.log_prior for axis in grid))), axis=(0, 1, 2))
+    return Manner(*(jnp.sum(weight * values) for values in _aligned(*(axis.value for axis in grid))))
 
 
 def error_rate(lapse: Array, memory: Array, age: Array) -> Array:
     """The error rate of answers of this `age`."""
     return 0.5 - (0.5 - lapse) * memory**age
+
+
+def _aligned(lapse: Array, width: Array, memory: Array) -> tuple[Array, Array, Array]:
+    """Arrays (L,), (W,) and (M,) with the axes of the grid."""
+    return lapse[:, None, None], width[None, :, None], memory[None, None, :]

@@ -243,7 +243,7 @@ def _sites(belief: Belief) -> Site:
         offset=belief.offset,
         noise=belief.noise,
         width=width * belief.slope,
-        lapse=manner.error_rate(lapse, memory, ages(belief)),
+        lapse=manner.error_rate(lapse, memory, ages(belief)[None, :]),
         tied=jnp.broadcast_to(belief.tied[None, :], shape),
         precision=belief.precision,
         shift=belief.shift,

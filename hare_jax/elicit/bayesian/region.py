@@ -112,8 +112,8 @@ def answers_of(belief: Belief) -> Answers:
     lapse, memory = belief.grid.lapse, belief.grid.memory
     likely = belief.kinds.span("ideal")
     best = jnp.argmax(belief.log_weight[likely])
-    rates = error_rate(lapse.value[:, None, None], memory.value[:, None], ages(belief))
-    log_prior = lapse.log_prior[:, None] + memory.log_prior
+    rates = error_rate(lapse.value[:, None, None], memory.value[None, :, None], ages(belief)[None, None, :])
+    log_prior = lapse.log_prior[:, None] + memory.log_prior[None, :]
     width = belief.manner.width[likely][best] * belief.slope[likely][best]
     noise = belief.noise[likely][best]
     rates, log_prior = rates.reshape(-1, rates.shape[-1]), log_prior.reshape(-1)
@@ -198,7 +198,7 @@ def _ideal(target: Target, latent: Array) -> Array:
     x, space = target.x, target.space
     num = len(target.reaches)
     at = jnp.clip((ndtr(latent[-1]) * num).astype(jnp.int32), 0, num - 1)
-    scale = target.reaches[at] / jnp.sqrt(jnp.maximum(jnp.sum(space.mutable), 1).astype(x.dtype))
+    scale = jnp.asarray(target.reaches)[at] / jnp.sqrt(jnp.maximum(jnp.sum(space.mutable), 1).astype(x.dtype))
     return project(space, x, follow(space, x, x + jnp.where(space.mutable, scale * latent[:-1], 0)))
 
 

@@ -70,7 +70,8 @@ def at_boundary(hp: Bayes, state: State) -> State:
     if not hp.boundary_gradient or calls_host(state.logit_fn, state.x):
         return state
     best, local = state.best, state.pool.local
-    slope = jnp.where(state.space.mutable, jax.grad(state.logit_fn)(best.x), 0)
+    slope = jax.grad(state.logit_fn)(best.x)
+    slope = jnp.where(state.space.mutable & jnp.isfinite(slope), slope, 0)
     steepness = jnp.sqrt(jnp.sum(slope**2))
     normal = slope / jnp.where(steepness > 0, steepness, 1)
     depth = jnp.maximum(jax.vmap(state.logit_fn)(local.x), 0) / jnp.where(steepness > 0, steepness, 1)

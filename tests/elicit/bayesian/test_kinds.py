@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
+from priors import gaussian, grid
 from spaces import array, jit, split
 
 from hare_jax import elicit, people
@@ -48,7 +49,7 @@ def session(hp, num_proposals, prefers, key):
 def learn(prior, pairs):
     """The posterior of all three kinds after answers "the first of each pair (n, 2, d) rather than the second"."""
     kinds = posterior.Kinds(("ideal", "weights", "squared"))
-    belief = posterior.init(kinds, prior, jnp.log(jnp.full(3, 1 / 3)), (0.01,), len(pairs))
+    belief = posterior.init(kinds, prior, jnp.log(jnp.full(3, 1 / 3)), grid(), len(pairs))
 
     def step(belief, pair):
         return posterior.update(belief, X, pair[0], pair[1], jnp.full(3, 0.01)), None
@@ -61,18 +62,19 @@ def test_a_new_row_is_part_of_the_posterior(monkeypatch):
     monkeypatch.setitem(people.PERSONS, "squared", SQUARED)
     hp = Bayes(probabilities={"squared": 0.5, "ideal": 0.25, "weights": 0.25}, **SMALL)
     state, _ = jax.eval_shape(partial(session, hp, 2), people.prefers("squared", X), jax.random.key(0))
-    assert state.belief.kinds.names == ("ideal", "weights", "squared")
-    assert state.belief.mean.shape == (3 * len(hp.lapses), 3)
+    num = len(hp.reaches)  # of an ideal; the others have no target point
+    assert state.belief.kinds.names == ("ideal",) * num + ("weights", "squared")
+    assert state.belief.mean.shape == (num + 2, 3)
     assert jax.eval_shape(members, state.pool).x.shape == (2 + 8 + 4 + 2 * 2, 3)
 
-    prior = posterior.Gaussian(jnp.full((3, 3), 2.0), jnp.tile(jnp.eye(3), (3, 1, 1)))
+    prior = gaussian(np.full((3, 3), 2.0), np.tile(np.eye(3), (3, 1, 1)))
     points = np.asarray(X) + np.random.default_rng(0).uniform(0, 1, (12, 2, 3))
     weights = np.array([4.0, 0.5, 2.0])
     utility = -np.sum(weights * (points - np.asarray(X)) ** 2, axis=2)
     pairs = np.take_along_axis(points, np.argsort(-utility, axis=1)[:, :, None], axis=1)
     belief = learn(prior, array(pairs))
-    assert int(np.argmax(posterior.weight(belief))) == belief.kinds.index("squared")
-    mean = np.asarray(posterior.of_kind(belief, "squared").mean[0])
+    assert int(np.argmax(posterior.weight(belief))) == belief.kinds.names.index("squared")
+    mean = np.asarray(belief.mean[belief.kinds.span("squared")][0])
     assert mean[1] < mean[2] < mean[0]
 
 
@@ -80,7 +82,7 @@ def test_a_new_row_is_part_of_the_posterior(monkeypatch):
 def test_one_kind_alone_is_a_posterior(kind):
     hp = Bayes(probabilities={kind: 1.0}, **SMALL)
     state, trace = jax.eval_shape(partial(session, hp, 2), people.prefers(kind, X), jax.random.key(0))
-    assert state.belief.mean.shape == (len(hp.lapses), 3)
+    assert state.belief.mean.shape == (len(hp.reaches) if kind == "ideal" else 1, 3)
     assert trace.x.shape == (2, 3)
     if kind != "ideal":
         with pytest.raises(ValueError, match="kind: must be one of weights; got 'ideal'"):
@@ -94,11 +96,16 @@ def test_the_prior_of_a_kind_can_be_given():
     @jit
     def start(key):
         state = bayesian.elicitor(hp).start(key, Partial(linear), X, BASE, SPACE)
-        return posterior.of_kind(state.belief, "weights")
+        return state.prior, state.belief
 
-    weights = start(split(0, 1)[0])
-    np.testing.assert_allclose(weights.mean, np.tile(mean, (2, 1)))
-    np.testing.assert_allclose(weights.cov, np.tile(0.25 * np.eye(3), (2, 1, 1)))
+    prior, belief = jax.device_get(start(split(0, 1)[0]))
+    weights = belief.kinds.span("weights")
+    sd, least = 0.5, 0.1  # clipped from below
+    draws = np.maximum(np.random.default_rng(0).normal(mean, sd, (200_000, 3)), least)
+    np.testing.assert_allclose(prior.mean[weights], [draws.mean(0)], atol=0.01)
+    np.testing.assert_allclose(prior.cov[weights], [np.diag(draws.var(0))], atol=0.01)
+    np.testing.assert_array_equal(belief.mean[weights], prior.mean[weights])
+    np.testing.assert_array_equal(belief.cov[weights], prior.cov[weights])
 
 
 @pytest.mark.parametrize(

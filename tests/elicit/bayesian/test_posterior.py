@@ -4,60 +4,60 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from priors import gaussian, grid
 from scipy.special import ndtr
 from spaces import array, jit
 
 from hare_jax.elicit.bayesian import posterior as beliefs
-from hare_jax.elicit.bayesian.posterior import Gaussian, Kinds
+from hare_jax.elicit.bayesian.posterior import Kinds
 from hare_jax.solvers import linalg
 
 IDEAL, WEIGHTS = 0, 1
 KINDS = Kinds(("ideal", "weights"))
 X = array([0.2, 0.7])
 MEAN, COV = np.array([0.5, 0.3]), np.array([[0.3, 0.1], [0.1, 0.2]])
-NOISE = 0.2
+NOISE, NUM_LATER = 0.2, 8
 
 
-def start(lapses=(0.01,), num=8):
-    mean, cov = array(np.tile(MEAN, (2, 1))), array(np.tile(COV, (2, 1, 1)))
-    return jax.device_get(init(mean, cov, lapses, num))
+def start(lapses=(0.01,), widths=(0.0,), memories=(1.0,), num=8):
+    return jax.device_get(init(grid(lapses, widths, memories), num))
 
 
-@partial(jit, static_argnums=(2, 3))
-def init(mean, cov, lapses, num):
-    return beliefs.init(KINDS, Gaussian(mean, cov), jnp.log(jnp.array([0.5, 0.5])), lapses, num)
-
-
-@partial(jit, static_argnums=5)
-def update(belief, a, b, noise, tied, num_sweeps):
-    return beliefs.update(belief, X, a, b, noise, num_sweeps, tied)
+@partial(jit, static_argnums=1)
+def init(grid, num):
+    prior = gaussian(np.tile(MEAN, (2, 1)), np.tile(COV, (2, 1, 1)))
+    return beliefs.init(KINDS, prior, jnp.log(jnp.array([0.5, 0.5])), grid, num)
 
 
 @jit
-def _learn(belief, pairs):
-    def step(belief, pair):
-        return beliefs.update(belief, X, pair[0], pair[1], jnp.full(2, NOISE), 10), None
+def _learn(belief, pairs, tied):
+    def step(belief, told):
+        (a, b), tied = told
+        return beliefs.update(belief, X, a, b, jnp.full(2, NOISE), 10, tied), None
 
-    return jax.lax.scan(step, belief, pairs)[0]
-
-
-def learn(belief, pairs):
-    return jax.device_get(_learn(belief, pairs))
+    return jax.lax.scan(step, belief, (pairs, tied))[0]
 
 
-def exact(pairs, person, lapse):
-    """Mean, covariance and log marginal likelihood on a fine grid."""
+def learn(belief, pairs, tied=None):
+    return jax.device_get(_learn(belief, pairs, np.zeros(len(pairs), bool) if tied is None else np.array(tied)))
+
+
+def exact(pairs, person, lapse, tied=None, widths=None):
+    """Mean, covariance and log marginal likelihood on a fine grid; error rates, ties and widths (n,) of each answer."""
     axes = [np.linspace(m - 6 * s, m + 6 * s, 601) for m, s in zip(MEAN, np.sqrt(np.diag(COV)), strict=True)]
     theta = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
     away = theta - MEAN
     density = np.exp(-0.5 * np.einsum("nd,de,ne->n", away, np.linalg.inv(COV), away))
     density /= density.sum()
-    for a, b in pairs:
+    zeros = np.zeros(len(pairs))
+    lapses, ties, widths = lapse + zeros, zeros if tied is None else tied, zeros if widths is None else widths
+    for (a, b), rate, is_tie, width in zip(pairs, lapses, ties, widths, strict=True):
         if person == IDEAL:
             gap = ((b - theta) ** 2).sum(1) - ((a - theta) ** 2).sum(1)
         else:
             gap = theta @ (np.abs(b - X) - np.abs(a - X))
-        density = density * (lapse + (1 - 2 * lapse) * ndtr(gap / NOISE))
+        above, below = ndtr((gap - width) / NOISE), ndtr((-gap - width) / NOISE)
+        density = density * (rate + (1 - 2 * rate) * (1 - above - below if is_tie else above))
     total = density.sum()
     mean = density @ theta / total
     return mean, np.einsum("n,nd,ne->de", density / total, theta - mean, theta - mean), np.log(total)
@@ -84,33 +84,53 @@ def test_several_answers_have_nearly_the_exact_moments(person):
     np.testing.assert_allclose(got.log_weight[person] - np.log(0.5), evidence, atol=0.15)
 
 
-def test_contradictions_make_a_high_lapse_rate_likelier_and_break_nothing():
+def test_contradictions_raise_the_error_rate_and_break_nothing():
     pair = PAIRS[:1]
     both = np.concatenate([pair, pair[:, ::-1]] * 4)
     before, after = start((0.01, 0.3)), learn(start((0.01, 0.3)), both)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
-    prior, after = (np.asarray(jit(beliefs.weight)(belief))[:2] for belief in (before, after))
-    assert after[1] / after[0] > 2 * prior[1] / prior[0]
+    finite = after._replace(columns=after.columns.precision)  # the bounds of the columns are infinite
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(finite))
+    share = (after.manner.lapse - 0.01) / 0.29  # posterior probability of the higher rate; 1/2 a priori
+    np.testing.assert_allclose(before.manner.lapse, 0.155, atol=1e-6)
+    assert np.all(share > 0.5)
+    assert share[IDEAL] / (1 - share[IDEAL]) > 2
 
 
-def test_a_tie_is_a_measurement_of_the_difference():
+@pytest.mark.parametrize("person", [IDEAL, WEIGHTS])
+def test_a_tie_says_that_the_difference_is_within_the_width(person):
+    """The width is in units of the loss; comparisons say that the difference is above it."""
+    pairs = PAIRS[[0, 2]]
+    got = learn(start(widths=(0.1,)), pairs, [True, False])
+    np.testing.assert_allclose(got.manner.width, 0.1, atol=1e-6)
+    if person == WEIGHTS:  # the utility is the negative loss
+        np.testing.assert_allclose(got.slope[person, :2], 1, atol=1e-4)
+    widths = 0.1 * got.slope[person, :2]
+    mean, cov, _ = exact(pairs, person, 0.01, [True, False], widths)
+    np.testing.assert_allclose(got.mean[person], mean, atol=1e-3)
+    np.testing.assert_allclose(got.cov[person], cov, atol=1e-3)
+    assert int(got.num_told) == 2
+
+
+def test_the_slope_is_that_of_the_utility_over_the_loss():
     a, b = PAIRS[0]
-    got = update(start(), a, b, array([NOISE] * 2), True, 2)
-    plane = 2 * (a - b)
-    gain = COV @ plane / (plane @ COV @ plane + NOISE**2)
-    gap = plane @ MEAN - a @ a + b @ b
-    np.testing.assert_allclose(got.mean[IDEAL], MEAN - gain * gap, atol=1e-5)
-    np.testing.assert_allclose(got.cov[IDEAL], COV - np.outer(gain, plane @ COV), atol=1e-5)
-    assert int(got.num_told) == 1
+    got = learn(start(), PAIRS[:1])
+    squared = [np.sum((point - MEAN) ** 2) for point in (b, a)]
+    np.testing.assert_allclose(got.slope[IDEAL, 0], np.sqrt(squared[0]) + np.sqrt(squared[1]), rtol=1e-4)
+
+
+def test_older_answers_of_a_short_memory_are_noisier():
+    got = learn(start(memories=(0.5,)), PAIRS[:2])
+    rates = 0.5 - (0.5 - 0.01) * 0.5 ** np.array([1, 0])
+    mean, cov, _ = exact(PAIRS[:2], WEIGHTS, rates)
+    np.testing.assert_allclose(got.mean[WEIGHTS], mean, atol=0.01)
+    np.testing.assert_allclose(got.cov[WEIGHTS], cov, atol=0.01)
 
 
 def test_ties_and_comparisons_come_in_any_order():
     def learnt(order):
-        belief = start()
-        for at in order:
-            a, b = PAIRS[at]
-            belief = update(belief, a, b, array([NOISE] * 2), at == 0, 10)
-        return belief
+        belief = learn(start(widths=(0.1,)), PAIRS[list(order)], np.array(order) == 0)
+        again = learn(belief, np.tile(PAIRS[:1], (NUM_LATER, 1, 1)))  # answers about the same pair
+        return again._replace(mean=again.mean[WEIGHTS], cov=again.cov[WEIGHTS])
 
     once, again = learnt((0, 1, 2)), learnt((2, 0, 1))
     np.testing.assert_allclose(once.mean, again.mean, atol=1e-3)
@@ -122,6 +142,47 @@ def test_answers_beyond_the_room_are_ignored():
     more = learn(full, PAIRS)
     assert int(full.num_told) == 3
     jax.tree.map(np.testing.assert_array_equal, more, full)
+
+
+on_boundary = jit(beliefs.on_boundary)
+NORMAL, APPLIES = array([0.6, 0.8]), np.array([True, False])
+
+
+def test_the_boundary_is_a_measurement_where_it_applies():
+    before = learn(start(), PAIRS)
+    got = jax.device_get(on_boundary(before, NORMAL, array(0.9), array(0.04), APPLIES))
+    mean, cov = before.mean[IDEAL], before.cov[IDEAL]
+    gain = cov @ NORMAL / (NORMAL @ cov @ NORMAL + 0.04)
+    np.testing.assert_allclose(got.mean[IDEAL], mean + gain * (0.9 - NORMAL @ mean), atol=1e-5)
+    np.testing.assert_allclose(got.cov[IDEAL], cov - np.outer(gain, NORMAL @ cov), atol=1e-5)
+    np.testing.assert_array_equal(got.mean[WEIGHTS], before.mean[WEIGHTS])
+    np.testing.assert_array_equal(got.cov[WEIGHTS], before.cov[WEIGHTS])
+
+
+def test_another_boundary_replaces_the_one_before():
+    before = learn(start(), PAIRS)
+    first = on_boundary(before, NORMAL, array(0.9), array(0.04), APPLIES)
+    other = on_boundary(before, NORMAL[::-1], array(0.2), array(0.01), APPLIES)
+    for later in (first, other):
+        again = on_boundary(later, NORMAL, array(0.9), array(0.04), APPLIES)
+        jax.tree.map(partial(np.testing.assert_allclose, atol=2e-5), again, first)
+    none = on_boundary(first, NORMAL, array(0.9), array(0.04), np.zeros(2, bool))
+    np.testing.assert_allclose(none.mean, before.mean, atol=2e-5)
+    np.testing.assert_allclose(none.cov, before.cov, atol=2e-5)
+
+
+def test_the_probability_of_harm_is_that_of_draws():
+    belief = learn(start(), PAIRS)
+    z, base = PAIRS[1]
+    rng, weight = np.random.default_rng(4), np.asarray(jit(beliefs.weight)(belief))
+    theta = [rng.multivariate_normal(mean, cov, 100_000) for mean, cov in zip(belief.mean, belief.cov, strict=True)]
+    worse = [
+        np.sum((theta[IDEAL] - z) ** 2, axis=1) > np.sum((theta[IDEAL] - base) ** 2, axis=1),
+        theta[WEIGHTS] @ (np.abs(z - X) - np.abs(base - X)) > 0,
+    ]
+    found = jit(beliefs.worse)
+    assert float(found(belief, X, z, base)) == pytest.approx(weight @ np.mean(worse, axis=1), abs=0.01)
+    assert float(found(belief, X, base, base)) == 0
 
 
 def test_roots():

@@ -2,20 +2,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
+from priors import gaussian, grid
 from scipy.special import ndtr
 from spaces import array, jit, split
 
 from hare_jax.elicit.bayesian import posterior as beliefs
 from hare_jax.elicit.bayesian import region
-from hare_jax.elicit.bayesian.posterior import Gaussian, Kinds
+from hare_jax.elicit.bayesian.posterior import Kinds
 from hare_jax.solvers import linalg
 from hare_jax.space import action_space, allows
 
 X = array([0.2, 0.7])
-MEAN, COV = array([0.5, 0.3]), array([[0.3, 0.1], [0.1, 0.2]])
-NOISE, LAPSE = 0.2, 0.01
+COV = array([[0.3, 0.1], [0.1, 0.2]])
+NOISE, LAPSES, WIDTH, REACHES = 0.2, (0.01, 0.3), 0.1, array([0.3, 1.0])
 PAIRS = array(np.random.default_rng(0).uniform(0, 1, (3, 2, 2)))
 FREE = action_space([True, True], np.full(2, -9.0), np.full(2, 9.0))
+ANYWHERE = array(np.inf)  # the slack where the boundary is unknown
+
+
+def linear(x):
+    """The logit of a classifier."""
+    return x[0] + x[1] - 1.2
 
 
 def learnt(pairs, tied=False):
@@ -27,8 +35,8 @@ def learnt(pairs, tied=False):
 
 @jit
 def init():
-    prior = Gaussian(jnp.stack([MEAN] * 2), jnp.stack([COV] * 2))
-    return beliefs.init(Kinds(("weights", "ideal")), prior, jnp.zeros(2), (LAPSE,), 8)  # in any order
+    prior = gaussian(np.stack([X] * 2), np.stack([COV] * 2))
+    return beliefs.init(Kinds(("weights", "ideal")), prior, jnp.zeros(2), grid(LAPSES, (WIDTH,)), 8)  # in any order
 
 
 @jit
@@ -37,27 +45,42 @@ def update(belief, a, b, tied):
 
 
 @jit
-def draws(key, belief, mean, cov, space):
+def draws(key, belief, x, space, slack):
     hp = region.MonteCarlo(num_draws=1500, num_temperatures=6, num_moves=2)
-    return region.draw_ideals(hp, key, beliefs.of_kind(belief, "ideal"), Gaussian(mean, cov), X, space)
+    return region.draw_ideals(hp, key, target(belief, x, space, slack))
 
 
-def exact(pairs, tied=False):
-    """Mean and covariance by weighing draws of the prior."""
-    theta = np.random.default_rng(1).multivariate_normal(MEAN, COV, 200_000)
-    weight = np.ones(len(theta))
-    for a, b in np.asarray(pairs):
-        ratio = (((b - theta) ** 2).sum(1) - ((a - theta) ** 2).sum(1)) / NOISE
-        weight = weight * (np.exp(-(ratio**2) / 2) if tied else LAPSE + (1 - 2 * LAPSE) * ndtr(ratio))
+def target(belief, x, space, slack=ANYWHERE):
+    return region.Target(region.answers_of(belief), REACHES, slack, Partial(linear), x, space)
+
+
+def exact(belief, pairs, tied, slack):
+    """Mean and covariance by weighing draws of the prior, with the error rates integrated out."""
+    rng = np.random.default_rng(1)
+    theta = X + rng.choice(REACHES, (400_000, 1)) / np.sqrt(2) * rng.normal(size=(400_000, 2))
+    likelihood = np.zeros(len(theta))
+    widths = np.asarray(belief.manner.width[1] * belief.slope[1])
+    for lapse in LAPSES:
+        p = np.ones(len(theta))
+        for (a, b), width in zip(np.asarray(pairs), widths, strict=False):
+            gap = ((b - theta) ** 2).sum(1) - ((a - theta) ** 2).sum(1)
+            above, below = ndtr((gap - width) / NOISE), ndtr((-gap - width) / NOISE)
+            p = p * (lapse + (1 - 2 * lapse) * (1 - above - below if tied else above))
+        likelihood += p
+    weight = likelihood / (1 + (linear(theta.T) / slack) ** 2)
     weight /= weight.sum()
     mean = weight @ theta
     return mean, np.einsum("n,nd,ne->de", weight, theta - mean, theta - mean)
 
 
-@pytest.mark.parametrize(("num", "tied"), [(0, False), (3, False), (1, True)])
-def test_draws_follow_the_exact_posterior(num, tied):
-    found = np.asarray(draws(split(0, 1)[0], learnt(PAIRS[:num], tied), MEAN, COV, FREE))
-    mean, cov = exact(PAIRS[:num], tied)
+@pytest.mark.parametrize(
+    ("num", "tied", "slack"),
+    [(0, False, np.inf), (3, False, np.inf), (1, True, np.inf), (0, False, 0.1), (2, False, 0.1)],
+)
+def test_draws_follow_the_exact_posterior(num, tied, slack):
+    belief = learnt(PAIRS[:num], tied)
+    found = np.asarray(draws(split(0, 1)[0], belief, X, FREE, array(slack)))
+    mean, cov = exact(belief, PAIRS[:num], tied, slack)
     np.testing.assert_allclose(found.mean(0), mean, atol=0.05)
     np.testing.assert_allclose(np.cov(found.T), cov, atol=0.04)
 
@@ -65,18 +88,18 @@ def test_draws_follow_the_exact_posterior(num, tied):
 def test_a_wrong_answer_leaves_two_places_to_look_in():
     left, right = array([0.0, 0.5]), array([1.0, 0.5])
     answers = [(left, right)] * 2 + [(right, left)] * 2
-    found = np.asarray(draws(split(1, 1)[0], learnt(answers), array([0.5, 0.5]), COV, FREE))
+    found = np.asarray(draws(split(1, 1)[0], learnt(answers), array([0.5, 0.5]), FREE, ANYWHERE))
     assert 0.35 < np.mean(found[:, 0] < 0.5) < 0.65
 
 
 def test_a_slice_shrinks_towards_the_particle():
     """A refused angle becomes the bound on its own side, so that the bracket still holds the particle, at angle 0."""
-    target = region.Target(beliefs.of_kind(learnt(PAIRS), "ideal"), MEAN, linalg.root(COV, FREE.mutable), X, FREE)
     low, high, angle = array([-4.0, -4.0]), array([2.0, 2.0]), array([-1.0, 1.0])
-    particles = region.Particles(np.zeros((2, 2), X.dtype), np.zeros(2, X.dtype))
+    particles = region.Particles(np.zeros((2, 3), X.dtype), np.zeros(2, X.dtype))
     bracket = region.Bracket(low, high, angle, np.zeros(2, bool), particles)
+    level, share = array([np.inf] * 2), array([0.0, 1.0])
     shrink = jit(region._shrink)
-    after = jax.device_get(shrink(target, bracket, particles.latent, array([np.inf] * 2), 1.0, array([0.0, 1.0])))
+    after = jax.device_get(shrink(target(learnt(PAIRS), X, FREE), bracket, particles.latent, level, 1.0, share))
     np.testing.assert_array_equal(after.low, [-1, -4])
     np.testing.assert_array_equal(after.high, [2, 1])
     np.testing.assert_array_equal(after.angle, [-1, 1])
@@ -85,7 +108,7 @@ def test_a_slice_shrinks_towards_the_particle():
 
 def test_draws_are_allowed():
     space = action_space([True, False], np.zeros(2), np.ones(2), step=[0.25, 0])
-    found = draws(split(2, 1)[0], learnt(PAIRS), MEAN, COV, space)
+    found = draws(split(2, 1)[0], learnt(PAIRS), X, space, array(0.1))
     assert np.all(jit(jax.vmap(lambda point: allows(space, X, point)))(found))
     assert len(np.unique(np.asarray(found)[:, 0])) <= 6
 

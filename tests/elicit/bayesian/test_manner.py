@@ -1,0 +1,56 @@
+"""The posterior of the manner of answering against a loop over its grid."""
+
+import itertools
+
+import numpy as np
+import pytest
+from priors import grid
+from scipy.special import ndtr
+from spaces import array, jit
+
+from hare_jax.elicit.bayesian import manner
+from hare_jax.elicit.bayesian.manner import Answered
+from hare_jax.elicit.bayesian.propagation import Normal
+
+LAPSES, WIDTHS, MEMORIES = (0.002, 0.1, 0.4), (0.0, 0.2), (1.0, 0.8)
+NUM = 6
+fit = jit(manner.fit)
+
+
+def answered(seed, tied):
+    rng = np.random.default_rng(seed)
+    gap = Normal(array(rng.normal(0.2, 1, NUM)), array(rng.uniform(0.01, 0.5, NUM)))
+    told = np.arange(NUM) < NUM - 1
+    return Answered(gap, array(rng.uniform(0.5, 2, NUM)), np.array(tied), told, array(np.arange(NUM)[::-1]))
+
+
+def by_loop(of):
+    total, mean = 0.0, np.zeros(3)
+    for lapse, width, memory in itertools.product(LAPSES, WIDTHS, MEMORIES):
+        p = 1.0
+        for gap, variance, slope, tied, told, age in zip(*of.gap, *of[1:], strict=True):
+            rate = 0.5 - (0.5 - lapse) * memory**age
+            above, below = (ndtr((sign * gap - width * slope) / np.sqrt(variance)) for sign in (1, -1))
+            right = 1 - above - below if tied else above
+            p *= (rate + (1 - 2 * rate) * right) if told else 1
+        total, mean = total + p, mean + p * np.array([lapse, width, memory])
+    return mean / total
+
+
+@pytest.mark.parametrize("tied", [[False] * NUM, [True, False, False, True, False, False], [True] * NUM])
+def test_the_fit_is_that_of_a_loop_over_the_grid(tied):
+    for seed in range(3):
+        of = answered(seed, tied)
+        np.testing.assert_allclose(fit(grid(LAPSES, WIDTHS, MEMORIES), of), by_loop(of), rtol=1e-4, atol=1e-5)
+
+
+def test_the_prior_has_no_width_until_there_is_a_tie():
+    assert [float(value) for value in manner.prior_mean(grid((0.1, 0.3), (0.2,), (0.5, 1.0)))] == pytest.approx(
+        [0.2, 0, 0.75]
+    )
+
+
+def test_old_answers_say_less_with_a_short_memory():
+    age = array([0.0, 1.0, 50.0])
+    np.testing.assert_allclose(jit(manner.error_rate)(0.1, 0.9, age), [0.1, 0.14, 0.5 - 0.4 * 0.9**50], rtol=1e-5)
+    np.testing.assert_allclose(jit(manner.error_rate)(0.1, 1.0, age), [0.1] * 3, rtol=1e-6)
