@@ -50,5 +50,5 @@ def _draw(hp: Challenger, key: Array, logit_fn: LogitFn, x: Array, best: Array, 
     """Accepted points (n, d) for target points at uniform directions and distances from `x` (d,), in random order."""
     key_draw, key_order = jax.random.split(key)
     known = Recourse(best, logit_fn(best) >= hp.margin)
-    drawn = pool.draw(key_draw, logit_fn, x, known, space, hp.num_challengers, hp.reach, hp.margin)
+    drawn = pool.draw(key_draw, logit_fn, x, known, space, pool.distances(hp.num_challengers, (hp.reach,)), hp.margin)
     return jax.random.permutation(key_order, drawn.x)

@@ -30,7 +30,7 @@ def draw(
     key: Array, logit_fn: LogitFn, x: Array, base: Recourse, space: ActionSpace, num: int, reach: float, margin: float
 ) -> Recourse:
     """Recourses (num, d) on the boundary in random directions from `x` (d,); see `pool.draw`."""
-    drawn = pool.draw(key, logit_fn, x, base, space, num, reach, margin)
+    drawn = pool.draw(key, logit_fn, x, base, space, pool.distances(num, (reach,)), margin)
     return _on_boundary(logit_fn, x, drawn, space, margin)
 
 

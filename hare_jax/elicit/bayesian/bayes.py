@@ -108,7 +108,7 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
     check_problem(key, logit_fn, x, space, recourse)
     key_pool, key_search, key_state = jax.random.split(key, 3)
     kinds = states.kinds_of(hp)
-    drawn = pool.draw(key_pool, logit_fn, x, recourse, space, hp.num_pool, hp.reaches, hp.margin)
+    drawn = pool.draw(key_pool, logit_fn, x, recourse, space, pool.distances(hp.num_pool, hp.reaches), hp.margin)
     first = search.first_pool(hp, kinds, recourse, drawn)
     prior = _prior(hp, x, space)
     log_prior = states.log_prior(hp).astype(x.dtype)

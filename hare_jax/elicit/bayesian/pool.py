@@ -1,5 +1,6 @@
 """The pool: valid recourses from which questions are chosen, some drawn once, some again for each proposal."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from hare_jax.base import LogitFn, Recourse
 from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, project
 
-_NEAR_EVERY = 3  # of this many draws, one is within any of the reaches, the others within the largest
+_NEAR_EVERY = 3  # of so many target points, one is within any of the reaches, the others within the largest
 _BOUNDARY_STEPS = 10  # bisections between a target point and its anchor
 
 
@@ -59,20 +60,23 @@ def draw(
     x: Array,
     base: Recourse,
     space: ActionSpace,
-    num: int,
-    reaches: tuple[float, ...],
+    distance: Array,
     margin: float,
 ) -> Recourse:
-    """Recourses (num, d) for target points in uniform directions, at distances up to the `reaches` from `x` (d,)."""
-    noise = jax.random.uniform(key, (num, x.shape[0]), x.dtype, -1, 1)
+    """Recourses (m, d) for target points in uniform directions, at a `distance` (m,) from `x` (d,)."""
+    noise = jax.random.uniform(key, (len(distance), x.shape[0]), x.dtype, -1, 1)
     noise = jnp.where(space.mutable[None, :], noise, 0)
     length = jnp.maximum(jnp.linalg.norm(noise, axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
-    share = (np.arange(num) + 0.5) / num
-    most = np.where(np.arange(num) % _NEAR_EVERY == 0, np.resize(reaches, num), max(reaches))
-    radius = jnp.asarray(most * share, x.dtype)
-    targets = jax.vmap(lambda move: project(space, x, x + move))(radius[:, None] * noise / length)
+    targets = jax.vmap(lambda move: project(space, x, x + move))(distance.astype(x.dtype)[:, None] * noise / length)
     anchors = _prepend(base, Recourse(targets, jax.vmap(logit_fn)(targets) >= margin))
     return to_accepted(logit_fn, x, targets, anchors, space, margin)
+
+
+def distances(num: int, reaches: Sequence[Array | float]) -> Array:
+    """Distances (num,) of target points, evenly up to the largest reach; one of three is up to any of them."""
+    share, at = (np.arange(num) + 0.5) / num, np.arange(num)
+    reach = jnp.stack([jnp.asarray(each) for each in reaches])
+    return jnp.where(at % _NEAR_EVERY == 0, reach[at % len(reaches)], jnp.max(reach)) * share
 
 
 def to_accepted(
