@@ -23,7 +23,7 @@ TINY = 1e-12  # added to a variance that may be zero
 _LEAST_KEPT = 1e-3  # of the marginal precision, in a cavity or after an update
 _LEAST_PROBABILITY = 1e-8  # of an answer
 _MOST_CURVATURE = 0.999  # -d^2 log Z / d mean^2 of a cavity, relative to its precision
-_LEAST_TILTED = 1e-2  # variance of a tilted column, relative to that of the normal density of its prior
+_LEAST_TILTED = 1e-3  # variance of a tilted column, relative to that of the normal density of its prior
 _MOST_RELATIVE = 100.0  # precision of a site that is to be removed again, relative to that of its cavity
 _DAMPING = 0.8  # share of the new parameters of a column's site
 
