@@ -46,18 +46,18 @@ ELICITORS: dict[str, Entry] = {
     "random": Entry(random.one_round, Hare, "random", uses_gradients=True, asks=False),
     "single": Entry(hare.one_round, Hare, "one round", uses_gradients=True),
     "multi": Entry(hare.many_rounds, Hare, "many rounds", uses_gradients=True),
-    "bayes": Entry(bayesian.for_budget, Bayes, "Bayes", uses_gradients=False),
+    "bayes": Entry(bayesian.for_budget, Bayes, "Bayes", uses_gradients=True),
     "bayes_ideal": Entry(
         partial(bayesian.for_budget, probabilities=_MOSTLY_IDEAL),
         Bayes,
         "Bayes, sure of ideals",
-        uses_gradients=False,
+        uses_gradients=True,
     ),
     "bayes_weights": Entry(
         partial(bayesian.for_budget, probabilities=_MOSTLY_WEIGHTS),
         Bayes,
         "Bayes, sure of weights",
-        uses_gradients=False,
+        uses_gradients=True,
     ),
 }
 
