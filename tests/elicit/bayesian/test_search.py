@@ -1,0 +1,91 @@
+"""The site of the decision boundary near the recommendation."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from spaces import array, jit, split
+
+from hare_jax.base import Recourse
+from hare_jax.elicit import Bayes, bayesian
+from hare_jax.elicit.bayesian import posterior, search
+from hare_jax.models.blackbox import black_box
+from hare_jax.space import action_space
+
+HP = Bayes(num_pool=8, num_local=4, num_cheap=2, max_questions=4, reaches=(0.1, 1.0))
+SPACE = action_space([True, True, False], np.zeros(3), np.ones(3))
+X, BASE = array([0.1, 0.1, 0.5]), Recourse(array([0.4, 0.3, 0.5]), np.array(True))
+NORMAL = array([1.0, 2.0, 0.0]) / np.sqrt(5)
+at_boundary = jit(search.at_boundary)
+
+
+def linear(x):
+    return x[0] + 2 * x[1] + 3 * x[2] - 2.5
+
+
+def without_gradient(x):
+    """The same, with a gradient that is NaN."""
+    return linear(x) + jnp.sqrt(0 * jnp.sum(x))
+
+
+def of_probability(rows):
+    return 1 / (1 + np.exp(2.5 - rows @ np.array([1, 2, 3])))
+
+
+@pytest.fixture(scope="module")
+def state():
+    """A session whose recommendation is the base, on the boundary; nothing is searched for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "recommend", lambda hp, state, key: state)
+        return jit(bayesian.elicitor(HP).start)(split(0, 1)[0], Partial(linear), X, BASE, SPACE)
+
+
+def test_ideals_that_are_not_near_are_supposed_to_be_on_it(state):
+    start = state._replace(belief=posterior.init(*prior_of(state)))
+    found = at_boundary(HP, start).belief
+    near, far, weights = 0, 1, 2
+    for other in (near, weights):
+        np.testing.assert_array_equal(found.mean[other], start.belief.mean[other])
+        np.testing.assert_array_equal(found.cov[other], start.belief.cov[other])
+    before, after = (np.asarray(NORMAL @ belief.cov[far] @ NORMAL) for belief in (start.belief, found))
+    assert after < 0.95 * before
+    along = array([2.0, -1.0, 0.0]) / np.sqrt(5)
+    np.testing.assert_allclose(along @ found.cov[far] @ along, along @ start.belief.cov[far] @ along, rtol=0.1)
+    distance = [abs(NORMAL @ (belief.mean[far] - BASE.x)) for belief in (start.belief, found)]
+    assert distance[1] < distance[0]
+
+
+def prior_of(state):
+    belief = state.belief
+    return belief.kinds, state.prior, jnp.zeros(len(belief.mean)), belief.grid, len(belief.tied)
+
+
+def test_the_same_boundary_again_changes_nothing(state):
+    once = at_boundary(HP, state)
+    again = at_boundary(HP, at_boundary(HP, once))
+    np.testing.assert_allclose(again.belief.mean, once.belief.mean, atol=1e-4)
+    np.testing.assert_allclose(again.belief.cov, once.belief.cov, atol=1e-4)
+    np.testing.assert_allclose(again.slack, np.sqrt(5) * HP.thickness, rtol=1e-5)
+
+
+def test_a_boundary_without_a_gradient_has_no_site(state):
+    start = state._replace(belief=posterior.init(*prior_of(state)), slack=array(np.inf))
+    found = at_boundary(HP, start._replace(logit_fn=Partial(without_gradient)))
+    np.testing.assert_array_equal(found.belief.mean, start.belief.mean)
+    np.testing.assert_array_equal(found.belief.cov, start.belief.cov)
+    assert np.isinf(found.slack)
+    on_host = start._replace(logit_fn=black_box(of_probability))
+    assert search.at_boundary(HP, on_host) is on_host
+    assert search.at_boundary(replace(HP, boundary_gradient=False), start) is start
+
+
+def test_a_recourse_that_is_not_valid_is_not_on_the_boundary(state):
+    start = state._replace(belief=posterior.init(*prior_of(state)))
+    refused = start._replace(pool=start.pool._replace(best=BASE._replace(valid=np.array(False))))
+    found = at_boundary(HP, refused)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((found.belief.mean, found.belief.cov)))
+    np.testing.assert_array_equal(found.belief.cov, start.belief.cov)
+    assert np.isinf(found.slack)
