@@ -17,7 +17,7 @@ from hare_jax.people.marginals import clipped_normal, moments
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import ActionSpace, bounds, is_category, is_follower, project, with_own_change
 
-_LEAST_SWITCH = 0.02  # prior probability of each value of a category
+_LEAST_SWITCH = 0.1  # prior probability of each value of a category
 
 
 def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
