@@ -18,7 +18,7 @@ if version("jaxlib").startswith("0.10."):
 os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", ""))).strip()
 
 LONGEST = {"test_contract.py", "test_derivatives.py", "test_notebooks.py", "test_benchmarks.py", "test_bayes.py"}
-LONGEST |= {"test_related_methods.py", "test_docs.py"}
+LONGEST |= {"test_related_methods.py", "test_docs.py", "test_sequences.py"}
 NUM_IN_CHUNK = 64  # rows of a chunk of the explainer
 GC_THRESHOLDS = 50_000, 20, 100  # tracing allocates many objects, few of which are garbage
 
