@@ -38,6 +38,7 @@ class Pairs(NamedTuple):
     gap: Array  # (h, f, m) expected utility of the favourite minus that of the member
     sd: Array  # (h, f, m) posterior s.d. of that difference
     noise: Array  # (h, f, m) s.d. of the noise of the answer
+    allowed: Array  # (f, m) bool: both are valid, and the pair may be shown
 
 
 def expected_utility(pairs: Pairs) -> Array:
@@ -68,9 +69,12 @@ def mutual_information(pairs: Pairs) -> Array:
 
 
 def mixed(pairs: Pairs) -> Array:
-    """The gain of utility and a share of the information, each relative to its largest value: (f, m)."""
+    """The gain of utility and a share of the information, (f, m), relative to their largest values of allowed pairs."""
     utility, information = expected_utility(pairs), mutual_information(pairs)
-    utility, information = (gain / jnp.maximum(jnp.max(gain), _TINY) for gain in (utility, information))
+    most = (jnp.max(jnp.where(pairs.allowed, gain, 0)) for gain in (utility, information))
+    utility, information = (
+        gain / jnp.maximum(top, _TINY) for gain, top in zip((utility, information), most, strict=True)
+    )
     return utility + _INFORMATION_SHARE * information
 
 
@@ -100,13 +104,17 @@ def best_pair(
     value of the acquisition, (), which is -inf where there is no such pair. The `space` is that of
     `posterior.features`.
     """
-    pairs, favourites = _pairs(num_favourites, noise, belief, prior_cov, x, pool, space)
-    score = ACQUISITIONS[acquisition](pairs)
-    differ = jnp.any(pool.x[favourites, None, :] != pool.x[None, :, :], axis=2)
-    differ &= ~_repeated(belief, compared, pool.x, favourites)
-    score = jnp.where(pool.valid[favourites, None] & pool.valid[None, :] & differ, score, -jnp.inf)
+    pairs, favourites = _pairs(num_favourites, noise, belief, prior_cov, compared, x, pool, space)
+    score = jnp.where(pairs.allowed, ACQUISITIONS[acquisition](pairs), -jnp.inf)
     first, second = jnp.unravel_index(jnp.argmax(score), score.shape)
     return pool.x[favourites[first]], pool.x[second], score[first, second]
+
+
+def _allowed(belief: Belief, compared: Array, pool: Recourse, favourites: Array) -> Array:
+    """Whether a favourite and a member are valid, differ, and have not been compared yet: (f, m) bool."""
+    differ = jnp.any(pool.x[favourites, None, :] != pool.x[None, :, :], axis=2)
+    valid = pool.valid[favourites, None] & pool.valid[None, :]
+    return valid & differ & ~_repeated(belief, compared, pool.x, favourites)
 
 
 def _repeated(belief: Belief, compared: Array, points: Array, favourites: Array) -> Array:
@@ -158,6 +166,7 @@ def _pairs(
     noise: Array | float,
     belief: Belief,
     prior_cov: Array,
+    compared: Array,
     x: Array,
     pool: Recourse,
     space: ActionSpace | None,
@@ -178,6 +187,7 @@ def _pairs(
         gap=utility[:, favourites, None] - utility[:, None, :],
         sd=_pair_sd(phi, belief.cov, favourites),
         noise=noise * prior_sd,
+        allowed=_allowed(belief, compared, pool, favourites),
     )
     return pairs, favourites
 

@@ -142,8 +142,8 @@ def update(
 ) -> Belief:
     """Condition on the answer that `a` (d,) is preferred to `b` (d,) for the factual `x` (d,), or that they are `tied`.
 
-    `noise` (h,) is the s.d. of the noise of the difference of utilities. After the new site, `num_sweeps` update all
-    sites again; then the manner of answering is fitted. Answers beyond the T that there is room for are ignored.
+    `noise` (h,) is the s.d. of the noise of the difference of utilities. After the new site, the manner of answering
+    is fitted, and `num_sweeps` update all sites again. Answers beyond the T that there is room for are ignored.
     `space` is that of `features`.
     """
     (phi_a, c_a), (phi_b, c_b) = (features(belief.kinds, x, z, space) for z in (a, b))
@@ -156,8 +156,8 @@ def update(
         tied=belief.tied.at[at].set(tied),
         num_told=at + 1,
     )
-    new = jax.lax.fori_loop(0, num_sweeps, lambda _, belief: _sweep(belief), _add_answer(told, at))
-    new = _with_manner(new)
+    new = _with_manner(_add_answer(told, at))
+    new = jax.lax.fori_loop(0, num_sweeps, lambda _, belief: _sweep(belief), new)
     return jax.tree.map(lambda new, old: jnp.where(at < belief.offset.shape[1], new, old), new, belief)
 
 

@@ -59,7 +59,7 @@ class Bayes:
     max_questions: Count = 32  # answers that a session can hold
     questions_per_proposal: Count = 1
     num_sweeps: Natural = 1  # of expectation propagation, after each answer
-    search: LocalSearch = LocalSearch(num_first=8, num_starts=1, num_rounds=6, num_rays=8)  # of the recommendation
+    search: LocalSearch = LocalSearch(num_first=4, num_starts=1, num_rounds=3, num_rays=8)  # of the recommendation
     short_search: LocalSearch = LocalSearch(
         num_first=2, num_starts=1, num_rounds=2, num_rays=4
     )  # of each drawn utility
