@@ -31,7 +31,6 @@ _OTHERS = {
     "bayes_set4": Arm("bayes", "Bayes, sets of 4", "set", size=4, comparisons=3),
     "bayes_rating": Arm("bayes", "Bayes, ratings", "rating", comparisons=2),
     OBSERVER: Arm("", "ideal observer"),
-    # OBS
 }
 
 

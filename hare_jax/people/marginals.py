@@ -13,6 +13,8 @@ from jax.scipy.special import log_ndtr, ndtr
 
 NUM_ATOMS = 2
 _TINY = 1e-12
+_MOST_SD = 12.9  # of the end of an interval from the mean: the mass beyond it is no normal number in float32
+_LEAST_MASS = 1e-37
 _LEAST_SHARE = 1e-3  # of the prior variance, in a tilted distribution
 
 
@@ -21,9 +23,7 @@ class Marginal(NamedTuple):
 
     atom: Array  # (..., NUM_ATOMS)
     log_mass: Array  # (..., NUM_ATOMS) of each atom; -inf where there is none
-    centre: (
-        Array  # () of the normal density, whose total mass, that outside of the interval included, is exp(log_inside)
-    )
+    centre: Array  # () of the normal density, of mass exp(log_inside) inside and outside of the interval
     variance: Array  # ()
     lower: Array  # () of the interval
     upper: Array  # ()
@@ -79,9 +79,9 @@ def _truncated(mean: Array, variance: Array, lower: Array, upper: Array) -> tupl
     low, high = (lower - mean) / sd, (upper - mean) / sd
     flip = low > 0  # so that both tails are left tails: no cancellation
     left, right = jnp.where(flip, -high, low), jnp.where(flip, -low, high)
-    mass = jnp.maximum(ndtr(right) - ndtr(left), _TINY)
-    density = tuple(jnp.exp(-jnp.minimum(end**2, 100) / 2) / jnp.sqrt(2 * jnp.pi) for end in (low, high))
-    ends = tuple(jnp.clip(end, -10, 10) for end in (low, high))
+    mass = jnp.maximum(ndtr(right) - ndtr(left), _LEAST_MASS)
+    ends = tuple(jnp.clip(end, -_MOST_SD, _MOST_SD) for end in (low, high))
+    density = tuple(jnp.exp(-(end**2) / 2) / jnp.sqrt(2 * jnp.pi) for end in ends)
     shift = (density[0] - density[1]) / mass
     narrowing = (ends[0] * density[0] - ends[1] * density[1]) / mass
     inner = jnp.clip(mean + sd * shift, lower, upper)
