@@ -12,6 +12,7 @@ from jax import Array
 from hare_jax.base import LogitFn, exact_products
 from hare_jax.people.base import Person, Population, User, root
 from hare_jax.people.ideal import given_or_drawn
+from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
 
 _MOST = 5.0  # largest eigenvalue of M; the least is its inverse, so the condition number is at most 25
@@ -34,7 +35,8 @@ def draw(
     """
     ideal, key_others = given_or_drawn(hp, key, logit_fn, x, space, ideal)
     key_vectors, key_values = jax.random.split(key_others)
-    vectors, _ = jnp.linalg.qr(jax.random.normal(key_vectors, (len(x), len(x)), x.dtype))
+    normal = jax.random.normal(key_vectors, (len(x), len(x)), x.dtype)
+    vectors = linalg.whitening(normal @ normal.T, jnp.ones(len(x), bool)) @ normal  # orthogonal
     log_values = jax.random.uniform(key_values, x.shape, x.dtype, minval=-1.0) * jnp.log(_MOST).astype(x.dtype)
     return User(Mahalanobis(ideal.hidden, jnp.exp(log_values / 2)[:, None] * vectors.T), ideal.valid)
 

@@ -12,11 +12,27 @@ from hare_jax.base import LogitFn, exact_products
 from hare_jax.people.base import Person, Population, User
 from hare_jax.space import ActionSpace
 
+_NUM_SQUARES = 12  # the largest eigenvalue to the power 2^12
+
 
 def draw(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> User:
     """Draw a factor (d, d) of A for `x` (d,): standard normal entries, scaled so that A has spectral norm 1."""
     normal = jax.random.normal(key, (len(x), len(x)), x.dtype)
-    return User(normal / jnp.linalg.norm(normal, ord=2), jnp.array(True))
+    return User(normal / _spectral_norm(normal), jnp.array(True))
+
+
+@exact_products
+def _spectral_norm(matrix: Array) -> Array:
+    """The largest singular value (), by squaring: JAX's factorisations can't run on several CPU devices."""
+
+    def square(power: Array, _: None) -> tuple[Array, None]:
+        power = power @ power
+        return power / jnp.trace(power), None
+
+    gram = matrix.T @ matrix
+    power, _ = jax.lax.scan(square, gram / jnp.trace(gram), length=_NUM_SQUARES)
+    vector = power[:, jnp.argmax(jnp.diagonal(power))]
+    return jnp.sqrt(jnp.sum((matrix @ vector) ** 2) / jnp.sum(vector**2))
 
 
 @exact_products
