@@ -5,6 +5,7 @@ and `recommend` returns the best recourse so far. A session with a real person c
 loop. The state is a pytree of arrays, so it can be saved between two answers (`elicit.save`).
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 
 from hare_jax.base import (
     CANNOT_TELL,
@@ -131,6 +133,54 @@ class Elicitor:
 
 Respond = Callable[[Any, Question], Array]  # what is given for a question, and the question -> answer () int
 Read = Callable[[Question, Array, Recourse], Any]  # question, answer, recommendation after it -> what to keep
+
+
+def of_state(
+    hp: Any, start: Callable[..., Any], propose: Callable[..., Any], tell: Callable[..., Any], num_questions: int = 1
+) -> Elicitor:
+    """An elicitor whose state holds the `question` to ask and the recommendation `best`.
+
+    `start`, `propose` and `tell` take the hyperparameters `hp` first; a proposal is for `num_questions`.
+    """
+    return Elicitor(
+        start=Partial(start, hp),
+        propose=Partial(propose, hp),
+        ask=Partial(_question),
+        tell=Partial(tell, hp),
+        recommend=Partial(_best),
+        questions_per_proposal=num_questions,
+    )
+
+
+def _question(state: Any) -> Question:
+    return state.question
+
+
+def _best(state: Any) -> Recourse:
+    return state.best
+
+
+def for_budget(elicitor: Elicitor, budget: int, max_questions: int | None = None) -> Elicitor:
+    """The `elicitor` with as many proposals as a `budget` of questions needs.
+
+    Raises:
+        ValueError: the state holds fewer answers, `max_questions`, than the budget.
+    """
+    fits = max_questions is None or max_questions >= budget
+    require(fits, "max_questions", f"must be at least the budget, {budget}", max_questions)
+    return dataclasses.replace(elicitor, num_proposals=-(-budget // elicitor.questions_per_proposal))
+
+
+def is_compared(told: Array, a: Array, b: Array) -> Array:
+    """Whether each of `a` (n, d) has been shown with each of `b` (m, d), another point: (n, m) bool.
+
+    A row of `told` (T, k, d) holds the k options of a question; one without an answer, the same point k times.
+    """
+
+    def shown(points: Array) -> Array:
+        return jnp.any(jnp.all(told[None] == points[:, None, None, :], axis=3), axis=2)
+
+    return jnp.any(shown(a)[:, None, :] & shown(b)[None, :, :], axis=2)
 
 
 class Entry(NamedTuple):

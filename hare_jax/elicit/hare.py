@@ -118,7 +118,7 @@ def _ask(state: State) -> Question:
 
 
 def _tell(state: State, answer: Array) -> State:
-    check_comparison(answer, "; only the Bayesian elicitor accepts others")
+    check_comparison(answer, "; only the Bayesian elicitor and PEAR accept others")
     shown = _ask(state)
     won = shown.asked & (answer == PREFERS_B)
     best = Recourse(jnp.where(won, shown.b, shown.a), state.best.valid)

@@ -7,18 +7,16 @@ is `weights . phi`. Weights start at 1, the L1 cost, and one below 0.1 counts as
 elicitation", whose questions pair the best recourse with a good one that differs from it.
 """
 
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, check_problem, pytree_dataclass
-from hare_jax.elicit import recourses
-from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Elicitor, Question, check_comparison
+from hare_jax.elicit import base, recourses
+from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Elicitor, Question, check_comparison, of_state
 from hare_jax.hyperparams import Count, NonNegative, Positive, check_fields
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.local_search import LocalSearch
@@ -64,19 +62,12 @@ def elicitor(hp: Perceptron | None = None) -> Elicitor:
     """
     hp = Perceptron() if hp is None else hp
     check_fields(hp, Perceptron)
-    return Elicitor(
-        start=Partial(_start, hp),
-        propose=Partial(_propose, hp),
-        ask=Partial(_ask),
-        tell=Partial(_tell, hp),
-        recommend=Partial(_recommend),
-        questions_per_proposal=1,
-    )
+    return of_state(hp, _start, _propose, _tell)
 
 
 def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
     """As `elicitor`, for `budget` questions; the hyperparameters are those of `Perceptron`."""
-    return replace(elicitor(Perceptron(**hyperparameters)), num_proposals=budget)
+    return base.for_budget(elicitor(Perceptron(**hyperparameters)), budget)
 
 
 def _start(hp: Perceptron, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> State:
@@ -121,10 +112,6 @@ def _apart_cost(diversity: Array | float, weights: Array, best: Array, change: A
     return jnp.where(apart >= diversity * _cost(weights, best), _cost(weights, change), jnp.inf)
 
 
-def _ask(state: State) -> Question:
-    return state.question
-
-
 def _tell(hp: Perceptron, state: State, answer: Array) -> State:
     """`weights += learning_rate (phi(other) - phi(preferred))`; no change where it cannot be told."""
     check_comparison(answer, "; only the Bayesian elicitor and PEAR accept others")
@@ -152,7 +139,3 @@ def _shown(state: State) -> Recourse:
 
 def _cost(weights: Array, change: Array) -> Array:
     return jnp.sum(weights * jnp.abs(change))
-
-
-def _recommend(state: State) -> Recourse:
-    return state.best

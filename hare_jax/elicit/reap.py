@@ -13,18 +13,16 @@ which bounds the scale of A, that no answer depends on, by its trace. The maximu
 has the derivative `1 / (t_k + s_k)` in t_k. Newton's step needs no matrix of order d^2, as each M_k has rank 2.
 """
 
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, check_problem, exact_products, pytree_dataclass, require
-from hare_jax.elicit import recourses
-from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Elicitor, Question, check_comparison
+from hare_jax.base import LogitFn, Recourse, check_problem, exact_products, pytree_dataclass
+from hare_jax.elicit import base, recourses
+from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Elicitor, Question, check_comparison, is_compared, of_state
 from hare_jax.hyperparams import Count, NonNegative, Positive, check_fields
 from hare_jax.solvers import linalg
 from hare_jax.solvers.boundary import MARGIN
@@ -80,14 +78,7 @@ def elicitor(hp: Reap | None = None) -> Elicitor:
     """
     hp = Reap() if hp is None else hp
     check_fields(hp, Reap)
-    return Elicitor(
-        start=Partial(_start, hp),
-        propose=Partial(_propose, hp),
-        ask=Partial(_ask),
-        tell=Partial(_tell, hp),
-        recommend=Partial(_recommend),
-        questions_per_proposal=1,
-    )
+    return of_state(hp, _start, _propose, _tell)
 
 
 def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
@@ -97,9 +88,7 @@ def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
         ValueError: a hyperparameter is out of its range, or `max_questions` is below the budget.
     """
     hp = Reap(**{"max_questions": budget, **hyperparameters})
-    built = elicitor(hp)
-    require(hp.max_questions >= budget, "max_questions", f"must be at least the budget, {budget}", hp.max_questions)
-    return replace(built, num_proposals=budget)
+    return base.for_budget(elicitor(hp), budget, hp.max_questions)
 
 
 def _start(hp: Reap, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> State:
@@ -145,7 +134,7 @@ def _distances(hp: Reap, state: State, known: Recourse) -> tuple[Array, Array]:
     norm = cut_norm(change[first, None], change[None])
     squared = jnp.sum(change**2, axis=1)
     differs = norm > _LEAST_NORM * (squared[first, None] + squared[None, :])
-    told = jax.vmap(partial(recourses.is_told, state.told.pairs), in_axes=(0, None))(known.x[first], known.x)
+    told = is_compared(state.told.pairs, known.x[first], known.x)
     usable = known.valid[first, None] & known.valid[None, :] & differs & ~told
     gap = jnp.abs(jnp.where(usable, cost[first, None] - cost[None, :], 0))
     return first, jnp.where(usable, gap / jnp.where(usable, norm, 1), jnp.inf)
@@ -155,10 +144,6 @@ def cut_norm(a: Array, b: Array) -> Array:
     """Frobenius norm (...) of `a a' - b b'`, of changes (..., d)."""
     aa, bb, ab = jnp.sum(a * a, axis=-1), jnp.sum(b * b, axis=-1), jnp.sum(a * b, axis=-1)
     return jnp.sqrt(jnp.maximum(aa**2 + bb**2 - 2 * ab**2, 0))
-
-
-def _ask(state: State) -> Question:
-    return state.question
 
 
 @exact_products
@@ -240,7 +225,3 @@ def _search(hp: Reap, state: State) -> State:
 
 def _cost(matrix: Array, change: Array) -> Array:
     return jnp.sum((matrix @ change) * change)
-
-
-def _recommend(state: State) -> Recourse:
-    return state.best

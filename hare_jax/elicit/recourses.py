@@ -13,6 +13,7 @@ from jax import Array
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.elicit.bayesian import pool
 from hare_jax.solvers.boundary import boundary
+from hare_jax.solvers.directions import uniform_moves
 from hare_jax.solvers.local_search import LocalSearch, local_search
 from hare_jax.space import ActionSpace, own_change, project
 
@@ -41,11 +42,9 @@ def draw_around(
 
     Their distances from it are uniform, up to `spread ||best - x||`.
     """
-    noise = jax.random.uniform(key, (num, x.shape[0]), x.dtype, -1, 1)
-    noise = jnp.where(space.mutable[None, :], noise, 0)
-    length = jnp.maximum(jnp.linalg.norm(noise, axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
-    radius = spread * jnp.linalg.norm(best.x - x) * (jnp.arange(num, dtype=x.dtype) + 1) / num
-    targets = jax.vmap(lambda move: project(space, x, best.x + move))(radius[:, None] * noise / length)
+    length = spread * jnp.linalg.norm(best.x - x) * (jnp.arange(num, dtype=x.dtype) + 1) / num
+    moves = uniform_moves(key, length, space)
+    targets = jax.vmap(lambda move: project(space, x, best.x + move))(moves)
     anchors = jax.tree.map(lambda leaf: leaf[None], best)
     found = pool.to_accepted(logit_fn, x, targets, anchors, space, margin)
     return _on_boundary(logit_fn, x, found, space, margin)
@@ -91,13 +90,3 @@ def members(*parts: Recourse) -> Recourse:
 
 def _rows(part: Recourse) -> Recourse:
     return jax.tree.map(lambda leaf: leaf[None], part) if part.x.ndim == 1 else part
-
-
-def is_told(told: Array, a: Array, b: Array) -> Array:
-    """Whether `a` (d,) and each of `b` (m, d) have been compared: both are among the options of a row of `told`: (m,).
-
-    The rows of `told` (n, k, d) are the sets of options that were shown.
-    """
-    has_a = jnp.any(jnp.all(told == a[None, None, :], axis=2), axis=1)
-    has_b = jnp.any(jnp.all(told[None] == b[:, None, None, :], axis=3), axis=2)
-    return jnp.any(has_a[None, :] & has_b, axis=1)

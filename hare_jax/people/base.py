@@ -99,6 +99,15 @@ def prefers_by(utility: Partial, key: Array, x: Array, a: Array, b: Array) -> Ar
     return utility(x, a) > utility(x, b)
 
 
+def negative(loss: Callable[[Any, Array, Array], Array]) -> Callable[[Any, Array, Array], Array]:
+    """The utility of a kind that is minus its `loss`."""
+
+    def utility(hidden: Any, x: Array, z: Array) -> Array:
+        return -loss(hidden, x, z)
+
+    return utility
+
+
 def root(squared: Array) -> Array:
     """Square root of a sum of squares (); its derivative at 0 is 0."""
     return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)

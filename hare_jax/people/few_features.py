@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn
-from hare_jax.people.base import Person, Population, User
+from hare_jax.people.base import Person, Population, User, negative
 from hare_jax.people.changes import changed, first_columns
 from hare_jax.people.weights import cost_weights, weights_of
 from hare_jax.space import ActionSpace, weighted_l1
@@ -30,14 +30,9 @@ def loss(hidden: FewFeatures, x: Array, z: Array) -> Array:
     return jnp.sum(changed(hidden.feature, x, z)) + cost / (1 + cost)
 
 
-def utility(hidden: FewFeatures, x: Array, z: Array) -> Array:
-    """The negative loss: ()."""
-    return -loss(hidden, x, z)
-
-
 PERSON = Person(
     draw=draw,
-    utility=utility,
+    utility=negative(loss),
     loss=loss,
     label="changed features, then cost",
     l1_weights=weights_of,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn
-from hare_jax.people.base import Person, Population, User
+from hare_jax.people.base import Person, Population, User, negative
 from hare_jax.people.changes import changed, first_columns
 from hare_jax.people.weights import cost_weights, weights_of
 from hare_jax.space import ActionSpace, weighted_l1
@@ -34,11 +34,11 @@ def loss(hidden: FixedCosts, x: Array, z: Array) -> Array:
     return fixed + weighted_l1(hidden.weights, x, z)
 
 
-def utility(hidden: FixedCosts, x: Array, z: Array) -> Array:
-    """The negative loss: ()."""
-    return -loss(hidden, x, z)
-
-
 PERSON = Person(
-    draw=draw, utility=utility, loss=loss, label="fixed and weighted cost", l1_weights=weights_of, of_own_changes=True
+    draw=draw,
+    utility=negative(loss),
+    loss=loss,
+    label="fixed and weighted cost",
+    l1_weights=weights_of,
+    of_own_changes=True,
 )

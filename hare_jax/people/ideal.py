@@ -15,6 +15,7 @@ from hare_jax.base import LogitFn, exact_products, require
 from hare_jax.people.base import Person, Population, Prior, User, root
 from hare_jax.people.marginals import clipped_normal, moments
 from hare_jax.recourse import growing_spheres
+from hare_jax.solvers.directions import uniform_moves
 from hare_jax.space import ActionSpace, bounds, is_category, is_follower, project, with_own_change
 
 _LEAST_SWITCH = 0.1  # prior probability of each value of a category
@@ -46,10 +47,8 @@ def refused_start(hp: Population, key: Array, logit_fn: LogitFn, x: Array, space
     The points are projected onto the action space. Returns the first of `num_starts` points that the classifier
     refuses, and whether there is one; `x` if there is none.
     """
-    noise = jax.random.uniform(key, (hp.num_starts, x.shape[0]), x.dtype, minval=-1.0)
-    noise = jnp.where(space.mutable[None, :], noise, 0)
-    norm = jnp.maximum(jnp.linalg.norm(noise, axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
-    points = jax.vmap(lambda move: project(space, x, x + move))(hp.distance * noise / norm)
+    moves = uniform_moves(key, jnp.full(hp.num_starts, hp.distance, x.dtype), space)
+    points = jax.vmap(lambda move: project(space, x, x + move))(moves)
     refused = jax.vmap(logit_fn)(points) < 0
     return jnp.where(jnp.any(refused), points[jnp.argmax(refused)], x), jnp.any(refused)
 

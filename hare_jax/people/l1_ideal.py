@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn
-from hare_jax.people.base import Person, Population, User
+from hare_jax.people.base import Person, Population, User, negative
 from hare_jax.people.ideal import given_or_drawn, target
 from hare_jax.space import ActionSpace
 
@@ -21,9 +21,11 @@ def loss(ideal: Array, x: Array, z: Array) -> Array:
     return jnp.sum(jnp.abs(z - ideal))
 
 
-def utility(ideal: Array, x: Array, z: Array) -> Array:
-    """`-||z - ideal||_1`: ()."""
-    return -loss(ideal, x, z)
-
-
-PERSON = Person(draw=draw, utility=utility, loss=loss, label="L1 distance to ideal", target=target, of_ideal=True)
+PERSON = Person(
+    draw=draw,
+    utility=negative(loss),
+    loss=loss,
+    label="L1 distance to ideal",
+    target=target,
+    of_ideal=True,
+)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.people.base import Person
+from hare_jax.people.base import Person, negative
 from hare_jax.people.weights import draw, given_weights
 
 _STEEPNESS = 10.0  # k: a change of 1 / k costs log(2) / log(1 + k), 29 %, of a change of 1
@@ -14,11 +14,11 @@ def loss(weights: Array, x: Array, z: Array) -> Array:
     return jnp.sum(weights * jnp.log1p(_STEEPNESS * jnp.abs(z - x)))
 
 
-def utility(weights: Array, x: Array, z: Array) -> Array:
-    """The negative loss: ()."""
-    return -loss(weights, x, z)
-
-
 PERSON = Person(
-    draw=draw, utility=utility, loss=loss, label="logarithmic cost", l1_weights=given_weights, of_own_changes=True
+    draw=draw,
+    utility=negative(loss),
+    loss=loss,
+    label="logarithmic cost",
+    l1_weights=given_weights,
+    of_own_changes=True,
 )

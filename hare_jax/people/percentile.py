@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn
-from hare_jax.people.base import Person, Population, User
+from hare_jax.people.base import Person, Population, User, negative
 from hare_jax.people.weights import cost_weights, weights_of
 from hare_jax.space import ActionSpace
 
@@ -48,14 +48,9 @@ def loss(hidden: Percentile, x: Array, z: Array) -> Array:
     return jnp.sum(hidden.weights * jnp.abs(quantile(hidden, z) - quantile(hidden, x)))
 
 
-def utility(hidden: Percentile, x: Array, z: Array) -> Array:
-    """The negative loss: ()."""
-    return -loss(hidden, x, z)
-
-
 PERSON = Person(
     draw=draw,
-    utility=utility,
+    utility=negative(loss),
     loss=loss,
     label="weighted shift in quantile",
     l1_weights=weights_of,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, exact_products
-from hare_jax.people.base import Person, Population, User
+from hare_jax.people.base import Person, Population, User, negative
 from hare_jax.space import ActionSpace
 
 _NUM_SQUARES = 12  # the largest eigenvalue to the power 2^12
@@ -41,9 +41,4 @@ def loss(factor: Array, x: Array, z: Array) -> Array:
     return jnp.sum((factor @ (z - x)) ** 2)
 
 
-def utility(factor: Array, x: Array, z: Array) -> Array:
-    """The negative loss: ()."""
-    return -loss(factor, x, z)
-
-
-PERSON = Person(draw=draw, utility=utility, loss=loss, label="quadratic cost", of_own_changes=True)
+PERSON = Person(draw=draw, utility=negative(loss), loss=loss, label="quadratic cost", of_own_changes=True)

@@ -6,6 +6,7 @@ caller projects it. Targets are own values: `x` plus own changes, without what o
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -61,6 +62,14 @@ def region_around(x: Array, space: ActionSpace) -> Region:
     lower, upper = jnp.maximum(lower, x - FURTHEST), jnp.minimum(upper, x + FURTHEST)
     columns, num_mutable = jnp.argsort(~space.mutable), jnp.sum(space.mutable)
     return Region(x, space.group, lower, upper, columns, num_mutable, is_category(space))
+
+
+def uniform_moves(key: Array, length: Array, space: ActionSpace) -> Array:
+    """Changes (n, d) of the mutable columns of this L2 `length` (n,), in the directions of uniform points in a cube."""
+    noise = jax.random.uniform(key, (len(length), len(space.mutable)), length.dtype, minval=-1.0)
+    noise = jnp.where(space.mutable[None, :], noise, 0)
+    norm = jnp.maximum(jnp.linalg.norm(noise, axis=1, keepdims=True), jnp.finfo(noise.dtype).tiny)
+    return length[:, None] * noise / norm
 
 
 def sparse_target(region: Region, draw: SparseDraw) -> Array:

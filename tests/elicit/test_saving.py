@@ -102,7 +102,7 @@ WRONG_ELICITORS = [
     (lambda: bound("random"), r"must be of the elicitor given, whose propose is hare_jax.elicit.random._propose; got"),
     (lambda: bound("multi", margin=2e-3), r"whose propose.0.margin is 0.002; got '0.001'"),
     (lambda: bound("multi", per_round=2), r"whose propose.0.sampling.num_directions is 2; got '3'"),
-    (lambda: elicit.bind("bayes", budget=6), r"whose ask is hare_jax.elicit.bayesian.bayes._ask; got"),
+    (lambda: elicit.bind("bayes", budget=6), r"whose ask is hare_jax.elicit.base._question; got"),
 ]
 
 

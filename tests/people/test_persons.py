@@ -211,3 +211,14 @@ def test_float32_is_kept_under_x64(problems):
                 kept.append(jax.eval_shape(person.features, x, x))
                 kept.append(floats(jax.eval_shape(person.prior, None, x, widen(space), REACH)))
             assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {x.dtype}, kind
+
+
+FACTORISATIONS = ("qr", "svd", "cholesky", "eigh", "lu", "triangular_solve")  # by XLA: batches of them wait for threads
+
+
+@pytest.mark.parametrize("kind", PERSONS)
+def test_draws_factorise_no_matrix(kind, problems):
+    """On several CPU devices they would wait forever: see `evaluate.sharding.map_users`."""
+    args = models.classifier(row(problems.params, 0)), row(problems.x, 0), row(problems.space, 0)
+    text = str(jax.make_jaxpr(lambda key: PERSONS[kind].draw(POPULATION, key, *args))(jax.random.key(0)))
+    assert not [name for name in FACTORISATIONS if f" {name}[" in text]

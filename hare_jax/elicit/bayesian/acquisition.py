@@ -15,6 +15,7 @@ from jax.scipy.special import xlogy
 from jax.scipy.stats import norm
 
 from hare_jax.base import Recourse
+from hare_jax.elicit.base import is_compared
 from hare_jax.elicit.bayesian import posterior
 from hare_jax.elicit.bayesian.posterior import Belief, Kinds
 from hare_jax.solvers import linalg
@@ -99,10 +100,9 @@ def best_pair(
     """The pair of one of the favourites and one other member of the `pool` (m, d) with the highest acquisition value.
 
     The favourites are the `num_favourites` members of highest expected utility. `noise` is the s.d. of the noise of an
-    answer, relative to the prior s.d. of the difference of utilities under `prior_cov` (h, d, d). Pairs that answers so
-    far are about, among those of `compared` (T, 2, d), are left out. Returns both recourses, (d,) and (d,), and the
-    value of the acquisition, (), which is -inf where there is no such pair. The `space` is that of
-    `posterior.features`.
+    answer, relative to the prior s.d. of the difference of utilities under `prior_cov` (h, d, d). Pairs that have been
+    `compared` (T, 2, d) are left out (`base.is_compared`). Returns both recourses, (d,) and (d,), and the value of the
+    acquisition, (), which is -inf where there is no such pair. The `space` is that of `posterior.features`.
     """
     pairs, favourites = _pairs(num_favourites, noise, belief, prior_cov, compared, x, pool, space)
     score = jnp.where(pairs.allowed, ACQUISITIONS[acquisition](pairs), -jnp.inf)
@@ -110,19 +110,12 @@ def best_pair(
     return pool.x[favourites[first]], pool.x[second], score[first, second]
 
 
-def _allowed(belief: Belief, compared: Array, pool: Recourse, favourites: Array) -> Array:
+def _allowed(compared: Array, pool: Recourse, favourites: Array) -> Array:
     """Whether a favourite and a member are valid, differ, and have not been compared yet: (f, m) bool."""
-    differ = jnp.any(pool.x[favourites, None, :] != pool.x[None, :, :], axis=2)
+    first, second = pool.x[favourites], pool.x
+    differ = jnp.any(first[:, None, :] != second[None, :, :], axis=2)
     valid = pool.valid[favourites, None] & pool.valid[None, :]
-    return valid & differ & ~_repeated(belief, compared, pool.x, favourites)
-
-
-def _repeated(belief: Belief, compared: Array, points: Array, favourites: Array) -> Array:
-    """Whether an answer is about the pair of a favourite and a member, in either order: (f, m) bool."""
-    told = jnp.arange(len(compared)) < belief.num_told
-    same = jnp.all(points[:, None, None, :] == compared[None], axis=3) & told[None, :, None]
-    first, second = same[..., 0].astype(points.dtype), same[..., 1].astype(points.dtype)
-    return first[favourites] @ second.T + second[favourites] @ first.T > 0
+    return valid & differ & ~is_compared(compared, first, second)
 
 
 def best_set(
@@ -187,7 +180,7 @@ def _pairs(
         gap=utility[:, favourites, None] - utility[:, None, :],
         sd=_pair_sd(phi, belief.cov, favourites),
         noise=noise * prior_sd,
-        allowed=_allowed(belief, compared, pool, favourites),
+        allowed=_allowed(compared, pool, favourites),
     )
     return pairs, favourites
 

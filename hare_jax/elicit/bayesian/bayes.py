@@ -5,16 +5,15 @@ of valid recourses: some drawn once within the reach of the factual, some from t
 selects a set of more than two. Besides comparisons, `tell` takes choices from a set, ratings, vetoes and ranges.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.tree_util import Partial
 
-from hare_jax.base import LogitFn, Recourse, check_key, check_problem, exact_products, require
-from hare_jax.elicit.base import Elicitor, Question
+from hare_jax.base import LogitFn, Recourse, check_key, check_problem, exact_products
+from hare_jax.elicit import base
+from hare_jax.elicit.base import Elicitor, Question, of_state
 from hare_jax.elicit.bayesian import acquisition, pool, posterior, region, search
 from hare_jax.elicit.bayesian import state as states
 from hare_jax.elicit.bayesian.answers import Answer, Range, Rated, Rating
@@ -41,14 +40,7 @@ def elicitor(hp: Bayes | None = None) -> Elicitor:
     hp = Bayes() if hp is None else hp
     states.check(hp)
     hp = states.with_probabilities(hp)
-    return Elicitor(
-        start=Partial(_start, hp),
-        propose=Partial(_propose, hp),
-        ask=Partial(_ask),
-        tell=Partial(_tell, hp),
-        recommend=Partial(_recommend),
-        questions_per_proposal=hp.questions_per_proposal,
-    )
+    return of_state(hp, _start, _propose, _tell, hp.questions_per_proposal)
 
 
 def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
@@ -58,9 +50,7 @@ def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
         ValueError: a hyperparameter is out of its range, or `max_questions` is below the budget.
     """
     hp = Bayes(**{"max_questions": budget, **hyperparameters})
-    built = elicitor(hp)
-    require(hp.max_questions >= budget, "max_questions", f"must be at least the budget, {budget}", hp.max_questions)
-    return replace(built, num_proposals=-(-budget // built.questions_per_proposal))
+    return base.for_budget(elicitor(hp), budget, hp.max_questions)
 
 
 def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
@@ -151,14 +141,6 @@ def _choose_question(hp: Bayes, state: State) -> State:
     a, b, gain = acquisition.best_pair(*options, state.belief, state.prior.cov, asked, state.x, members, state.space)
     asked = (gain > hp.least_gain) & (state.belief.num_told < hp.max_questions)
     return state._replace(question=Question(a, b, asked))
-
-
-def _ask(state: State) -> Question:
-    return state.question
-
-
-def _recommend(state: State) -> Recourse:
-    return state.best
 
 
 @exact_products

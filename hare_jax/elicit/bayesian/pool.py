@@ -11,6 +11,7 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.solvers.boundary import boundary
+from hare_jax.solvers.directions import uniform_moves
 from hare_jax.space import ActionSpace, project
 
 _NEAR_EVERY = 3  # of so many target points, one is within any of the reaches, the others within the largest
@@ -64,10 +65,8 @@ def draw(
     margin: float,
 ) -> Recourse:
     """Recourses (m, d) for target points in uniform directions, at a `distance` (m,) from `x` (d,)."""
-    noise = jax.random.uniform(key, (len(distance), x.shape[0]), x.dtype, -1, 1)
-    noise = jnp.where(space.mutable[None, :], noise, 0)
-    length = jnp.maximum(jnp.linalg.norm(noise, axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
-    targets = jax.vmap(lambda move: project(space, x, x + move))(distance.astype(x.dtype)[:, None] * noise / length)
+    moves = uniform_moves(key, distance.astype(x.dtype), space)
+    targets = jax.vmap(lambda move: project(space, x, x + move))(moves)
     anchors = _prepend(base, Recourse(targets, jax.vmap(logit_fn)(targets) >= margin))
     return to_accepted(logit_fn, x, targets, anchors, space, margin)
 

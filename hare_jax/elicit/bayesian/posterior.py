@@ -34,8 +34,10 @@ from hare_jax.people import PERSONS, in_space
 from hare_jax.people.base import Prior
 from hare_jax.people.marginals import Marginal, moments
 from hare_jax.solvers import linalg
+from hare_jax.solvers.resampling import systematic
 from hare_jax.space import ActionSpace
 
+_MIDDLE = 0.5  # of each of the equal parts of the probabilities
 _LEAST_GAP = 1e-6  # of losses, to divide by
 _LEAST_VARIANCE = 1e-12
 
@@ -208,9 +210,7 @@ def draw_hidden(belief: Belief, mutable: Array, normal: dict[str, Array]) -> dic
 
 def _draws(belief: Belief, roots: Array, span: slice, normal: Array) -> Array:
     """Draws (n, d) from the hypotheses of a `span`, as many of each as its probability says."""
-    share = jnp.cumsum(jax.nn.softmax(belief.log_weight[span]))
-    level = (jnp.arange(len(normal)) + 0.5) / len(normal) * share[-1]
-    at = jnp.minimum(jnp.searchsorted(share, level), len(share) - 1)
+    at = systematic(_MIDDLE, belief.log_weight[span], len(normal))
     return belief.mean[span][at] + jnp.einsum("nde,ne->nd", roots[span][at], normal)
 
 

@@ -26,6 +26,7 @@ from hare_jax.elicit.bayesian.posterior import Belief, ages
 from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.hyperparams import Count
 from hare_jax.solvers import linalg
+from hare_jax.solvers.resampling import systematic
 from hare_jax.space import ActionSpace, follow, project
 
 _LEAST_VARIANCE = 1e-6  # of a column in which all draws agree
@@ -156,10 +157,8 @@ def _temper(hp: MonteCarlo, target: Target, particles: Particles, before: Array,
 
 def _resample(key: Array, particles: Particles, rise: Array) -> Particles:
     """Systematic resampling with weights `likelihood ** rise`."""
-    num = len(particles.log_likelihood)
-    total = jnp.cumsum(jax.nn.softmax(rise * particles.log_likelihood))
-    at = (jnp.arange(num) + jax.random.uniform(key, dtype=total.dtype)) / num * total[-1]
-    drawn = jnp.minimum(jnp.searchsorted(total, at), num - 1)
+    num, dtype = len(particles.log_likelihood), particles.latent.dtype
+    drawn = systematic(jax.random.uniform(key, dtype=dtype), rise * particles.log_likelihood, num)
     return Particles(particles.latent[drawn], particles.log_likelihood[drawn])
 
 

@@ -15,6 +15,7 @@ from jax import Array
 from hare_jax.base import Recourse
 from hare_jax.elicit import recourses
 from hare_jax.elicit.pear.state import Pear, State
+from hare_jax.solvers.resampling import systematic
 
 _LEAST, _MOST = 0.1, 5.0  # support of a weight, as of `people.cost_weights`
 _JUMP = 2.38  # of a jump along the difference of two particles, over sqrt(2 d); ter Braak (2006)
@@ -64,7 +65,7 @@ def updated(hp: Pear, key: Array, state: State, given: Array) -> Array:
     gaps = _gaps(state)
     newest = jnp.arange(len(gaps)) == state.told.num_told - given
     last = _log_likelihood(hp, jnp.where(newest[:, None, None], gaps, 0), state.told.known, state.particles)
-    drawn = state.particles[_resampled(uniform[0], jnp.where(given, last, 0))]
+    drawn = state.particles[systematic(uniform[0], jnp.where(given, last, 0), hp.num_particles)]
     log_density = partial(_log_density, hp, gaps, state.told.known, state.space.mutable)
     move = partial(_move, hp, log_density, state.space.mutable, drawn)
     (moved, _), _ = jax.lax.scan(move, (drawn, log_density(drawn)), uniform[1:].reshape(shape))
@@ -93,14 +94,6 @@ def _log_density(hp: Pear, gaps: Array, known: Array, mutable: Array, particles:
     each = -(((particles[..., None] - means[None, None, :]) / hp.sd) ** 2) / 2
     prior = jnp.where(mutable[None, :], jax.nn.logsumexp(each, axis=2), 0)
     return _log_likelihood(hp, gaps, known, particles) + jnp.sum(prior, axis=1)
-
-
-def _resampled(uniform: Array, log_weight: Array) -> Array:
-    """Systematic resampling by `log_weight` (N,): the indices (N,) of the particles drawn, in their order."""
-    num = len(log_weight)
-    ends = jnp.cumsum(jax.nn.softmax(log_weight))
-    points = (jnp.arange(num, dtype=ends.dtype) + uniform) / num
-    return jnp.minimum(jnp.sum(ends[None, :] < points[:, None], axis=1), num - 1)
 
 
 def _move(

@@ -10,7 +10,6 @@ elicitation", https://arxiv.org/abs/2205.13743: there costs are of sequences of 
 reinforcement learning; here of recourses, found by local search.
 """
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,11 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, check_key, check_problem, exact_products, holds, require
-from hare_jax.elicit import recourses
-from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Elicitor, Question, check_comparison
+from hare_jax.elicit import base, recourses
+from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Elicitor, Question, check_comparison, is_compared, of_state
 from hare_jax.elicit.bayesian.answers import Choice
 from hare_jax.elicit.pear.particles import clipped, draw_prior, updated, utilities, utility_scale
 from hare_jax.elicit.pear.state import Pear, State, check
@@ -39,14 +37,7 @@ def elicitor(hp: Pear | None = None) -> Elicitor:
     """
     hp = Pear() if hp is None else hp
     check(hp)
-    return Elicitor(
-        start=Partial(_start, hp),
-        propose=Partial(_propose, hp),
-        ask=Partial(_ask),
-        tell=Partial(_tell, hp),
-        recommend=Partial(_recommend),
-        questions_per_proposal=1,
-    )
+    return of_state(hp, _start, _propose, _tell)
 
 
 def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
@@ -56,9 +47,7 @@ def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
         ValueError: a hyperparameter is out of its range, or `max_questions` is below the budget.
     """
     hp = Pear(**{"max_questions": budget, **hyperparameters})
-    built = elicitor(hp)
-    require(hp.max_questions >= budget, "max_questions", f"must be at least the budget, {budget}", hp.max_questions)
-    return replace(built, num_proposals=budget)
+    return base.for_budget(elicitor(hp), budget, hp.max_questions)
 
 
 @exact_products
@@ -129,7 +118,7 @@ def _choose_question(hp: Pear, state: State) -> State:
     known = recourses.members(state.best, state.drawn, state.cheap)
     utility = utilities(state, known)
     first = jnp.argmax(jnp.where(known.valid, jnp.mean(utility, axis=0), -jnp.inf))
-    told = recourses.is_told(state.told.options, known.x[first], known.x)
+    told = is_compared(state.told.options, known.x[first][None], known.x)[0]
     differs = jnp.any(known.x != known.x[first][None, :], axis=1)
     usable = jnp.stack([jnp.arange(len(told)) == first, known.valid & differs & ~told])
     at, _ = best_set(utility, usable, state.sharpness)
@@ -159,10 +148,6 @@ def best_set(utility: Array, usable: Array, sharpness: Array) -> tuple[Array, Ar
     nothing = jnp.full_like(lowest, -jnp.inf)  # of no option: any is then chosen with probability 1
     _, found = jax.lax.scan(add, (nothing, lowest), usable)
     return found
-
-
-def _ask(state: State) -> Question:
-    return state.question
 
 
 @exact_products
@@ -195,7 +180,3 @@ def _search(hp: Pear, state: State, key: Array) -> State:
 
 def _cost(weights: Array, change: Array) -> Array:
     return jnp.sum(weights * jnp.abs(change))
-
-
-def _recommend(state: State) -> Recourse:
-    return state.best

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.base import holds, require
-from hare_jax.elicit.base import is_index
+from hare_jax.base import require
+from hare_jax.elicit.bayesian import answers
 from hare_jax.elicit.bayesian.answers import Choice
 
 
@@ -20,14 +20,16 @@ class Told(NamedTuple):
 
 
 def chosen_first(answer: Choice, set_size: int, width: int) -> tuple[Array, Array]:
-    """The options (k, d) of a choice, the chosen one first, and which were there."""
-    shape = jnp.shape(answer.options.x)
-    fits = len(shape) == 2 and shape[1] == width and shape[0] <= set_size
-    require(fits, "options", f"must have shape (k, {width}) with k up to the set_size, {set_size}", shape)
-    within = is_index(answer.chosen) and holds(lambda at: (at >= 0) & (at < shape[0]), answer.chosen)
-    require(within, "chosen", f"must be an integer from 0 to {shape[0] - 1}", answer.chosen)
+    """The options (k, d) of a choice, the chosen one first, and which were there.
+
+    Raises:
+        ValueError: see `answers.check`; or more than `set_size` options.
+    """
+    answers.check(answer, width)
+    num = len(answer.options.valid)
+    require(num <= set_size, "options", f"must be at most the set_size, {set_size}", num)
     (x, valid), chosen = jax.tree.map(jnp.asarray, answer)
-    order = jnp.argsort(jnp.arange(shape[0]) != chosen, stable=True)
+    order = jnp.argsort(jnp.arange(num) != chosen, stable=True)
     return padded(x[order], valid[order], set_size)
 
 
