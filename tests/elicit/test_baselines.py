@@ -180,7 +180,7 @@ def test_a_choice_from_a_set_is_told_to_pear():
         elicitor.tell(state, Choice(Recourse(jnp.zeros((4, 4)), jnp.ones(4, bool)), jnp.array(0)))
     with pytest.raises(ValueError, match=r"options: must have shape \(k, 4\); got \(3, 5\)"):
         elicitor.tell(state, Choice(Recourse(jnp.zeros((3, 5)), jnp.ones(3, bool)), jnp.array(0)))
-    with pytest.raises(ValueError, match=r"chosen: must be a valid option, one of \[0, 2\]; got 1"):
+    with pytest.raises(ValueError, match=r"chosen: must be a valid option, one of \[0, 2\]; got"):
         elicitor.tell(state, Choice(Recourse(offered.x, jnp.array([True, False, True])), jnp.array(1)))
     with pytest.raises(ValueError, match="num: must be at most the set_size, 3; got 4"):
         pear.offer(state, jax.random.key(2), 4)
