@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 
 from hare_jax.base import as_partial, pytree_dataclass
 from hare_jax.hyperparams import Count, NonNegative
+from hare_jax.people.levels import Levels
 from hare_jax.people.marginals import Marginal
 from hare_jax.recourse.growing_spheres import GrowingSpheres
 from hare_jax.space import ActionSpace, own_change
@@ -44,6 +45,7 @@ class Prior(NamedTuple):
     cov: Array  # (d, d)
     marginals: Marginal  # (d, ...)
     varies: Array  # (d,) bool: the column has a site of its marginal
+    levels: Levels  # (d,) categories, each with a site of its own
 
 
 class Moment(NamedTuple):

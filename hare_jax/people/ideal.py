@@ -12,6 +12,7 @@ from jax import Array
 from jax.scipy.special import log_ndtr
 
 from hare_jax.base import LogitFn, exact_products, require
+from hare_jax.people import levels
 from hare_jax.people.base import Person, Population, Prior, User, root
 from hare_jax.people.marginals import clipped_normal, moments
 from hare_jax.recourse import growing_spheres
@@ -97,7 +98,12 @@ def prior(hp: None, x: Array, space: ActionSpace, reach: Array | float) -> Prior
     )
     mean, variance = moments(marginals)
     varies = space.mutable & (upper > lower)
-    mean, spread = jnp.where(varies, mean, x), jnp.diag(jnp.where(varies, variance, 0))
+    of_category = levels.of_space(space, varies, marginals.log_mass[:, -1])
+    grouped = of_category.group >= 0
+    probability, together = levels.moments(of_category)
+    mean = jnp.where(grouped, probability, jnp.where(varies, mean, x))
+    spread = together + jnp.diag(jnp.where(varies & ~grouped, variance, 0))
+    varies &= ~grouped
     if space.relations is not None:
         effects = _effects(space, x, mean)
         mean = with_own_change(
@@ -105,7 +111,7 @@ def prior(hp: None, x: Array, space: ActionSpace, reach: Array | float) -> Prior
         )
         spread = effects @ spread @ effects.T
         varies &= ~is_follower(space)
-    return Prior(mean, spread, marginals, varies)
+    return Prior(mean, spread, marginals, varies, of_category)
 
 
 def _effects(space: ActionSpace, x: Array, mean: Array) -> Array:

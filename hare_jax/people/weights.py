@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, holds, pytree_dataclass, require
+from hare_jax.people import levels
 from hare_jax.people.base import Person, Population, Prior, User
 from hare_jax.people.marginals import clipped_normal, moments
 from hare_jax.space import ActionSpace, weighted_l1
@@ -85,7 +86,7 @@ def prior(hp: WeightsPrior | None, x: Array, space: ActionSpace, reach: Array | 
     ones = jnp.ones_like(x)
     marginals = clipped_normal(hp.mean * ones, hp.sd * ones, _LEAST * ones, jnp.inf * ones)
     mean, variance = moments(marginals)
-    return Prior(mean, jnp.diag(variance), marginals, space.mutable)
+    return Prior(mean, jnp.diag(variance), marginals, space.mutable, levels.none(mean))
 
 
 def prefers_cheaper(weights: Array, key: Array, x: Array, a: Array, b: Array) -> Array:

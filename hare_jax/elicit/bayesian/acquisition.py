@@ -16,8 +16,8 @@ from jax.scipy.stats import norm
 
 from hare_jax.base import Recourse
 from hare_jax.elicit.base import is_compared
-from hare_jax.elicit.bayesian import posterior
-from hare_jax.elicit.bayesian.posterior import Belief, Kinds
+from hare_jax.elicit.bayesian.belief import Belief, features
+from hare_jax.elicit.bayesian.belief import weight as weight_of
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
 
@@ -91,7 +91,6 @@ def best_pair(
     num_favourites: int,
     noise: Array | float,
     belief: Belief,
-    prior_cov: Array,
     compared: Array,
     x: Array,
     pool: Recourse,
@@ -100,11 +99,11 @@ def best_pair(
     """The pair of one of the favourites and one other member of the `pool` (m, d) with the highest acquisition value.
 
     The favourites are the `num_favourites` members of highest expected utility. `noise` is the s.d. of the noise of an
-    answer, relative to the prior s.d. of the difference of utilities under `prior_cov` (h, d, d). Pairs that have been
+    answer, relative to the prior s.d. of the difference of utilities. Pairs that have been
     `compared` (T, 2, d) are left out (`base.is_compared`). Returns both recourses, (d,) and (d,), and the value of the
-    acquisition, (), which is -inf where there is no such pair. The `space` is that of `posterior.features`.
+    acquisition, (), which is -inf where there is no such pair. The `space` is that of `belief.features`.
     """
-    pairs, favourites = _pairs(num_favourites, noise, belief, prior_cov, compared, x, pool, space)
+    pairs, favourites = _pairs(num_favourites, noise, belief, compared, x, pool, space)
     score = jnp.where(pairs.allowed, ACQUISITIONS[acquisition](pairs), -jnp.inf)
     first, second = jnp.unravel_index(jnp.argmax(score), score.shape)
     return pool.x[favourites[first]], pool.x[second], score[first, second]
@@ -121,7 +120,6 @@ def _allowed(compared: Array, pool: Recourse, favourites: Array) -> Array:
 def best_set(
     key: Array,
     belief: Belief,
-    prior_cov: Array,
     x: Array,
     pool: Recourse,
     num: int,
@@ -131,7 +129,7 @@ def best_set(
 
     A recourse that adds nothing to those before it, or is invalid in the pool, has `valid=False`.
     """
-    utility = _draw_utilities(key, belief, prior_cov, x, pool, space)
+    utility = _draw_utilities(key, belief, x, pool, space)
 
     def add(best: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
         gain = jnp.mean(jnp.maximum(utility - best[:, None], 0), axis=0)
@@ -143,34 +141,33 @@ def best_set(
     return Recourse(pool.x[at], adds)
 
 
-def utility_scales(kinds: Kinds, prior_cov: Array, x: Array, pool: Recourse, space: ActionSpace | None = None) -> Array:
+def utility_scales(belief: Belief, x: Array, pool: Recourse, space: ActionSpace | None = None) -> Array:
     """Prior s.d. (h,) of the utility of the pool's valid recourses about their mean, the largest of each kind."""
-    phi = jax.vmap(lambda z: posterior.features(kinds, x, z, space)[0], out_axes=1)(pool.x)
+    phi = jax.vmap(lambda z: features(belief.kinds, x, z, space)[0], out_axes=1)(pool.x)
     share = pool.valid.astype(x.dtype) / jnp.maximum(jnp.sum(pool.valid), 1)
     centred = phi - jnp.einsum("m,pmd->pd", share, phi)[:, None, :]
-    variance = jnp.einsum("m,pmd,pde,pme->p", share, centred, prior_cov, centred)
+    variance = jnp.einsum("m,pmd,pde,pme->p", share, centred, belief.prior.cov, centred)
     scale = jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
-    widest = {kind: jnp.max(scale[kinds.span(kind)]) for kind in kinds.names}
-    return jnp.stack([widest[kind] for kind in kinds.names])
+    widest = {kind: jnp.max(scale[belief.kinds.span(kind)]) for kind in belief.kinds.names}
+    return jnp.stack([widest[kind] for kind in belief.kinds.names])
 
 
 def _pairs(
     num_favourites: int,
     noise: Array | float,
     belief: Belief,
-    prior_cov: Array,
     compared: Array,
     x: Array,
     pool: Recourse,
     space: ActionSpace | None,
 ) -> tuple[Pairs, Array]:
     """The posterior of all pairs, and the favourites (f,) by index."""
-    phi, c, scale = _pool_features(belief, prior_cov, x, pool, space)
-    weight = posterior.weight(belief)
+    phi, c, scale = _pool_features(belief, x, pool, space)
+    weight = weight_of(belief)
     utility = jnp.einsum("hmd,hd->hm", phi, belief.mean) + c
     total = jnp.where(pool.valid, weight @ (utility / scale[:, None]), -jnp.inf)
     favourites = jax.lax.top_k(total, min(num_favourites, len(total)))[1]
-    prior_sd = _pair_sd(phi, prior_cov, favourites)
+    prior_sd = _pair_sd(phi, belief.prior.cov, favourites)
     pairs = Pairs(
         weight=weight,
         lapse=belief.manner.lapse,
@@ -185,19 +182,15 @@ def _pairs(
     return pairs, favourites
 
 
-def _pool_features(
-    belief: Belief, prior_cov: Array, x: Array, pool: Recourse, space: ActionSpace | None
-) -> tuple[Array, Array, Array]:
+def _pool_features(belief: Belief, x: Array, pool: Recourse, space: ActionSpace | None) -> tuple[Array, Array, Array]:
     """For each hypothesis phi (h, m, d), c (h, m) and the scale of utilities (h,)."""
-    phi, c = jax.vmap(lambda z: posterior.features(belief.kinds, x, z, space), out_axes=1)(pool.x)
-    return phi, c, utility_scales(belief.kinds, prior_cov, x, pool, space)
+    phi, c = jax.vmap(lambda z: features(belief.kinds, x, z, space), out_axes=1)(pool.x)
+    return phi, c, utility_scales(belief, x, pool, space)
 
 
-def _draw_utilities(
-    key: Array, belief: Belief, prior_cov: Array, x: Array, pool: Recourse, space: ActionSpace | None
-) -> Array:
+def _draw_utilities(key: Array, belief: Belief, x: Array, pool: Recourse, space: ActionSpace | None) -> Array:
     """Utilities (draws, m) of the pool's recourses under draws of theta from the posterior, in prior s.d.s."""
-    phi, c, scale = _pool_features(belief, prior_cov, x, pool, space)
+    phi, c, scale = _pool_features(belief, x, pool, space)
     key_which, key_theta = jax.random.split(key)
     which = jax.random.categorical(key_which, belief.log_weight, shape=(_NUM_DRAWS,))
     roots = jax.vmap(lambda cov: linalg.root(cov, jnp.ones(len(x), bool)))(belief.cov)

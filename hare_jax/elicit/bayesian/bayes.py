@@ -14,7 +14,7 @@ from jax import Array
 from hare_jax.base import LogitFn, Recourse, check_key, check_problem, exact_products
 from hare_jax.elicit import base
 from hare_jax.elicit.base import Elicitor, Question, of_state
-from hare_jax.elicit.bayesian import acquisition, pool, posterior, region, search
+from hare_jax.elicit.bayesian import acquisition, belief, pool, region, search
 from hare_jax.elicit.bayesian import state as states
 from hare_jax.elicit.bayesian.answers import Answer, Range, Rated, Rating
 from hare_jax.elicit.bayesian.learn import learn
@@ -90,7 +90,7 @@ def offer(state: State, key: Array, num: int) -> Recourse:
     check_key(key)
     check_values(num=(num, Count))
     members = pool.members(state.pool)
-    return acquisition.best_set(key, state.belief, state.prior.cov, state.x, members, num, state.space)
+    return acquisition.best_set(key, state.belief, state.x, members, num, state.space)
 
 
 @exact_products
@@ -109,8 +109,7 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
         space=space,
         ranges=Range(jnp.full_like(x, -jnp.inf), jnp.full_like(x, jnp.inf)),
         key=jax.random.key_data(key_state),
-        belief=posterior.init(kinds, prior, log_prior, states.grid(hp, x.dtype), hp.max_questions),
-        prior=prior,
+        belief=belief.init(kinds, prior, log_prior, states.grid(hp, x.dtype), hp.max_questions),
         pool=first,
         question=Question(recourse.x, recourse.x, jnp.array(False)),
         reaches=jnp.asarray(hp.reaches, x.dtype),
@@ -138,7 +137,7 @@ def _propose(hp: Bayes, state: State, key: Array) -> State:
 def _choose_question(hp: Bayes, state: State) -> State:
     options, asked = (hp.acquisition, hp.num_favourites, hp.noise), state.compared
     members = pool.members(state.pool)
-    a, b, gain = acquisition.best_pair(*options, state.belief, state.prior.cov, asked, state.x, members, state.space)
+    a, b, gain = acquisition.best_pair(*options, state.belief, asked, state.x, members, state.space)
     asked = (gain > hp.least_gain) & (state.belief.num_told < hp.max_questions)
     return state._replace(question=Question(a, b, asked))
 

@@ -12,6 +12,7 @@ from hare_jax.base import Recourse, is_known, require
 from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Question
 from hare_jax.elicit.bayesian import answers, pool, posterior
 from hare_jax.elicit.bayesian.answers import Answer, Choice, Range, Rated, Rating, Veto, in_ranges
+from hare_jax.elicit.bayesian.belief import features
 from hare_jax.elicit.bayesian.state import Bayes, State
 from hare_jax.space import causes, project, same_feature
 
@@ -113,9 +114,9 @@ def _compare(hp: Bayes, state: State, a: Array, b: Array, told: Array, tied: Arr
 def _prior_sd(state: State, a: Array, b: Array) -> Array:
     """Prior s.d. (h,) of the difference of the utilities of `a` (d,) and `b` (d,)."""
     kinds = state.belief.kinds
-    phi_a, phi_b = (posterior.features(kinds, state.x, z, state.space)[0] for z in (a, b))
+    phi_a, phi_b = (features(kinds, state.x, z, state.space)[0] for z in (a, b))
     change = phi_a - phi_b
-    variance = jnp.einsum("hd,hde,he->h", change, state.prior.cov, change)
+    variance = jnp.einsum("hd,hde,he->h", change, state.belief.prior.cov, change)
     return jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
 
 

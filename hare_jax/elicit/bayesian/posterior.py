@@ -5,26 +5,28 @@ Notation: theta (d,) are the hidden parameters. The utility of a recourse z is l
 the likelihood `lapse + (1 - 2 lapse) Phi((u(a) - u(b) - width) / noise)`; a tie says that the difference lies within
 the width (`propagation`, `manner`). A *hypothesis* is a kind of person with one scale of its prior, such as how far
 target points are from the factual; there are h of them. Each has a Gaussian over theta, with sites for the answers, for
-the prior of each column (`people.marginals`) and, for target points, for the decision boundary near the
-recommendation. Its probability is its prior probability times the marginal likelihood of the answers.
+the prior of each column (`people.marginals`) and of each category (`categories`) and, for target points, for the
+decision boundary near the recommendation. Its probability is its prior probability times the marginal likelihood of
+the answers.
 """
 
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import ndtr
 
-from hare_jax.base import choose
-from hare_jax.elicit.bayesian import manner
-from hare_jax.elicit.bayesian.manner import Grid, Manner
+from hare_jax.elicit.bayesian import categories, manner
+from hare_jax.elicit.bayesian.belief import Belief, features, weight
+from hare_jax.elicit.bayesian.manner import Manner
 from hare_jax.elicit.bayesian.propagation import (
     Plane,
     Site,
+    add_site,
     held_out,
+    prior_sites,
     replace_site,
     sweep,
     sweep_columns,
@@ -32,7 +34,6 @@ from hare_jax.elicit.bayesian.propagation import (
 )
 from hare_jax.people import PERSONS, in_space
 from hare_jax.people.base import Prior
-from hare_jax.people.marginals import Marginal, moments
 from hare_jax.solvers import linalg
 from hare_jax.solvers.resampling import systematic
 from hare_jax.space import ActionSpace
@@ -40,96 +41,6 @@ from hare_jax.space import ActionSpace
 _MIDDLE = 0.5  # of each of the equal parts of the probabilities
 _LEAST_GAP = 1e-6  # of losses, to divide by
 _LEAST_VARIANCE = 1e-12
-
-
-@jax.tree_util.register_static
-@dataclass(frozen=True)
-class Kinds:
-    """The kind of person of each hypothesis, rows of `PERSONS`, those of one kind side by side: a static leaf."""
-
-    names: tuple[str, ...]
-
-    def span(self, kind: str) -> slice:
-        """The hypotheses of a `kind`.
-
-        Raises:
-            ValueError: the posterior does not cover it.
-        """
-        choose("kind", kind, self.names)
-        first = self.names.index(kind)
-        return slice(first, first + self.names.count(kind))
-
-
-class Columns(NamedTuple):
-    """The sites of the prior of each column."""
-
-    prior: Marginal  # (h, d, ...)
-    varies: Array  # (h, d) bool: the column has a site
-    precision: Array  # (h, d)
-    shift: Array  # (h, d)
-
-
-class Belief(NamedTuple):
-    """The posterior under h hypotheses after at most T answers."""
-
-    kinds: Kinds
-    grid: Grid
-    mean: Array  # (h, d) of theta
-    cov: Array  # (h, d, d)
-    log_weight: Array  # (h,) log of prior probability times marginal likelihood, up to a constant
-    manner: Manner  # (h,)
-    columns: Columns
-    boundary: Plane  # (h, ...) near the recommendation, for target points
-    plane: Array  # (h, T, d) phi(a) - phi(b) of each answer "a rather than b"; zeros where there is none yet
-    offset: Array  # (h, T) c(a) - c(b)
-    noise: Array  # (h, T) variance
-    slope: Array  # (h, T) difference of utilities over difference of losses
-    tied: Array  # (T,) bool: the answer is a tie
-    precision: Array  # (h, T) of each answer's Gaussian site, along its plane
-    shift: Array  # (h, T) that precision times the site's mean
-    num_told: Array  # () int: answers so far
-
-
-def features(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None) -> tuple[Array, Array]:
-    """Return phi (h, d) and c (h,) of the recourse `z` (d,) for the factual `x` (d,), for each hypothesis.
-
-    In a `space` with relations they are those of own changes for the kinds that weigh them (`people.in_space`).
-    """
-    persons = [PERSONS[kind] for kind in kinds.names]
-    phi, c = zip(*(in_space(person, person.features, space)(x, z) for person in persons), strict=True)  # type: ignore
-    return jnp.stack(phi), jnp.stack(c)
-
-
-def init(kinds: Kinds, prior: Prior, log_prior: Array, grid: Grid, num_answers: int) -> Belief:
-    """Posterior before any answer, from the `prior` (h, ...) and the `log_prior` (h,) of each hypothesis."""
-    num, width = prior.mean.shape
-    dtype = prior.mean.dtype
-    none, zero = jnp.zeros((num, num_answers), dtype), jnp.zeros(num, dtype)
-    column_mean, variance = moments(prior.marginals)
-    precision = jnp.where(prior.varies, 1 / jnp.maximum(variance, _LEAST_VARIANCE), 0)
-    return Belief(
-        kinds=kinds,
-        grid=grid,
-        mean=prior.mean,
-        cov=prior.cov,
-        log_weight=log_prior,
-        manner=jax.tree.map(lambda leaf: jnp.full(num, leaf, dtype), manner.prior_mean(grid)),
-        columns=Columns(prior.marginals, prior.varies, precision, precision * column_mean),
-        boundary=Plane(jnp.zeros_like(prior.mean), zero, zero),
-        plane=jnp.zeros((num, num_answers, width), dtype),
-        offset=none,
-        noise=none,
-        slope=none,
-        tied=jnp.zeros(num_answers, bool),
-        precision=none,
-        shift=none,
-        num_told=jnp.zeros((), jnp.int32),
-    )
-
-
-def weight(belief: Belief) -> Array:
-    """Posterior probability (h,) of each hypothesis."""
-    return jax.nn.softmax(belief.log_weight)
 
 
 def update(
@@ -144,9 +55,9 @@ def update(
 ) -> Belief:
     """Condition on the answer that `a` (d,) is preferred to `b` (d,) for the factual `x` (d,), or that they are `tied`.
 
-    `noise` (h,) is the s.d. of the noise of the difference of utilities. After the new site, the manner of answering
-    is fitted, and `num_sweeps` update all sites again. Answers beyond the T that there is room for are ignored.
-    `space` is that of `features`.
+    `noise` (h,) is the s.d. of the noise of the difference of utilities. The manner of answering is fitted; then all
+    sites are fitted again, in a pass over the answers and `num_sweeps` over all sites. Answers beyond the T that there
+    is room for are ignored. `space` is that of `features`.
     """
     (phi_a, c_a), (phi_b, c_b) = (features(belief.kinds, x, z, space) for z in (a, b))
     at = belief.num_told
@@ -158,8 +69,7 @@ def update(
         tied=belief.tied.at[at].set(tied),
         num_told=at + 1,
     )
-    new = _with_manner(_add_answer(told, at))
-    new = jax.lax.fori_loop(0, num_sweeps, lambda _, belief: _sweep(belief), new)
+    new = _fitted(_with_manner(_add_answer(told, at)), num_sweeps)
     return jax.tree.map(lambda new, old: jnp.where(at < belief.offset.shape[1], new, old), new, belief)
 
 
@@ -263,18 +173,27 @@ def _add_answer(belief: Belief, at: Array) -> Belief:
     )
 
 
-def _sweep(belief: Belief) -> Belief:
-    """Update the sites of all columns and answers once."""
-    columns = belief.columns
-    mean, cov, precision, shift = jax.vmap(sweep_columns)(belief.mean, belief.cov, *columns)
-    mean, cov, sites = jax.vmap(sweep)(mean, cov, _sites(belief))
-    return belief._replace(
-        mean=mean,
-        cov=cov,
-        columns=columns._replace(precision=precision, shift=shift),
-        precision=sites.precision,
-        shift=sites.shift,
-    )
+def _fitted(belief: Belief, num_sweeps: int) -> Belief:
+    """Fit all sites again, from those of the prior, so that no earlier answer has locked a column."""
+    fit = partial(_fit_all, num_sweeps)
+    mean, cov, sites = jax.vmap(fit)(belief.prior, belief.boundary, _sites(belief))
+    return belief._replace(mean=mean, cov=cov, precision=sites.precision, shift=sites.shift)
+
+
+def _fit_all(num_sweeps: int, prior: Prior, boundary: Plane, sites: Site) -> tuple[Array, Array, Site]:
+    """The posterior's `mean` (d,) and `cov` (d, d) of one hypothesis, and the sites (T, ...) of the answers."""
+    none = jnp.zeros_like(sites.precision)
+    mean, cov, sites = sweep(prior.mean, prior.cov, sites._replace(precision=none, shift=none))
+    mean, cov = add_site(mean, cov, boundary)
+    first = mean, cov, sites, prior_sites(prior.marginals, prior.varies), categories.prior_sites(prior.levels)
+
+    def again(_: Array, fitted: tuple[Any, ...]) -> tuple[Any, ...]:
+        mean, cov, sites, columns, levels = fitted
+        mean, cov, columns = sweep_columns(mean, cov, prior.marginals, prior.varies, columns)
+        mean, cov, levels = categories.sweep(mean, cov, prior.levels, levels)
+        return *sweep(mean, cov, sites), columns, levels
+
+    return jax.lax.fori_loop(0, num_sweeps, again, first)[:3]
 
 
 def _with_manner(belief: Belief) -> Belief:

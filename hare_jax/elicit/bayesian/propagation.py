@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import norm
 
-from hare_jax.people.marginals import Marginal, tilted_moments
+from hare_jax.people.marginals import Marginal, moments, tilted_moments
 
 TINY = 1e-12  # added to a variance that may be zero
 _LEAST_KEPT = 1e-3  # of the marginal precision, in a cavity or after an update
@@ -64,6 +64,13 @@ class Plane(NamedTuple):
     shift: Array  # () precision times mean
 
 
+class ColumnSites(NamedTuple):
+    """The Gaussian sites of the priors of all columns."""
+
+    precision: Array  # (d,)
+    shift: Array  # (d,) precision times mean
+
+
 class _Derivatives(NamedTuple):
     """A probability and its first two derivatives by the mean of the difference."""
 
@@ -99,28 +106,39 @@ def sweep(mean: Array, cov: Array, sites: Site) -> tuple[Array, Array, Site]:
     return mean, (cov + cov.T) / 2, sites
 
 
+def prior_sites(prior: Marginal, varies: Array) -> ColumnSites:
+    """The sites of the `prior` (d, ...) of all columns that have one (`varies`), before any answer."""
+    mean, variance = moments(prior)
+    precision = jnp.where(varies, 1 / jnp.maximum(variance, TINY), 0)
+    return ColumnSites(precision, precision * mean)
+
+
 def sweep_columns(
-    mean: Array, cov: Array, prior: Marginal, varies: Array, precision: Array, shift: Array
-) -> tuple[Array, Array, Array, Array]:
+    mean: Array, cov: Array, prior: Marginal, varies: Array, sites: ColumnSites
+) -> tuple[Array, Array, ColumnSites]:
     """Update the sites of the `prior` (d, ...) of all columns that have one (`varies`) once, in order.
 
-    Returns the `mean` (d,) and `cov` (d, d), and the `precision` (d,) and `shift` (d,) of the sites.
+    Returns the `mean` (d,) and `cov` (d, d), and the sites.
     """
 
     def step(
-        carry: tuple[Array, Array], row: tuple[Array, Marginal, Array, Array, Array]
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        (mean, cov), (at, prior, varies, precision, shift) = carry, row
+        carry: tuple[Array, Array], row: tuple[Array, Marginal, Array, ColumnSites]
+    ) -> tuple[tuple[Array, Array], ColumnSites]:
+        (mean, cov), (at, prior, varies, (precision, shift)) = carry, row
         along = cov[:, at]
         marginal = Normal(mean[at], jnp.maximum(along[at], TINY))
         new = _fit_column(_cavity(marginal, precision, shift), prior, precision, shift)
         usable = varies & _is_safe(marginal, new[0] - precision) & jnp.isfinite(new[1])
-        new = jnp.where(usable, new[0], precision), jnp.where(usable, new[1], shift)
-        return _rank_one_update(mean, cov, along, marginal, new[0] - precision, new[1] - shift), new
+        new = ColumnSites(jnp.where(usable, new[0], precision), jnp.where(usable, new[1], shift))
+        return _rank_one_update(mean, cov, along, marginal, new.precision - precision, new.shift - shift), new
 
-    rows = jnp.arange(len(mean)), prior, varies, precision, shift
-    (mean, cov), (precision, shift) = jax.lax.scan(step, (mean, cov), rows)
-    return mean, (cov + cov.T) / 2, precision, shift
+    (mean, cov), sites = jax.lax.scan(step, (mean, cov), (jnp.arange(len(mean)), prior, varies, sites))
+    return mean, (cov + cov.T) / 2, sites
+
+
+def add_site(mean: Array, cov: Array, site: Plane) -> tuple[Array, Array]:
+    """Add a Gaussian site to the posterior: the new `mean` (d,) and `cov` (d, d)."""
+    return _add(mean, cov, site.normal, site.precision, site.shift)
 
 
 def replace_site(mean: Array, cov: Array, old: Plane, new: Plane) -> tuple[Array, Array, Plane]:

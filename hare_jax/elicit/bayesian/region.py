@@ -21,8 +21,9 @@ from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
 
 from hare_jax.base import LogitFn, exact_products, holds, pytree_dataclass, require
+from hare_jax.elicit.bayesian.belief import Belief
 from hare_jax.elicit.bayesian.manner import error_rate
-from hare_jax.elicit.bayesian.posterior import Belief, ages
+from hare_jax.elicit.bayesian.posterior import ages
 from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.hyperparams import Count
 from hare_jax.solvers import linalg
@@ -52,7 +53,7 @@ class Region(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """T answers about an ideal; the fields are those of `posterior.Belief`."""
+    """T answers about an ideal; the fields are those of `belief.Belief`."""
 
     plane: Array  # (T, d)
     offset: Array  # (T,)

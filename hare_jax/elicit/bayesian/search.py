@@ -11,18 +11,9 @@ from hare_jax.base import Recourse
 from hare_jax.elicit.bayesian import pool
 from hare_jax.elicit.bayesian.acquisition import utility_scales
 from hare_jax.elicit.bayesian.answers import in_ranges
+from hare_jax.elicit.bayesian.belief import Kinds, features, weight
 from hare_jax.elicit.bayesian.pool import Pool
-from hare_jax.elicit.bayesian.posterior import (
-    Kinds,
-    clip_kind,
-    clipped,
-    draw_hidden,
-    features,
-    on_boundary,
-    utilities,
-    weight,
-    worse,
-)
+from hare_jax.elicit.bayesian.posterior import clip_kind, clipped, draw_hidden, on_boundary, utilities, worse
 from hare_jax.elicit.bayesian.state import Bayes, State, hypotheses
 from hare_jax.people import PERSONS
 from hare_jax.solvers.host import calls_host
@@ -42,7 +33,7 @@ def recommend(hp: Bayes, state: State, key: Array) -> State:
     """
     belief, known = state.belief, pool.members(state.pool)
     usual = clipped(belief)
-    scale = utility_scales(belief.kinds, state.prior.cov, state.x, known, state.space)
+    scale = utility_scales(belief, state.x, known, state.space)
     share = weight(belief) / scale
     base = state.pool.base
 

@@ -13,12 +13,11 @@ from hare_jax.base import LogitFn, Recourse, choose, holds, is_known, pytree_dat
 from hare_jax.elicit.base import Question
 from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS
 from hare_jax.elicit.bayesian.answers import Range, Rated
+from hare_jax.elicit.bayesian.belief import Belief, Kinds
 from hare_jax.elicit.bayesian.manner import Axis, Grid
 from hare_jax.elicit.bayesian.pool import Pool
-from hare_jax.elicit.bayesian.posterior import Belief, Kinds
 from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share, check_fields
 from hare_jax.people import PERSONS
-from hare_jax.people.base import Prior
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.local_search import LocalSearch
 from hare_jax.space import ActionSpace
@@ -75,7 +74,6 @@ class State(NamedTuple):
     ranges: Range
     key: Array  # its data, (2,) uint32 of most generators, which can be saved
     belief: Belief
-    prior: Prior  # of theta, for each of the h hypotheses
     pool: Pool
     question: Question
     reaches: Array  # (r,) of target points

@@ -10,9 +10,10 @@ from scipy.special import ndtr, xlogy
 from spaces import array, jit
 
 from hare_jax.base import Recourse
-from hare_jax.elicit.bayesian import posterior as beliefs
+from hare_jax.elicit.bayesian import belief as beliefs
+from hare_jax.elicit.bayesian import posterior
 from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS, best_pair, utility_scales
-from hare_jax.elicit.bayesian.posterior import Kinds
+from hare_jax.elicit.bayesian.belief import Kinds
 
 KINDS = Kinds(("ideal", "ideal", "weights"))
 NUM_HYPOTHESES, NUM_ANSWERS = len(KINDS.names), 4
@@ -47,10 +48,10 @@ def learn(pairs):
     belief = beliefs.init(KINDS, prior, log_prior, grid((0.01, 0.2)), NUM_ANSWERS)
 
     def step(belief, pair):
-        return beliefs.update(belief, X, *pair, jnp.full(NUM_HYPOTHESES, 0.05)), None
+        return posterior.update(belief, X, *pair, jnp.full(NUM_HYPOTHESES, 0.05)), None
 
     belief = jax.lax.scan(step, belief, pairs)[0]
-    scale = utility_scales(KINDS, PRIOR_COV, X, POOL)
+    scale = utility_scales(belief, X, POOL)
     return Learnt(belief, beliefs.weight(belief), scale, *jax.vmap(partial(beliefs.features, KINDS, X))(POOL.x))
 
 
@@ -98,7 +99,7 @@ def brings(acquisition, gains):
 
 
 def choose(acquisition, belief, pool, compared=NOTHING):
-    return jit(partial(best_pair, acquisition, 6))(NOISE, belief, PRIOR_COV, compared, X, pool)
+    return jit(partial(best_pair, acquisition, 6))(NOISE, belief, compared, X, pool)
 
 
 def shown_of(pair):

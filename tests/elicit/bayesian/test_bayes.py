@@ -106,8 +106,8 @@ def pool_of(state):
 
 
 def learnt(state):
-    """What the answers change in a posterior; the bounds of the columns' priors may be infinite."""
-    return state.belief._replace(columns=state.belief.columns._replace(prior=None))
+    """What the answers change in a posterior."""
+    return state.belief._replace(prior=None)
 
 
 @jit

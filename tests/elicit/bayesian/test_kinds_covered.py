@@ -13,6 +13,7 @@ from spaces import array, jit, split
 from hare_jax import elicit, people
 from hare_jax.base import Recourse
 from hare_jax.elicit import Bayes, bayesian, ideals
+from hare_jax.elicit.bayesian import belief as beliefs
 from hare_jax.elicit.bayesian import posterior
 from hare_jax.elicit.bayesian.pool import members
 from hare_jax.solvers.local_search import LocalSearch
@@ -48,8 +49,8 @@ def session(hp, num_proposals, prefers, key):
 @jit
 def learn(prior, pairs):
     """The posterior of all three kinds after answers "the first of each pair (n, 2, d) rather than the second"."""
-    kinds = posterior.Kinds(("ideal", "weights", "squared"))
-    belief = posterior.init(kinds, prior, jnp.log(jnp.full(3, 1 / 3)), grid(), len(pairs))
+    kinds = beliefs.Kinds(("ideal", "weights", "squared"))
+    belief = beliefs.init(kinds, prior, jnp.log(jnp.full(3, 1 / 3)), grid(), len(pairs))
 
     def step(belief, pair):
         return posterior.update(belief, X, pair[0], pair[1], jnp.full(3, 0.01)), None
@@ -73,7 +74,7 @@ def test_a_new_row_is_part_of_the_posterior(monkeypatch):
     utility = -np.sum(weights * (points - np.asarray(X)) ** 2, axis=2)
     pairs = np.take_along_axis(points, np.argsort(-utility, axis=1)[:, :, None], axis=1)
     belief = learn(prior, array(pairs))
-    assert int(np.argmax(posterior.weight(belief))) == belief.kinds.names.index("squared")
+    assert int(np.argmax(beliefs.weight(belief))) == belief.kinds.names.index("squared")
     mean = np.asarray(belief.mean[belief.kinds.span("squared")][0])
     assert mean[1] < mean[2] < mean[0]
 
@@ -96,7 +97,7 @@ def test_the_prior_of_a_kind_can_be_given():
     @jit
     def start(key):
         state = bayesian.elicitor(hp).start(key, Partial(linear), X, BASE, SPACE)
-        return state.prior, state.belief
+        return state.belief.prior, state.belief
 
     prior, belief = jax.device_get(start(split(0, 1)[0]))
     weights = belief.kinds.span("weights")

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import ndtr
 from spaces import array, jit
 
-from hare_jax.elicit.bayesian.propagation import Site, sweep, sweep_columns, update_site
+from hare_jax.elicit.bayesian.propagation import ColumnSites, Site, sweep, sweep_columns, update_site
 from hare_jax.people.marginals import Marginal
 
 GRID = np.linspace(-12, 12, 200_001)
@@ -98,16 +98,16 @@ def test_a_column_of_two_values_has_the_exact_posterior(share, measured, sd):
     total = precision[0] + 1 / sd**2
     mean = array([(precision[0] * share + measured / sd**2) / total, 0.0])
     cov = array(np.diag([1 / total, 1.0]))
-    carry = mean, cov, precision, array([precision[0] * share, 0.0])
+    carry = mean, cov, ColumnSites(precision, array([precision[0] * share, 0.0]))
 
     @jit
     def many(carry):
         def step(carry, _):
-            return sweep_columns(carry[0], carry[1], prior, varies, *carry[2:]), None
+            return sweep_columns(carry[0], carry[1], prior, varies, carry[2]), None
 
         return jax.lax.scan(step, carry, length=sweeps)[0]
 
-    mean, cov, precision, shift = jax.device_get(many(carry))
+    mean, cov, (precision, shift) = jax.device_get(many(carry))
     odds = share / (1 - share) * np.exp((2 * measured - 1) / (2 * sd**2))
     p = odds / (1 + odds)
     np.testing.assert_allclose(mean[0], p, atol=0.01)

@@ -7,9 +7,9 @@ from priors import gaussian, grid
 from scipy.special import ndtr
 from spaces import array, jit, split
 
-from hare_jax.elicit.bayesian import posterior as beliefs
-from hare_jax.elicit.bayesian import region
-from hare_jax.elicit.bayesian.posterior import Kinds
+from hare_jax.elicit.bayesian import belief as beliefs
+from hare_jax.elicit.bayesian import posterior, region
+from hare_jax.elicit.bayesian.belief import Kinds
 from hare_jax.solvers import linalg
 from hare_jax.space import action_space, allows
 
@@ -41,7 +41,7 @@ def init():
 
 @jit
 def update(belief, a, b, tied):
-    return beliefs.update(belief, X, a, b, jnp.full(2, NOISE), 1, tied)
+    return posterior.update(belief, X, a, b, jnp.full(2, NOISE), 1, tied)
 
 
 @jit

@@ -11,7 +11,8 @@ from spaces import array, jit, split
 
 from hare_jax.base import Recourse
 from hare_jax.elicit import Bayes, bayesian
-from hare_jax.elicit.bayesian import posterior, search
+from hare_jax.elicit.bayesian import belief as beliefs
+from hare_jax.elicit.bayesian import search
 from hare_jax.models.blackbox import black_box
 from hare_jax.space import action_space
 
@@ -44,7 +45,7 @@ def state():
 
 
 def test_ideals_that_are_not_near_are_supposed_to_be_on_it(state):
-    start = state._replace(belief=posterior.init(*prior_of(state)))
+    start = state._replace(belief=beliefs.init(*prior_of(state)))
     found = at_boundary(HP, start).belief
     near, far, weights = 0, 1, 2
     for other in (near, weights):
@@ -60,7 +61,7 @@ def test_ideals_that_are_not_near_are_supposed_to_be_on_it(state):
 
 def prior_of(state):
     belief = state.belief
-    return belief.kinds, state.prior, jnp.zeros(len(belief.mean)), belief.grid, len(belief.tied)
+    return belief.kinds, state.belief.prior, jnp.zeros(len(belief.mean)), belief.grid, len(belief.tied)
 
 
 def test_the_same_boundary_again_changes_nothing(state):
@@ -72,7 +73,7 @@ def test_the_same_boundary_again_changes_nothing(state):
 
 
 def test_a_boundary_without_a_gradient_has_no_site(state):
-    start = state._replace(belief=posterior.init(*prior_of(state)), slack=array(np.inf))
+    start = state._replace(belief=beliefs.init(*prior_of(state)), slack=array(np.inf))
     found = at_boundary(HP, start._replace(logit_fn=Partial(without_gradient)))
     np.testing.assert_array_equal(found.belief.mean, start.belief.mean)
     np.testing.assert_array_equal(found.belief.cov, start.belief.cov)
@@ -83,7 +84,7 @@ def test_a_boundary_without_a_gradient_has_no_site(state):
 
 
 def test_a_recourse_that_is_not_valid_is_not_on_the_boundary(state):
-    start = state._replace(belief=posterior.init(*prior_of(state)))
+    start = state._replace(belief=beliefs.init(*prior_of(state)))
     refused = start._replace(pool=start.pool._replace(best=BASE._replace(valid=np.array(False))))
     found = at_boundary(HP, refused)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((found.belief.mean, found.belief.cov)))

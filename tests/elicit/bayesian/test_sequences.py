@@ -72,7 +72,7 @@ def tell(state, key, kind):
 
 
 def finite(state):
-    belief = state.belief._replace(grid=None, columns=state.belief.columns._replace(prior=None))
+    belief = state.belief._replace(grid=None, prior=None)
     floats = [
         leaf for leaf in jax.tree.leaves((belief, state.pool, state.question, state.rated)) if leaf.dtype.kind == "f"
     ]

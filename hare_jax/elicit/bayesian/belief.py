@@ -1,0 +1,95 @@
+"""The posterior as a pytree: h hypotheses, each with a Gaussian, and what has been answered; see `posterior`."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hare_jax.base import choose
+from hare_jax.elicit.bayesian import manner
+from hare_jax.elicit.bayesian.manner import Grid, Manner
+from hare_jax.elicit.bayesian.propagation import Plane
+from hare_jax.people import PERSONS, in_space
+from hare_jax.people.base import Prior
+from hare_jax.space import ActionSpace
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Kinds:
+    """The kind of person of each hypothesis, rows of `PERSONS`, those of one kind side by side: a static leaf."""
+
+    names: tuple[str, ...]
+
+    def span(self, kind: str) -> slice:
+        """The hypotheses of a `kind`.
+
+        Raises:
+            ValueError: the posterior does not cover it.
+        """
+        choose("kind", kind, self.names)
+        first = self.names.index(kind)
+        return slice(first, first + self.names.count(kind))
+
+
+class Belief(NamedTuple):
+    """The posterior under h hypotheses after at most T answers."""
+
+    kinds: Kinds
+    prior: Prior  # (h, ...)
+    grid: Grid
+    mean: Array  # (h, d) of theta
+    cov: Array  # (h, d, d)
+    log_weight: Array  # (h,) log of prior probability times marginal likelihood, up to a constant
+    manner: Manner  # (h,)
+    boundary: Plane  # (h, ...) near the recommendation, for target points
+    plane: Array  # (h, T, d) phi(a) - phi(b) of each answer "a rather than b"; zeros where there is none yet
+    offset: Array  # (h, T) c(a) - c(b)
+    noise: Array  # (h, T) variance
+    slope: Array  # (h, T) difference of utilities over difference of losses
+    tied: Array  # (T,) bool: the answer is a tie
+    precision: Array  # (h, T) of each answer's Gaussian site, along its plane
+    shift: Array  # (h, T) that precision times the site's mean
+    num_told: Array  # () int: answers so far
+
+
+def features(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None) -> tuple[Array, Array]:
+    """Return phi (h, d) and c (h,) of the recourse `z` (d,) for the factual `x` (d,), for each hypothesis.
+
+    In a `space` with relations they are those of own changes for the kinds that weigh them (`people.in_space`).
+    """
+    persons = [PERSONS[kind] for kind in kinds.names]
+    phi, c = zip(*(in_space(person, person.features, space)(x, z) for person in persons), strict=True)  # type: ignore
+    return jnp.stack(phi), jnp.stack(c)
+
+
+def init(kinds: Kinds, prior: Prior, log_prior: Array, grid: Grid, num_answers: int) -> Belief:
+    """Posterior before any answer, from the `prior` (h, ...) and the `log_prior` (h,) of each hypothesis."""
+    num, width = prior.mean.shape
+    dtype = prior.mean.dtype
+    none, zero = jnp.zeros((num, num_answers), dtype), jnp.zeros(num, dtype)
+    return Belief(
+        kinds=kinds,
+        prior=prior,
+        grid=grid,
+        mean=prior.mean,
+        cov=prior.cov,
+        log_weight=log_prior,
+        manner=jax.tree.map(lambda leaf: jnp.full(num, leaf, dtype), manner.prior_mean(grid)),
+        boundary=Plane(jnp.zeros_like(prior.mean), zero, zero),
+        plane=jnp.zeros((num, num_answers, width), dtype),
+        offset=none,
+        noise=none,
+        slope=none,
+        tied=jnp.zeros(num_answers, bool),
+        precision=none,
+        shift=none,
+        num_told=jnp.zeros((), jnp.int32),
+    )
+
+
+def weight(belief: Belief) -> Array:
+    """Posterior probability (h,) of each hypothesis."""
+    return jax.nn.softmax(belief.log_weight)
