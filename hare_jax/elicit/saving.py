@@ -54,10 +54,29 @@ def save(file: File, elicitor: Elicitor, state: Any) -> None:
         OSError: the file can't be written.
     """
     _check_state(elicitor, state)
-    arrays = {name: np.asarray(leaf) for name, leaf in _leaves(detach(state)).items()}
-    arrays |= {_FORMAT: np.asarray(_VERSION), _ELICITOR: np.asarray(json.dumps(_description(elicitor)))}
+    arrays = to_arrays(state) | {
+        _FORMAT: np.asarray(_VERSION),
+        _ELICITOR: np.asarray(json.dumps(_description(elicitor))),
+    }
     arrays |= {_LINKS: np.asarray(_links(state.space))} if state.space.relations is not None else {}
     archive.write(file, arrays)
+
+
+def to_arrays(state: Any) -> dict[str, np.ndarray]:
+    """The arrays of a `state` without its classifier, by their paths."""
+    return {name: np.asarray(leaf) for name, leaf in _leaves(detach(state)).items()}
+
+
+def from_arrays(name: str, arrays: dict[str, np.ndarray], structure: Any, logit_fn: LogitFn, space: ActionSpace) -> Any:
+    """The state of the arrays of `to_arrays`, with a `structure` of `ShapeDtypeStruct`s and this classifier.
+
+    Raises:
+        ValueError: the arrays, which `name` names, are not those of such a state in this space.
+    """
+    structure = detach(structure)
+    _check_leaves(name, structure, arrays)
+    _check_space(name, space, arrays)
+    return attach(_filled(structure, arrays), logit_fn)
 
 
 def load(file: File, elicitor: Elicitor, logit_fn: LogitFn, space: ActionSpace) -> Any:
@@ -79,10 +98,10 @@ def load(file: File, elicitor: Elicitor, logit_fn: LogitFn, space: ActionSpace) 
     known = jax.dtypes.canonicalize_dtype(x.dtype) == x.dtype
     require(known, name, "must be of a dtype that JAX is set to (jax_enable_x64)", x.dtype.name)
     _check_classifier(logit_fn, x)
-    structure = jax.eval_shape(lambda: detach(_first_state(elicitor, logit_fn, x, space)))
-    _check_leaves(name, structure, arrays)
-    _check_space(name, space, arrays)
-    return attach(_filled(structure, arrays), logit_fn)
+    structure = jax.eval_shape(lambda: _first_state(elicitor, logit_fn, x, space))
+    state = from_arrays(name, arrays, structure, logit_fn, space)
+    _check_links(name, space, arrays)
+    return state
 
 
 def _filled(structure: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -146,6 +165,10 @@ def _check_space(name: str, space: ActionSpace, arrays: dict[str, np.ndarray]) -
         given, rule = np.asarray(leaf), restrictable.get(path, np.equal)
         same = bool(rule(arrays[f".space{path}"], given).all())
         require(same, name, f"must be of the space given, whose {path[1:]} is {given.tolist()}", "another")
+
+
+def _check_links(name: str, space: ActionSpace, arrays: dict[str, np.ndarray]) -> None:
+    """Check that the links of the file are those of the space, if it has relations."""
     if space.relations is not None:
         links = _links(space)
         saved = str(arrays.get(_LINKS, "none"))

@@ -204,7 +204,7 @@ def test_hyperparameters_are_saved_with_the_method(table, logit_fn, tmp_path):
 def test_a_space_with_relations_is_saved():
     space = related_space(cost=np.full(WIDTH, 2.0))
     arrays = saving._of_space(space)
-    links = saving._tuples(json.loads(json.dumps(saving._plain("links", space.relations.links, {}))))
+    links = saving._tuples(json.loads(json.dumps(saving.to_plain("links", space.relations.links, {}))))
     again = saving._space(links, arrays)
     assert jax.tree.structure(again) == jax.tree.structure(space)
     assert all(map(np.array_equal, jax.tree.leaves(again), jax.tree.leaves(space)))

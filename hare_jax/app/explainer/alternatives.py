@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from hare_jax.app.explainer.cells import moved
-from hare_jax.app.explainer.search import Rows, Setting, attempt
+from hare_jax.app.explainer.search import attempt
+from hare_jax.app.explainer.writing import Rows, Setting
 from hare_jax.base import require
 
 if TYPE_CHECKING:

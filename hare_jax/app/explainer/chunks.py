@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from hare_jax.app.compiling import quick_jit
+from hare_jax.app.compiling import quick_jit, quickest_jit
 
-SIZES = 8, 64, 1000  # rows of a chunk: the least size that holds all rows, or else the largest
+FEW = 8  # rows whose programs run so briefly that they are compiled as fast as can be
+SIZES = FEW, 64, 1000  # rows of a chunk: the least size that holds all rows, or else the largest
 
 Tick = Callable[[int], None]  # called with the number of rows that are done
 
@@ -19,9 +20,9 @@ def no_tick(num: int) -> None:
 
 
 @functools.cache
-def compiled(program: Callable) -> Any:
-    """A function of module level, jitted once."""
-    return quick_jit(program)
+def compiled(program: Callable, *, few: bool = False) -> Any:
+    """A function of module level, jitted once, or once more for a chunk of a few rows."""
+    return quickest_jit(program) if few else quick_jit(program)
 
 
 def map_chunks(program: Callable, *args: Any, rows: Any, tick: Tick = no_tick) -> Any:
@@ -32,7 +33,8 @@ def map_chunks(program: Callable, *args: Any, rows: Any, tick: Tick = no_tick) -
     num = len(jax.tree.leaves(rows)[0])
     size = next((size for size in SIZES if num <= size), SIZES[-1])
     starts = range(0, num, size)
-    running = [compiled(program)(*args, _chunk(rows, start, size, num)) for start in starts]
+    jitted = compiled(program, few=size <= FEW)
+    running = [jitted(*args, _chunk(rows, start, size, num)) for start in starts]
     parts = [_finished(part, min(size, num - start), tick) for part, start in zip(running, starts, strict=True)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 

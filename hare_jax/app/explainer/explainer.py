@@ -13,7 +13,8 @@ from hare_jax.app.explainer import cells, choice, saving
 from hare_jax.app.explainer.explanation import Explanation
 from hare_jax.app.explainer.judging import complete, judgement, warn_of_missing
 from hare_jax.app.explainer.progress import shown
-from hare_jax.app.explainer.search import ACCEPTED, Found, Rows, Setting, put_rows, search
+from hare_jax.app.explainer.search import ACCEPTED, Found, search
+from hare_jax.app.explainer.writing import Rows, Setting, put_rows
 from hare_jax.base import require
 from hare_jax.data import Table
 from hare_jax.recourse import BoundMethod

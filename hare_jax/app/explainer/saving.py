@@ -62,7 +62,7 @@ def save(file: File, saved: Saved) -> None:
         "links": [] if table.space.relations is None else table.space.relations.links,
         **{name: getattr(saved, name) for name in ("method", "hyperparameters", "seed", "options", "again")},
     }
-    plain = {name: _plain(name, value, arrays) for name, value in about.items()}
+    plain = {name: to_plain(name, value, arrays) for name, value in about.items()}
     arrays |= _of_space(table.space)
     for index, layer in enumerate([] if saved.params is None else to_layers(saved.params)):
         arrays |= {f"{_LAYER}{index}.{name}": np.asarray(array) for name, array in layer._asdict().items()}
@@ -83,7 +83,7 @@ def load(file: File) -> Saved:
     require(known, name, "must be of a precision that JAX is set to (jax_enable_x64)", dtype.name)
     try:
         about = json.loads(str(arrays[_ABOUT]))
-        hyperparameters = _restored(METHODS[about["method"]].hyperparams, about["hyperparameters"], arrays)
+        hyperparameters = restored_fields(METHODS[about["method"]].hyperparams, about["hyperparameters"], arrays)
         options, again = _tuples(about["options"]), about["again"]
         params = _params(arrays)
         return Saved(_table(about, arrays), about["method"], hyperparameters, about["seed"], options, again, params)
@@ -91,16 +91,16 @@ def load(file: File) -> Saved:
         raise ValueError(f"{name}: {_RULE}; got {error!r}") from None
 
 
-def _plain(name: str, value: Any, arrays: Arrays) -> Any:
+def to_plain(name: str, value: Any, arrays: Arrays) -> Any:
     """`value` as JSON can hold it; an array is moved to `arrays`, and its name is left."""
     if dataclasses.is_dataclass(value):
         value = {field.name: getattr(value, field.name) for field in typed_fields(value.__class__)}
     if isinstance(value, Mapping):
-        return {key: _plain(f"{name}.{key}", inner, arrays) for key, inner in value.items()}
+        return {key: to_plain(f"{name}.{key}", inner, arrays) for key, inner in value.items()}
     if isinstance(value, set | frozenset):
         value = sorted(value, key=str)
     if isinstance(value, tuple | list):
-        return [_plain(f"{name}.{index}", inner, arrays) for index, inner in enumerate(value)]
+        return [to_plain(f"{name}.{index}", inner, arrays) for index, inner in enumerate(value)]
     if isinstance(value, np.ndarray | jax.Array) and np.ndim(value) > 0:
         arrays[name] = np.asarray(value)
         return {_ARRAY: name}
@@ -109,7 +109,7 @@ def _plain(name: str, value: Any, arrays: Arrays) -> Any:
     return value
 
 
-def _restored(cls: type, value: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
+def restored_fields(cls: type, value: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     """The hyperparameters of a class: nested ones are built from the types of its fields."""
     kinds = {field.name: field.kind for field in typed_fields(cls)}
     return {name: _restored_one(kinds[name], inner, arrays) for name, inner in value.items()}
@@ -119,7 +119,7 @@ def _restored_one(kind: Any, value: Any, arrays: Arrays) -> Any:
     if isinstance(value, dict) and _ARRAY in value:
         return jnp.asarray(arrays[value[_ARRAY]])
     if isinstance(value, dict):
-        return kind(**_restored(kind, value, arrays))
+        return kind(**restored_fields(kind, value, arrays))
     return _tuples(value)
 
 

@@ -4,15 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jax import Array
 
 from hare_jax import recourse
 from hare_jax.app.explainer import cells, changes, programs
 from hare_jax.app.explainer.choice import is_exact, name_of
 from hare_jax.app.explainer.chunks import Tick, map_chunks, no_tick
-from hare_jax.app.explainer.judging import encode, filled, judge, unfilled
-from hare_jax.base import LogitFn, as_partial
-from hare_jax.data import Table
+from hare_jax.app.explainer.writing import Rows, Setting, Written, put_rows, replaced, rows_at, write
+from hare_jax.base import as_partial
 from hare_jax.recourse import BoundMethod, Reason, exact
 
 ACCEPTED = "already accepted"
@@ -24,29 +22,6 @@ _MEANING = {
     "exact": "the nearest of all accepted points",
     "nnce": "a similar accepted training row",
 }  # of the methods that are fallbacks
-
-
-class Setting(NamedTuple):
-    """What all searches share."""
-
-    logit_fn: LogitFn
-    table: Table
-    generate: BoundMethod
-    key: Array
-    digits: cells.Decimals
-    has_tried_spheres: bool  # the method is growing spheres, as the fallback
-
-
-class Rows(NamedTuple):
-    """n rows."""
-
-    frame: pd.DataFrame
-    x: np.ndarray  # (n, d)
-    frozen: np.ndarray  # (n, d) bool: columns that must not change, besides the immutable ones
-
-    def take(self, chosen: np.ndarray) -> "Rows":
-        """The `chosen` rows, by a mask or by positions."""
-        return Rows(self.frame.iloc[chosen], self.x[chosen], self.frozen[chosen])
 
 
 class Found(NamedTuple):
@@ -92,44 +67,22 @@ def fallbacks(setting: Setting) -> tuple[str | None, ...]:
 class _Tried(NamedTuple):
     """What one method returned for n rows."""
 
-    written: "_Written"
+    written: Written
     accepted: np.ndarray  # (n,) bool
     proved: np.ndarray  # (n,) bool: no recourse exists
     refused: np.ndarray  # (n,) bool: the method's recourse is valid, and refused in original units
 
 
-class _Written(NamedTuple):
-    """Recourses of n rows in original units."""
-
-    frame: pd.DataFrame
-    x: np.ndarray  # (n, d)
-    logit: np.ndarray  # (n,) of the rows of `frame`; -inf where the action space does not allow the change
-    cost: np.ndarray  # (n,)
-
-
 def attempt(setting: Setting, name: str | None, rows: Rows, tick: Tick = no_tick) -> _Tried:
     """One method on all `rows`, judged in original units: rounded, or else as it is, or else with no value missing."""
     point, valid, proved = _points(setting, name, rows, tick)
-    near = _rounded(setting, rows, point)
-    written = _write(setting, rows, near)
-    absent = unfilled(setting.table, rows.frame).any(axis=1).to_numpy(bool)
-    for points, where in ((point, valid), (near, valid & absent), (point, valid & absent)):
-        again = np.flatnonzero(where & ~(written.logit >= 0))
-        if len(again):
-            fill = where is not valid
-            written = _replaced(written, again, _write(setting, rows.take(again), points[again], fill=fill))
+    written = rows_at(setting, rows, point, valid)
     written = _spared(setting, rows, written, valid & (written.logit >= 0))
     accepted = valid & (written.logit >= 0)
     return _Tried(written, accepted, proved, valid & ~accepted)
 
 
-def _replaced(written: _Written, chosen: np.ndarray, others: _Written) -> _Written:
-    """`written` with `others` in place of the rows at the positions `chosen`."""
-    frame = put_rows(written.frame, chosen, others.frame)
-    return _Written(frame, *(_put(*pair, chosen) for pair in zip(written[1:], others[1:], strict=True)))
-
-
-def _spared(setting: Setting, rows: Rows, written: _Written, accepted: np.ndarray) -> _Written:
+def _spared(setting: Setting, rows: Rows, written: Written, accepted: np.ndarray) -> Written:
     """`written` without the changes that the `accepted` (n,) recourses do not need.
 
     The features are undone one after another, the smallest change first, each in one call of the model for all rows.
@@ -148,17 +101,17 @@ def _spared(setting: Setting, rows: Rows, written: _Written, accepted: np.ndarra
     return written
 
 
-def _undone(setting: Setting, rows: Rows, written: _Written, chosen: np.ndarray, undone: np.ndarray) -> _Written:
+def _undone(setting: Setting, rows: Rows, written: Written, chosen: np.ndarray, undone: np.ndarray) -> Written:
     """`written`, at `chosen` (m,) without the changes of the columns `undone` (m, d) where it stays valid."""
     some, space = rows.take(chosen), setting.table.space
     points = np.where(undone, some.x, written.x[chosen])
     if space.relations is not None:
         moves = programs.Move(some.x, written.x[chosen])
         points = map_chunks(programs.undone, space, rows=(moves, undone))
-    tried = _write(setting, some, points)
+    tried = write(setting, some, points)
     better = np.flatnonzero((tried.logit >= 0) & (tried.cost <= written.cost[chosen]))
-    taken = _Written(tried.frame.iloc[better], *(values[better] for values in tried[1:]))
-    return _replaced(written, chosen[better], taken)
+    taken = Written(tried.frame.iloc[better], *(values[better] for values in tried[1:]))
+    return replaced(written, chosen[better], taken)
 
 
 def _points(setting: Setting, name: str | None, rows: Rows, tick: Tick) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -177,42 +130,6 @@ def bind(setting: Setting, name: str) -> BoundMethod:
     """A method with its default hyperparameters."""
     table = setting.table
     return recourse.bind(name, setting.key, setting.logit_fn, table.x_train, table.space)
-
-
-def _rounded(setting: Setting, rows: Rows, points: np.ndarray) -> np.ndarray:
-    """The `points` (n, d) with the decimals of the training rows."""
-    space = setting.table.space
-    near = cells.rounded(setting.table, filled(setting.table, rows.frame), rows.x, points, setting.digits)
-    if space.relations is None:
-        return near
-    return map_chunks(programs.followed, space, rows=(programs.Move(rows.x, points), near))
-
-
-def _write(setting: Setting, rows: Rows, points: np.ndarray, *, fill: bool = False) -> _Written:
-    """The `rows` moved to `points` (n, d), with missing values filled or not, and how the model judges them."""
-    table = setting.table
-    frame = cells.write(table, rows.frame, rows.x, points, setting.digits)
-    frame = filled(table, frame) if fill else frame
-    returned = encode(table, frame).astype(rows.x.dtype)
-    measured = map_chunks(programs.measures, table.space, rows=programs.Move(rows.x, returned))
-    logit = np.where(measured.allowed, judge(setting.logit_fn, table, frame), -np.inf)
-    return _Written(frame, points, logit, measured.cost)
-
-
-def put_rows(frame: pd.DataFrame, chosen: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with `rows` in place of those at the positions `chosen`: the index may hold anything."""
-    order = np.arange(len(frame))
-    order[chosen] = len(frame) + np.arange(len(chosen))
-    merged = pd.concat([frame, rows]).iloc[order]
-    merged.index = frame.index
-    return merged
-
-
-def _put(values: np.ndarray, others: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """`values` with `others` in place of the `chosen` ones."""
-    filled = np.array(values)
-    filled[chosen] = others
-    return filled
 
 
 def _merge(found: Found, left: np.ndarray, tried: _Tried, text: str) -> Found:

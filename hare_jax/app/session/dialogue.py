@@ -1,0 +1,186 @@
+"""The state of a session: it is prepared, takes events, and goes back."""
+
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hare_jax.app.explainer import Explainer
+from hare_jax.app.explainer.judging import complete, judge
+from hare_jax.app.explainer.writing import Written
+from hare_jax.app.session import setup, showing, turns
+from hare_jax.app.session.showing import Person
+from hare_jax.app.session.turns import Problem, Turn
+from hare_jax.app.session.views import Event
+from hare_jax.base import Recourse, require
+from hare_jax.data import Table
+
+Progress = Callable[[float, str], None]
+
+
+class Dialogue:
+    """The events of a session, and the turn before and after each."""
+
+    def __init__(
+        self,
+        model: Any,
+        table: Table | None,
+        row: Any,
+        elicitor: str = "bayes",
+        *,
+        seed: int = 0,
+        questions: int = 30,
+        base: str | None = None,
+        **hyperparameters: Any,
+    ) -> None:
+        given = setup.Given(model, table, row, elicitor, seed, questions, base, hyperparameters)
+        self._given = given
+        self._frame = setup.row_of(setup.check(given), row)
+        self.seed, self.elicitor, self.questions = seed, elicitor, questions
+        self.ended = False
+        self._events: list[Event] = []
+        self._turns: list[Turn | None] = []  # one more than events; None before the event that a file ends with
+        self._ready = False
+        self._person: Person | None = None
+        self._problem: Problem | None = None
+        self.base_recourse: Recourse | None = None  # encoded
+        if model is not None:
+            self._meet(setup.explainer(given))
+
+    def _meet(self, explainer: Explainer) -> None:
+        """Judge the row."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            x = np.asarray(explainer.table.encode(self._frame))
+            frame = complete(explainer.table, self._frame, x)
+            logit = judge(explainer.logit_fn, explainer.table, frame)
+        require(
+            not bool(logit[0] >= 0), "row", "is already accepted: it needs no recourse", self._frame.iloc[0].to_dict()
+        )
+        self._person = Person(explainer, frame, x)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Everything told so far, in order."""
+        return tuple(self._events)
+
+    @property
+    def num_answers(self) -> int:
+        """How many questions have been answered."""
+        return sum(event.kind == "answer" for event in self._events)
+
+    @property
+    def row(self) -> pd.Series:
+        """The person's row in original units."""
+        return (self._frame if self._person is None else self._person.row).iloc[0]
+
+    @property
+    def explainer(self) -> Explainer:
+        """The model with its table."""
+        return self.person.explainer
+
+    @property
+    def person(self) -> Person:
+        """The row, with what judges its changes."""
+        if self._person is None:
+            self._meet(setup.explainer(self._given))
+        assert self._person is not None
+        return self._person
+
+    @property
+    def problem(self) -> Problem:
+        """The elicitor, its keys and what is constant."""
+        if self._problem is None:
+            self._problem = setup.problem(self._given, self.person)
+        return self._problem
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Compile what the first question and its answer need, and find the first recourse; `progress(share, stage)`.
+
+        What vetoes, ranges, ratings and explorations need is compiled in the background afterwards.
+
+        Raises:
+            ValueError: the model accepts the row, or there is no recourse for it.
+        """
+        if self._ready:
+            return
+        tell = progress or _silent
+        tell(0.0, "reading the model")
+        compiling = setup.compile_first(self.problem, opens=not self._turns)
+        if not self._turns:
+            tell(setup.SHARE_READ, "searching for a first recourse")
+            self.base_recourse = setup.base_recourse(self._given, self.person)
+        tell(setup.SHARE_FOUND, "preparing the questions")
+        needed = compiling.result()
+        if not self._turns:
+            self._turns = [self._first_turn()]
+        for program in needed:
+            program.result()
+        self._ready = True
+        tell(1.0, "ready")
+        threading.Thread(target=setup.compile_rest, args=(self.problem, self._turn), daemon=True).start()
+
+    def _first_turn(self) -> Turn:
+        assert self.base_recourse is not None
+        return self._with_question(turns.opened(self.problem, self.base_recourse))
+
+    @property
+    def _turn(self) -> Turn:
+        self.prepare()
+        turn = self._turns[-1]
+        assert turn is not None
+        return turn
+
+    def _with_question(self, turn: Turn) -> Turn:
+        """The turn with the next question whose options can be shown, and differ in original units."""
+        turn = turns.with_question(self.problem, turn)
+        while turn.question.asked:
+            found = showing.written(self.person, pair(turn))
+            if self._can_show(found):
+                return turn._replace(shown=found)
+            turn = turns.with_question(self.problem, turns.hidden(self.problem, turn))
+        return turn
+
+    def _can_show(self, found: Written) -> bool:
+        names = list(self.explainer.table.schema["features"])
+        return bool((found.logit >= 0).all()) and not bool(found.frame[names].duplicated().any())
+
+    def _record(self, kind: str, details: dict[str, Any], turn: Turn) -> None:
+        self._turns.append(self._with_question(turn))
+        self._events.append(Event(kind, details))
+
+    def _check_open(self) -> None:
+        require(not self.ended, "session", "has ended: undo goes back", "ended")
+
+    def undo(self) -> bool:
+        """Take back the last event; False if there is none."""
+        if not self._events:
+            return False
+        self._events.pop()
+        self._turns.pop()
+        self.ended = False
+        if self._turns[-1] is None:
+            self._replay()
+        return True
+
+    def _replay(self) -> None:
+        """Tell all events again, after the ones of a file have been taken back."""
+        events, self._events, self._turns = self._events, [], [self._first_turn()]
+        for event in events:
+            self._tell_again(event)
+
+    def _tell_again(self, event: Event) -> None:
+        details = dict(event.details)
+        getattr(self, event.kind)(*details.pop("features", ()), **details)
+
+
+def _silent(share: float, stage: str) -> None:
+    """Report nothing."""
+
+
+def pair(turn: Turn) -> np.ndarray:
+    """The options (2, d) of the question."""
+    return np.stack([turn.question.a, turn.question.b])

@@ -1,0 +1,120 @@
+"""How sure a recommendation is, where the ideal lies, and whether to stop: by draws from the posterior of `bayes`.
+
+Draws are from the Gaussians of each kind of person, moved into its support. A recommendation is as sure as the share of
+draws whose utility is not higher for any recourse that was compared, or for the base.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hare_jax.app.explainer import wording
+from hare_jax.app.explainer.cells import blocks, outward
+from hare_jax.app.session import programs
+from hare_jax.app.session.showing import Person
+from hare_jax.app.session.turns import Turn
+from hare_jax.data.schema import Feature
+from hare_jax.elicit.bayesian import posterior
+from hare_jax.people import PERSONS
+from hare_jax.space import is_follower, project
+
+_NUM_DRAWS = 512  # of each kind of person
+_SEED = 0
+_SURE = 0.95
+_STILL = 5  # answers without a new recommendation
+_LEVEL = 0.9  # of the region
+_TIE = 1e-6  # relative to the s.d. of the utility
+
+
+class Outlook(NamedTuple):
+    """What the posterior says."""
+
+    sure: Array  # ()
+    ideals: Array  # (n, d) draws; the factual where no kind has an ideal
+
+
+def outlook(state: Any) -> Outlook:
+    """The outlook of a state of the Bayesian elicitor."""
+    belief, x, space = state.belief, state.x, state.space
+    names = tuple(dict.fromkeys(belief.kinds.names))
+    normal = jax.random.normal(jax.random.key(_SEED), (len(names), _NUM_DRAWS, len(x)), x.dtype)
+    theta = posterior.draw_hidden(belief, space.mutable, dict(zip(names, normal, strict=True)))
+    theta = {kind: posterior.clip_kind(kind, draws) for kind, draws in theta.items()}
+    share = posterior.weight(belief)
+    sure = sum(jnp.sum(share[belief.kinds.span(kind)]) * _sure(state, kind, draws) for kind, draws in theta.items())
+    targets = [jax.vmap(target)(theta[kind]) for kind in names if (target := PERSONS[kind].target) is not None]
+    points = jnp.concatenate(targets) if targets else x[None]
+    return Outlook(jnp.asarray(sure), jax.vmap(partial(project, space, x))(points))
+
+
+def of(person: Person, turn: Turn) -> tuple[float, tuple[str, ...]]:
+    """How sure the recommendation is, and the region of the ideal in words, if there is one."""
+    found = jax.tree.map(np.asarray, programs.call(outlook, turn.state))
+    has_ideal = any(PERSONS[kind].target is not None for kind in turn.state.belief.kinds.names)
+    mutable = np.asarray(turn.state.space.mutable)
+    return float(found.sure), region(person, mutable, found.ideals) if has_ideal else ()
+
+
+def _sure(state: Any, kind: str, theta: Array) -> Array:
+    """The share () of the draws `theta` (n, d) of a kind that prefer nothing compared, and not the base."""
+    belief, best = state.belief, state.best.x
+    at = belief.kinds.span(kind).start
+    told = jnp.arange(len(state.compared)) < belief.num_told
+    points = jnp.concatenate([state.compared.reshape(-1, len(best)), state.pool.base.x[None]])
+    counts = jnp.concatenate([jnp.repeat(told, 2), state.pool.base.valid[None]])
+
+    def utilities(z: Array) -> Array:
+        phi, c = posterior.features(belief.kinds, state.x, z, state.space)
+        return theta @ phi[at] + c[at]
+
+    others, own = jax.vmap(utilities)(points), utilities(best)
+    others = jnp.where(counts[:, None] & jnp.any(points != best[None], axis=1)[:, None], others, -jnp.inf)
+    return jnp.mean(own >= jnp.max(others, axis=0) - _TIE * jnp.std(own))
+
+
+def region(person: Person, mutable: np.ndarray, ideals: np.ndarray) -> tuple[str, ...]:
+    """Where the draws of the ideal (n, d) lie with 90 % probability, for each feature that can move."""
+    table, texts = person.explainer.table, []
+    frame = table.decode(ideals)
+    followers = is_follower(table.space)
+    for feature, columns in blocks(table.features):
+        if mutable[columns].any() or followers[columns].any():
+            values = frame[feature.name].to_numpy()
+            texts.append(_levels(feature, values) if feature.type == "categorical" else _span(person, feature, values))
+    return tuple(texts)
+
+
+def _span(person: Person, feature: Feature, values: np.ndarray) -> str:
+    """The shortest text of the middle 90 % of numbers."""
+    tail, digits, unit = (1 - _LEVEL) / 2, person.explainer.digits, f" {feature.unit}" if feature.unit else ""
+    middle = np.full(1, float(np.median(values)))
+    ends = np.quantile(values.astype(float), [tail, 1 - tail], method="nearest")
+    if feature.type == "continuous":
+        ends = np.array([outward(feature, digits[feature.name], middle, ends[at : at + 1])[0] for at in (0, 1)])
+    low, high = (wording.text(feature, digits, end) for end in ends)
+    return f"{feature.label}: {low}{unit}" if low == high else f"{feature.label}: {low} to {high}{unit}"
+
+
+def _levels(feature: Feature, values: np.ndarray) -> str:
+    """The most probable categories, as few as have 90 % together."""
+    levels, counts = np.unique(values.astype(str), return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    num = int(np.searchsorted(np.cumsum(counts[order]), _LEVEL * counts.sum())) + 1
+    return f"{feature.label}: {' or '.join(levels[order[:num]])}"
+
+
+def advice(sure: float | None, still: int, *, ended: bool, left: bool) -> tuple[bool, str]:
+    """Whether to stop, and why; `still` answers in a row have not changed the recommendation."""
+    if ended:
+        return True, "the recommendation was accepted"
+    if not left:
+        return True, "no question is left"
+    if sure is not None and sure >= _SURE:
+        return True, f"with {sure:.0%} probability nothing that was shown is preferred to the recommendation"
+    if sure is None and still >= _STILL:
+        return True, f"the last {still} answers have not changed the recommendation"
+    return False, "further answers can improve the recommendation"
