@@ -119,6 +119,7 @@ def sources(tmp_path_factory):
         ("benchmarks/experiments/cells.py", True),
         ("benchmarks/original/paper.py", True),
         ("benchmarks/specs.py", True),
+        ("hare_jax/app/demo.py", False),
         ("benchmarks/pages/render.py", False),
         ("benchmarks/store.py", False),
     ],
