@@ -23,6 +23,7 @@ from hare_jax.solvers.local_search import LocalSearch
 from hare_jax.space import ActionSpace
 
 _SUM_TOLERANCE = 1e-5  # of probabilities in float32
+_SEARCH = LocalSearch(num_first=4, num_starts=1, num_rounds=3, num_rays=8)
 Weighted = tuple[tuple[float, float], ...]  # values, each with its prior probability
 
 
@@ -58,10 +59,8 @@ class Bayes:
     max_questions: Count = 32  # answers that a session can hold
     questions_per_proposal: Count = 1
     num_sweeps: Natural = 1  # of expectation propagation, after each answer
-    search: LocalSearch = LocalSearch(num_first=4, num_starts=1, num_rounds=3, num_rays=8)  # of the recommendation
-    short_search: LocalSearch = LocalSearch(
-        num_first=2, num_starts=1, num_rounds=2, num_rays=4
-    )  # of each drawn utility
+    search: LocalSearch = _SEARCH  # of the recommendation
+    short_search: LocalSearch = _SEARCH  # of each drawn utility
     margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
