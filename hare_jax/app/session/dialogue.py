@@ -1,8 +1,8 @@
 """The state of a session: it is prepared, takes events, and goes back."""
 
-import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class Dialogue:
         self._events: list[Event] = []
         self._turns: list[Turn | None] = []  # one more than events; None before the event that a file ends with
         self._ready = False
+        self._compiling: Future[list[Future[Any]]] | None = None  # what the first question and its answer need
         self._person: Person | None = None
         self._problem: Problem | None = None
         self.base_recourse: Recourse | None = None  # encoded
@@ -97,31 +98,33 @@ class Dialogue:
             self._problem = setup.problem(self._given, self.person)
         return self._problem
 
-    def prepare(self, progress: Progress | None = None) -> None:
+    def prepare(self, progress: Progress | None = None, *, wait: bool = True) -> None:
         """Compile what the first question and its answer need, and find the first recourse; `progress(share, stage)`.
 
-        What vetoes, ranges, ratings and explorations need is compiled in the background afterwards.
+        What vetoes, ranges, ratings and explorations need is compiled in the background afterwards; without `wait`,
+        what the first answer needs, too. An earlier call waits for it.
 
         Raises:
             ValueError: the model accepts the row, or there is no recourse for it.
         """
-        if self._ready:
-            return
-        tell = progress or _silent
+        if not self._turns or not self._ready:
+            self._open(progress or _silent)
+        if wait and self._compiling is not None:
+            for program in self._compiling.result():
+                program.result()
+
+    def _open(self, tell: Progress) -> None:
         tell(0.0, "reading the model")
-        compiling = setup.compile_first(self.problem, opens=not self._turns)
+        self._compiling = setup.compile_first(self.problem, opens=not self._turns)
         if not self._turns:
             tell(setup.SHARE_READ, "searching for a first recourse")
             self.base_recourse = setup.base_recourse(self._given, self.person)
         tell(setup.SHARE_FOUND, "preparing the questions")
-        needed = compiling.result()
         if not self._turns:
             self._turns = [self._first_turn()]
-        for program in needed:
-            program.result()
         self._ready = True
         tell(1.0, "ready")
-        threading.Thread(target=setup.compile_rest, args=(self.problem, self._turn), daemon=True).start()
+        setup.compile_rest(self.elicitor, self.problem, self._turn, self._compiling)
 
     def _first_turn(self) -> Turn:
         assert self.base_recourse is not None
@@ -129,7 +132,7 @@ class Dialogue:
 
     @property
     def _turn(self) -> Turn:
-        self.prepare()
+        self.prepare(wait=False)
         turn = self._turns[-1]
         assert turn is not None
         return turn

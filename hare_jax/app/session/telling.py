@@ -145,6 +145,19 @@ def _changed(x: np.ndarray, pair: tuple[Feature, slice], room: tuple[float, floa
     return point
 
 
+def examples(name: str, x: Any) -> list[Any]:
+    """An answer of each type that an elicitor takes, besides those to its questions, in the order of use."""
+    nothing: Any = np.zeros(len(x), bool)
+    low: Any = np.full_like(x, -np.inf)
+    known = {
+        "vetoes": Veto(nothing),
+        "ranges": Range(low, -low),
+        "importance": preferred(x, x),
+        "ratings": rating(x, 0),
+    }
+    return [answer for what, answer in known.items() if what in takes(name)]
+
+
 def rating(x: Any, value: Any) -> Rating:
     """The rating of the recourse `x` (d,)."""
     scored: Any = np.asarray(number("value", value), x.dtype)
