@@ -17,6 +17,7 @@ from hare_jax.app.session.turns import Problem, Turn
 from hare_jax.app.session.views import Event
 from hare_jax.base import Recourse, require
 from hare_jax.data import Table
+from hare_jax.elicit.bayesian.answers import in_ranges
 
 Progress = Callable[[float, str], None]
 
@@ -151,7 +152,16 @@ class Dialogue:
         names = list(self.explainer.table.schema["features"])
         return bool((found.logit >= 0).all()) and not bool(found.frame[names].duplicated().any())
 
+    def _within_reach(self, turn: Turn) -> Turn:
+        """The turn, from a new base where a veto or a range has left no recourse that the elicitor knows."""
+        if turn.best.valid or not hasattr(turn.state, "ranges"):
+            return turn
+        base = setup.base_within(self.person, turn.state.space)
+        inside = bool(base.valid) and bool(in_ranges(turn.state.ranges, self.problem.x, base.x))
+        return turns.rebased(turn, base) if inside else turn
+
     def _record(self, kind: str, details: dict[str, Any], turn: Turn) -> None:
+        turn = self._within_reach(turn)
         self._turns.append(self._with_question(turn))
         self._events.append(Event(kind, details))
 

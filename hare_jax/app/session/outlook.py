@@ -107,10 +107,12 @@ def _levels(feature: Feature, values: np.ndarray) -> str:
     return f"{feature.label}: {' or '.join(levels[order[:num]])}"
 
 
-def advice(sure: float | None, still: int, *, ended: bool, left: bool) -> tuple[bool, str]:
+def advice(sure: float | None, still: int, *, valid: bool, ended: bool, left: bool) -> tuple[bool, str]:
     """Whether to stop, and why; `still` answers in a row have not changed the recommendation."""
     if ended:
         return True, "the recommendation was accepted"
+    if not valid:
+        return True, "no valid recourse is known that keeps all vetoes and ranges"
     if not left:
         return True, "no question is left"
     if sure is not None and sure >= _SURE:

@@ -1,5 +1,6 @@
 """What a session needs before its first question: the checks, the explainer, the base recourse, the programs."""
 
+import dataclasses
 import threading
 import warnings
 from concurrent.futures import Future
@@ -13,6 +14,8 @@ import pandas as pd
 from hare_jax import elicit
 from hare_jax.app.explainer import Explainer
 from hare_jax.app.explainer.choice import has_gradient
+from hare_jax.app.explainer.search import attempt
+from hare_jax.app.explainer.writing import Rows
 from hare_jax.app.session import exploring, outlook, programs, telling, turns
 from hare_jax.app.session.showing import Person
 from hare_jax.app.session.turns import Problem, Turn
@@ -20,6 +23,7 @@ from hare_jax.base import Recourse, as_partial, choose, require
 from hare_jax.data import Table
 from hare_jax.elicit import ELICITORS, Bayes, Hare, Pear, Sampling
 from hare_jax.recourse import METHODS
+from hare_jax.space import ActionSpace
 
 SHARE_READ, SHARE_FOUND = 0.1, 0.4  # of the preparation
 _ROOM = 16  # comparisons besides the answers to questions
@@ -117,6 +121,18 @@ def base_recourse(given: Given, person: Person) -> Recourse:
         found = person.explainer.explain(person.row, progress=False)
     require(bool(found.found[0]), "row", "must have a recourse", str(found.reason.iloc[0]))
     x, valid = found.x_cf[0], np.array(True)  # type: Any, Any
+    return Recourse(x, valid)
+
+
+def base_within(person: Person, space: ActionSpace) -> Recourse:
+    """The recourse of the explainer's method within a smaller action `space`; not valid where it finds none."""
+    explainer = person.explainer
+    setting = explainer.setting._replace(table=dataclasses.replace(explainer.table, space=space))
+    rows = Rows(person.row, person.x, np.zeros(person.x.shape, bool))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        tried = attempt(setting, None, rows)
+    x, valid = tried.written.x[0], np.array(tried.accepted[0])  # type: Any, Any
     return Recourse(x, valid)
 
 
