@@ -27,6 +27,7 @@ from hare_jax.space import allows, is_follower, project
 _NUM_DRAWS = 512  # of each kind of person
 _SEED = 0
 _SURE = 0.95
+_FEW = 5  # answers, before which little has been shown that could be preferred
 _STILL = 5  # answers without a new recommendation
 _LEVEL = 0.9  # of the region
 _TIE = 1e-6  # relative to the s.d. of the utility
@@ -121,16 +122,16 @@ def _levels(feature: Feature, values: np.ndarray) -> str:
     return f"{feature.label}: {' or '.join(levels[order[:num]])}"
 
 
-def advice(sure: float | None, still: int, *, valid: bool, ended: bool, left: bool) -> tuple[bool, str]:
-    """Whether to stop, and why; `still` answers in a row have not changed the recommendation."""
+def advice(sure: float | None, turn: Turn, *, valid: bool, ended: bool) -> tuple[bool, str]:
+    """Whether to stop, and why."""
     if ended:
         return True, "the recommendation was accepted"
     if not valid:
         return True, "no valid recourse is known that keeps all vetoes and ranges"
-    if not left:
+    if not turn.question.asked:
         return True, "no question is left"
-    if sure is not None and sure >= _SURE:
+    if sure is not None and sure >= _SURE and turn.num_answers >= _FEW:
         return True, f"with {sure:.0%} probability nothing that was shown is preferred to the recommendation"
-    if sure is None and still >= _STILL:
-        return True, f"the last {still} answers have not changed the recommendation"
+    if turn.still >= _STILL:
+        return True, f"the last {turn.still} answers have not changed the recommendation"
     return False, "further answers can improve the recommendation"

@@ -174,7 +174,7 @@ class Session(Dialogue):
         (option,) = showing.options(self.person, found, (_RECOMMENDATION,))
         valid = bool(turn.best.valid) and bool(found.logit[0] >= 0)
         sure, region = outlook.of(self.person, turn) if hasattr(turn.state, "belief") else (None, ())
-        stop, reason = outlook.advice(sure, turn.still, valid=valid, ended=self.ended, left=bool(turn.question.asked))
+        stop, reason = outlook.advice(sure, turn, valid=valid, ended=self.ended)
         return Best(option, valid, sure, region, stop, reason, turn.num_answers)
 
 
