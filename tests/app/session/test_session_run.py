@@ -32,7 +32,6 @@ def dialogue(session, prefers):
     ("name", "kind"),
     [
         ("bayes", "ideal"),
-        ("bayes", "weights"),
         ("pear", "weights"),
         ("perceptron", "weights"),
         ("multi", "ideal"),
