@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hare_jax import space as space
     from hare_jax.app.explainer import Explainer as Explainer
     from hare_jax.app.explainer import Explanation as Explanation
+    from hare_jax.app.session import Session as Session
     from hare_jax.base import Generate as Generate
     from hare_jax.base import LogitFn as LogitFn
     from hare_jax.base import Prefers as Prefers
@@ -30,6 +31,7 @@ _MODULES = ("data", "elicit", "evaluate", "models", "people", "recourse", "solve
 _MEMBERS = {
     **dict.fromkeys(("Generate", "LogitFn", "Prefers", "Recourse"), "base"),
     **dict.fromkeys(("Explainer", "Explanation"), "app.explainer"),
+    "Session": "app.session",
 }
 
 if sys.version_info < _LEAST_PYTHON:

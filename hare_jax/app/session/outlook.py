@@ -1,7 +1,7 @@
 """How sure a recommendation is, where the ideal lies, and whether to stop: by draws from the posterior of `bayes`.
 
 Draws are from the Gaussians of each kind of person, moved into its support. A recommendation is as sure as the share of
-draws whose utility is not higher for any recourse that was compared, or for the base.
+draws whose utility is not higher for any recourse that was compared and is still allowed, or for the base.
 """
 
 from functools import partial
@@ -17,14 +17,17 @@ from hare_jax.app.explainer.cells import blocks, outward
 from hare_jax.app.session import programs
 from hare_jax.app.session.showing import Person
 from hare_jax.app.session.turns import Turn
+from hare_jax.base import Recourse
 from hare_jax.data.schema import Feature
 from hare_jax.elicit.bayesian import posterior
+from hare_jax.elicit.bayesian.answers import in_ranges
 from hare_jax.people import PERSONS
-from hare_jax.space import is_follower, project
+from hare_jax.space import allows, is_follower, project
 
 _NUM_DRAWS = 512  # of each kind of person
 _SEED = 0
 _SURE = 0.95
+_FEW = 5  # answers, before which little has been shown that could be preferred
 _STILL = 5  # answers without a new recommendation
 _LEVEL = 0.9  # of the region
 _TIE = 1e-6  # relative to the s.d. of the utility
@@ -45,7 +48,9 @@ def outlook(state: Any) -> Outlook:
     theta = posterior.draw_hidden(belief, space.mutable, dict(zip(names, normal, strict=True)))
     theta = {kind: posterior.clip_kind(kind, draws) for kind, draws in theta.items()}
     share = posterior.weight(belief)
-    sure = sum(jnp.sum(share[belief.kinds.span(kind)]) * _sure(state, kind, draws) for kind, draws in theta.items())
+    known = _known(state)
+    likely = {kind: jnp.sum(share[belief.kinds.span(kind)]) for kind in names}
+    sure = sum(likely[kind] * _sure(state, kind, draws, known) for kind, draws in theta.items())
     targets = [jax.vmap(target)(theta[kind]) for kind in names if (target := PERSONS[kind].target) is not None]
     points = jnp.concatenate(targets) if targets else x[None]
     return Outlook(jnp.asarray(sure), jax.vmap(partial(project, space, x))(points))
@@ -59,20 +64,30 @@ def of(person: Person, turn: Turn) -> tuple[float, tuple[str, ...]]:
     return float(found.sure), region(person, mutable, found.ideals) if has_ideal else ()
 
 
-def _sure(state: Any, kind: str, theta: Array) -> Array:
-    """The share () of the draws `theta` (n, d) of a kind that prefer nothing compared, and not the base."""
-    belief, best = state.belief, state.best.x
-    at = belief.kinds.span(kind).start
-    told = jnp.arange(len(state.compared)) < belief.num_told
-    points = jnp.concatenate([state.compared.reshape(-1, len(best)), state.pool.base.x[None]])
-    counts = jnp.concatenate([jnp.repeat(told, 2), state.pool.base.valid[None]])
+def _known(state: Any) -> Recourse:
+    """The base and the points compared (m, d), other than the recommendation; valid where they are recourses now."""
+    x, space = state.x, state.space
+    told = jnp.repeat(jnp.arange(len(state.compared)) < state.belief.num_told, 2)
+    points = jnp.concatenate([state.compared.reshape(-1, len(x)), state.pool.base.x[None]])
+    counts = jnp.concatenate([told, state.pool.base.valid[None]])
+
+    def usable(z: Array) -> Array:
+        inside = allows(space, x, z) & in_ranges(state.ranges, x, z)
+        return inside & (state.logit_fn(z) >= 0) & jnp.any(z != state.best.x)
+
+    return Recourse(points, counts & jax.vmap(usable)(points))
+
+
+def _sure(state: Any, kind: str, theta: Array, known: Recourse) -> Array:
+    """The share () of the draws `theta` (n, d) of a kind that prefer no `known` recourse (m, d)."""
+    belief, at = state.belief, state.belief.kinds.span(kind).start
 
     def utilities(z: Array) -> Array:
         phi, c = posterior.features(belief.kinds, state.x, z, state.space)
         return theta @ phi[at] + c[at]
 
-    others, own = jax.vmap(utilities)(points), utilities(best)
-    others = jnp.where(counts[:, None] & jnp.any(points != best[None], axis=1)[:, None], others, -jnp.inf)
+    others, own = jax.vmap(utilities)(known.x), utilities(state.best.x)
+    others = jnp.where(known.valid[:, None], others, -jnp.inf)
     return jnp.mean(own >= jnp.max(others, axis=0) - _TIE * jnp.std(own))
 
 
@@ -107,14 +122,16 @@ def _levels(feature: Feature, values: np.ndarray) -> str:
     return f"{feature.label}: {' or '.join(levels[order[:num]])}"
 
 
-def advice(sure: float | None, still: int, *, ended: bool, left: bool) -> tuple[bool, str]:
-    """Whether to stop, and why; `still` answers in a row have not changed the recommendation."""
+def advice(sure: float | None, turn: Turn, *, valid: bool, ended: bool) -> tuple[bool, str]:
+    """Whether to stop, and why."""
     if ended:
         return True, "the recommendation was accepted"
-    if not left:
+    if not valid:
+        return True, "no valid recourse is known that keeps all vetoes and ranges"
+    if not turn.question.asked:
         return True, "no question is left"
-    if sure is not None and sure >= _SURE:
+    if sure is not None and sure >= _SURE and turn.num_answers >= _FEW:
         return True, f"with {sure:.0%} probability nothing that was shown is preferred to the recommendation"
-    if sure is None and still >= _STILL:
-        return True, f"the last {still} answers have not changed the recommendation"
+    if turn.still >= _STILL:
+        return True, f"the last {turn.still} answers have not changed the recommendation"
     return False, "further answers can improve the recommendation"

@@ -52,7 +52,9 @@ def to_text(saved: Saved) -> str:
     given, person, turn = saved.given, saved.person, saved.turn
     arrays: dict[str, np.ndarray] = {}
     options = to_plain("hyperparameters", given.hyperparameters, arrays)
-    require(not arrays, "hyperparameters", "must not hold arrays to be saved", sorted(arrays))
+    kind = ELICITORS[given.elicitor].hyperparams
+    exact = not arrays and restored_fields(kind, options, {}) == given.hyperparameters
+    require(exact, "hyperparameters", "can't be written to a file", given.hyperparameters)
     found = {
         "format": FORMAT,
         "version": VERSION,

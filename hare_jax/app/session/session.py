@@ -116,8 +116,7 @@ class Session(Dialogue):
         takes = "explorations" in telling.takes(self.elicitor)
         if not (counts and takes and near is not None and not self.ended and turn.best.valid):
             return result
-        if bool((near != turn.best.x).any()):
-            telling.check_room(turn, 1)
+        if bool((near != turn.best.x).any()) and telling.room(turn) != 0:
             answer = telling.preferred(near, turn.best.x)
             details = {"changes": {name: showing.plain(value) for name, value in changes.items()}}
             self._record("explore", details, turns.informed(self.problem, turn, answer))
@@ -175,7 +174,7 @@ class Session(Dialogue):
         (option,) = showing.options(self.person, found, (_RECOMMENDATION,))
         valid = bool(turn.best.valid) and bool(found.logit[0] >= 0)
         sure, region = outlook.of(self.person, turn) if hasattr(turn.state, "belief") else (None, ())
-        stop, reason = outlook.advice(sure, turn.still, ended=self.ended, left=bool(turn.question.asked))
+        stop, reason = outlook.advice(sure, turn, valid=valid, ended=self.ended)
         return Best(option, valid, sure, region, stop, reason, turn.num_answers)
 
 

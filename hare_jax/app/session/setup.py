@@ -1,5 +1,6 @@
 """What a session needs before its first question: the checks, the explainer, the base recourse, the programs."""
 
+import dataclasses
 import threading
 import warnings
 from concurrent.futures import Future
@@ -13,13 +14,16 @@ import pandas as pd
 from hare_jax import elicit
 from hare_jax.app.explainer import Explainer
 from hare_jax.app.explainer.choice import has_gradient
-from hare_jax.app.session import outlook, programs, turns
+from hare_jax.app.explainer.search import attempt
+from hare_jax.app.explainer.writing import Rows
+from hare_jax.app.session import exploring, outlook, programs, telling, turns
 from hare_jax.app.session.showing import Person
 from hare_jax.app.session.turns import Problem, Turn
 from hare_jax.base import Recourse, as_partial, choose, require
 from hare_jax.data import Table
-from hare_jax.elicit import ELICITORS, Bayes, Hare, Pear, Range, Sampling, Veto
+from hare_jax.elicit import ELICITORS, Bayes, Hare, Pear, Sampling
 from hare_jax.recourse import METHODS
+from hare_jax.space import ActionSpace
 
 SHARE_READ, SHARE_FOUND = 0.1, 0.4  # of the preparation
 _ROOM = 16  # comparisons besides the answers to questions
@@ -120,6 +124,18 @@ def base_recourse(given: Given, person: Person) -> Recourse:
     return Recourse(x, valid)
 
 
+def base_within(person: Person, space: ActionSpace) -> Recourse:
+    """The recourse of the explainer's method within a smaller action `space`; not valid where it finds none."""
+    explainer = person.explainer
+    setting = explainer.setting._replace(table=dataclasses.replace(explainer.table, space=space))
+    rows = Rows(person.row, person.x, np.zeros(person.x.shape, bool))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        tried = attempt(setting, None, rows)
+    x, valid = tried.written.x[0], np.array(tried.accepted[0])  # type: Any, Any
+    return Recourse(x, valid)
+
+
 def compile_first(problem: Problem, *, opens: bool) -> "Future[list[Future[Any]]]":
     """Trace in the background what the first question and its answer need; the result are the programs.
 
@@ -154,13 +170,15 @@ def _compile_first(problem: Problem, opens: bool) -> "list[Future[Any]]":
     return [programs.prepared(programs.propose, *given).compiled, told.compiled]
 
 
-def compile_rest(problem: Problem, turn: Turn) -> None:
-    """Compile what can be told besides an answer."""
-    x = problem.x
+def compile_rest(name: str, problem: Problem, turn: Turn, first: "Future[Any]") -> None:
+    """Compile, after what comes `first`, what an elicitor of this name can be told besides, and what is shown later."""
+    _in_background(_compile_rest, name, problem, turn, first)
+
+
+def _compile_rest(name: str, problem: Problem, turn: Turn, first: "Future[Any]") -> None:
+    first.result()
+    for answer in telling.examples(name, problem.x):
+        programs.prepared(programs.tell, problem.elicitor, turn.state, answer)
     if hasattr(turn.state, "belief"):
-        nothing: Any = np.zeros(len(x), bool)
-        low: Any = np.full_like(x, -np.inf)
-        answers = Veto(nothing), Range(low, -low)
-        for answer in answers:
-            programs.prepared(programs.tell, problem.elicitor, turn.state, answer)
         programs.prepared(outlook.outlook, turn.state)
+    exploring.prepare(problem, turn)

@@ -37,17 +37,19 @@ def check_takes(name: str, what: str) -> None:
     require(what in takes(name), f"elicitor {name}", rule, what)
 
 
-def check_room(turn: Turn, needed: int) -> None:
-    """Raise a `ValueError` unless the state has room for `needed` more comparisons."""
+def room(turn: Turn) -> int | None:
+    """How many more comparisons the state can hold; None: any number."""
     belief, told = getattr(turn.state, "belief", None), getattr(turn.state, "told", None)
     if belief is not None:
-        most, num = belief.tied.shape[0], int(belief.num_told)
-    elif told is not None and hasattr(told, "num_told"):
-        most, num = told.known.shape[0], int(told.num_told)
-    else:
-        return
-    rule = f"must fit: the session holds at most {most} comparisons (max_questions)"
-    require(num + needed <= most, "answer", rule, f"one more after {num}")
+        return int(belief.tied.shape[0]) - int(belief.num_told)
+    return int(told.known.shape[0]) - int(told.num_told) if told is not None and hasattr(told, "num_told") else None
+
+
+def check_room(turn: Turn, needed: int) -> None:
+    """Raise a `ValueError` unless the state has room for `needed` more comparisons."""
+    left = room(turn)
+    rule = "must fit: the session holds no more comparisons (max_questions)"
+    require(left is None or left >= needed, "answer", rule, left)
 
 
 def choice(text: Any) -> Any:
@@ -143,6 +145,19 @@ def _changed(x: np.ndarray, pair: tuple[Feature, slice], room: tuple[float, floa
         present = int(x[columns].argmax())
         point[columns] = np.roll(np.eye(columns.stop - columns.start)[present], 1)
     return point
+
+
+def examples(name: str, x: Any) -> list[Any]:
+    """An answer of each type that an elicitor takes, besides those to its questions, in the order of use."""
+    nothing: Any = np.zeros(len(x), bool)
+    low: Any = np.full_like(x, -np.inf)
+    known = {
+        "vetoes": Veto(nothing),
+        "ranges": Range(low, -low),
+        "importance": preferred(x, x),
+        "ratings": rating(x, 0),
+    }
+    return [answer for what, answer in known.items() if what in takes(name)]
 
 
 def rating(x: Any, value: Any) -> Rating:

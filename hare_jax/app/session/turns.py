@@ -7,6 +7,7 @@ question; it is replaced by one of a further proposal, whose key is folded with 
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hare_jax.app.compiling import quickest_jit
@@ -97,6 +98,13 @@ def informed(problem: Problem, turn: Turn, answer: Any) -> Turn:
     """The turn after an `answer` that is not to the question, which stays unless it is withdrawn."""
     new = _tell(problem, turn, answer)
     return new._replace(due=turn.due or not new.question.asked)
+
+
+def rebased(turn: Turn, base: Recourse) -> Turn:
+    """The turn of the Bayesian elicitor with another `base` recourse, from which it goes on."""
+    found = jax.tree.map(jnp.asarray, base)
+    pool = turn.state.pool._replace(base=found, best=found)
+    return turn._replace(state=turn.state._replace(pool=pool), best=base, due=True)
 
 
 def with_question(problem: Problem, turn: Turn) -> Turn:
