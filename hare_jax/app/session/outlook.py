@@ -21,6 +21,7 @@ from hare_jax.base import Recourse
 from hare_jax.data.schema import Feature
 from hare_jax.elicit.bayesian import posterior
 from hare_jax.elicit.bayesian.answers import in_ranges
+from hare_jax.elicit.bayesian.belief import features, weight
 from hare_jax.people import PERSONS
 from hare_jax.space import allows, is_follower, project
 
@@ -47,7 +48,7 @@ def outlook(state: Any) -> Outlook:
     normal = jax.random.normal(jax.random.key(_SEED), (len(names), _NUM_DRAWS, len(x)), x.dtype)
     theta = posterior.draw_hidden(belief, space.mutable, dict(zip(names, normal, strict=True)))
     theta = {kind: posterior.clip_kind(kind, draws) for kind, draws in theta.items()}
-    share = posterior.weight(belief)
+    share = weight(belief)
     known = _known(state)
     likely = {kind: jnp.sum(share[belief.kinds.span(kind)]) for kind in names}
     sure = sum(likely[kind] * _sure(state, kind, draws, known) for kind, draws in theta.items())
@@ -83,7 +84,7 @@ def _sure(state: Any, kind: str, theta: Array, known: Recourse) -> Array:
     belief, at = state.belief, state.belief.kinds.span(kind).start
 
     def utilities(z: Array) -> Array:
-        phi, c = posterior.features(belief.kinds, state.x, z, state.space)
+        phi, c = features(belief.kinds, state.x, z, state.space)
         return theta @ phi[at] + c[at]
 
     others, own = jax.vmap(utilities)(known.x), utilities(state.best.x)
