@@ -6,10 +6,10 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
+from hostile import NUM_QUESTIONS, REFUSED, begin, tell
 
 from hare_jax import people
 from hare_jax.app.session import Session
-from tests.app.web.conftest import NUM_QUESTIONS, REFUSED, begin, tell
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
@@ -20,7 +20,7 @@ def texts(page):
 
 
 def answered(client, explainer, prefers):
-    """A session of `Session` and one by HTTP with the same answers, and the sentences that the page shows in the end."""
+    """A session of `Session`, one by HTTP with the same answers, and the last page of it."""
     session = Session(explainer, None, REFUSED, seed=3, questions=NUM_QUESTIONS)
     page, x = begin(client), session.person.x[0]
     while (asked := session.question()) is not None:
