@@ -128,6 +128,6 @@ class Starting:
             await asyncio.sleep(_PAUSE)
         try:
             async with visit.lock:
-                await self.workers.run(visit.talk.prepare, note)
+                await self.workers.open(visit.talk.prepare, note)
         except ValueError:
             visit.problem = _NOTHING
