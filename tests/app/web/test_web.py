@@ -55,8 +55,20 @@ PEOPLE = {
 }
 
 
+def check_accessible(page):
+    """One main heading, a label for each input, and no id twice."""
+    ids = re.findall(r' id="([^"]+)"', page.text)
+    assert len(set(ids)) == len(ids)
+    assert page.text.count("<h1") == 1
+    inputs = [tag for tag in re.findall(r"<(?:input|select)[^>]*>", page.text) if 'type="hidden"' not in tag]
+    labelled = re.findall(r'<label for="([^"]+)"', page.text)
+    assert all(re.search(r' id="([^"]+)"', tag)[1] in labelled for tag in inputs)
+
+
 def test_a_session(client, explainer):
     session, _, page = answered(client, explainer, "weights", PEOPLE["weights"])
+    for path in ("/", "/enter", *(page.url.path.replace("/best", end) for end in ("/best", "/try", "/summary"))):
+        check_accessible(client.get(path))
     check_recommended(page, session)
     page = tell(client, page, "undo")
     page = tell(client, page, "undo")
