@@ -3,6 +3,7 @@
 None of it changes a session, shows an error's traceback, or gets into a page as markup.
 """
 
+import asyncio
 import html
 import re
 
@@ -280,3 +281,23 @@ def test_errors_show_nothing(client, pages, monkeypatch):
     assert response.status_code == 500
     assert "secret" not in response.text
     check_safe(response)
+
+
+def test_a_form_that_ends_early_is_not_taken(client, pages):
+    body = f"csrf={hidden(pages[0])['csrf']}&step=0&choice=A".encode()
+    messages = [{"type": "http.request", "body": body, "more_body": True}, {"type": "http.disconnect"}]
+    headers = [(b"host", b"testserver"), (b"content-type", FORM.encode()), (b"content-length", b"999")]
+    path = f"{pages[0].url.path}/answer"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"headers": headers, "scheme": "http", "client": ("testclient", 1), "server": ("testserver", 80)}
+    sent = []
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(client.app(scope | {"http_version": "1.1", "root_path": ""}, receive, send))
+    assert sent[0]["status"] == 400
+    assert hidden(client.get(pages[0].url.path))["step"] == "0"
