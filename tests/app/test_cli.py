@@ -33,7 +33,7 @@ def quick_compiles(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "part"),
     [
-        ((), "demo, explain, audit, data, methods, elicitors"),
+        ((), "demo, explain, audit, serve, data, methods, elicitors"),
         (("dmeo",), "'dmeo'"),
         (("--nonsense",), "got '--nonsense'"),
         (("methods", "--nonsense"), "'--nonsense'"),
@@ -55,6 +55,9 @@ def quick_compiles(monkeypatch):
         (("data", "fetch"), "names: "),
         (("methods", "watcher"), "method: must be one of"),
         (("data", "fetch", "mortgage", "adlt"), "got 'adlt'"),
+        (("serve", "--port", "0"), "port: must be from 1 to 65535; got 0"),
+        (("serve", "nothing.csv"), "file: must be a CSV file, or one of mortgage"),
+        (("serve", "--elicitor", "guess"), "elicitor: must be one of"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_status_2(capsys, argv, part):

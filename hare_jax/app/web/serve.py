@@ -1,0 +1,52 @@
+"""The server: uvicorn on one address, without a log of links."""
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import uvicorn
+
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+_ANY = ("", "0.0.0.0", "::")
+_MOST_CONNECTIONS = 900
+_MOST_HEADERS = 16 * 1024  # bytes
+_SECONDS = 5  # that requests may take at the end
+_IDLE = 75  # seconds that a connection is kept for the next form
+
+
+def hosts_of(host: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The names under which a server on `host` is reached: the local ones, its own, and other `names`."""
+    own = () if host in _ANY else (f"[{host}]" if ":" in host else host,)
+    return tuple(dict.fromkeys((*_LOCAL, *own, *names)))
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that is bound to an address.
+
+    Raises:
+        OSError: it can't be.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(f"host and port: can't serve on {host!r}, {port}: {reason}") from error
+
+
+def serve(app: Any, opened: socket.socket) -> None:
+    """Serve until interrupted."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        http="h11",
+        limit_concurrency=_MOST_CONNECTIONS,
+        h11_max_incomplete_event_size=_MOST_HEADERS,
+        timeout_keep_alive=_IDLE,
+        timeout_graceful_shutdown=_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[opened])
