@@ -33,7 +33,7 @@ def quick_compiles(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "part"),
     [
-        ((), "demo, explain, audit, data, methods, elicitors"),
+        ((), "demo, ask, explain, audit, data, methods, elicitors"),
         (("dmeo",), "'dmeo'"),
         (("--nonsense",), "got '--nonsense'"),
         (("methods", "--nonsense"), "'--nonsense'"),
@@ -50,6 +50,12 @@ def quick_compiles(monkeypatch):
         (("demo", "--budget", "4", "--per-round", "5"), "per-round: must be at least 1, at most the budget; got 5"),
         (("demo", "--seed", "-1"), "seed: "),
         (("demo", "--applicant", "-1"), "applicant: "),
+        (("ask", "--questions", "0"), "questions: must be at least 1; got 0"),
+        (("ask", "--elicitor", "guess"), "elicitor: must be one of"),
+        (("ask", "--csv", "/no/such.csv"), "file: must be a CSV file, or one of mortgage"),
+        (("ask", "--resume", "a.json", "--row", "3"), "resume: has its own row; got 'a.json'"),
+        (("ask", "--save", "/no/such/folder/a.json"), "save: must be in a folder that exists"),
+        (("ask", "--save", __file__), "save: must be a new file, or that of --resume"),
         (("data",), "list, fetch"),
         (("data", "lst"), "list, fetch"),
         (("data", "fetch"), "names: "),
