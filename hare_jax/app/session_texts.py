@@ -30,6 +30,14 @@ def value(explainer: Explainer, name: str, shown: Any) -> str:
     return wording.text(explainer.features[name], explainer.digits, shown)
 
 
+def domain(explainer: Explainer, feature: Feature) -> str:
+    """A feature with its categories, or with its range where it has one."""
+    if feature.categories:
+        return f"{feature.label}: {' / '.join(map(str, feature.categories))}"
+    low, high = (value(explainer, feature.name, end) for end in feature.range)
+    return f"{feature.label}: {low} to {high}{f' {feature.unit}' if feature.unit else ''}"
+
+
 def applicant(explainer: Explainer, row: pd.Series) -> Grid:
     """The person's row."""
     rows = [[label(feature), value(explainer, name, row[name])] for name, feature in explainer.features.items()]

@@ -91,7 +91,7 @@ def prepared(options: Ask, progress: Callable[[float, str], Any]) -> Session:
     """The session of the options, ready for its first question; `progress(share, stage)`."""
     if options.resume is None:
         explainer, rows = _loaded(options, options.base, progress)
-        row, questions = _row(options, explainer, rows), options.questions or _QUESTIONS
+        row, questions = row_of(options, explainer, rows), options.questions or _QUESTIONS
         given = explainer, None, row, options.elicitor or _ELICITOR
         session = Session(*given, seed=options.seed, questions=questions, base=options.base)
     else:
@@ -111,7 +111,7 @@ def _loaded(options: Ask, method: str | None, progress: Callable[[float, str], A
     return explainer_of(options, loaded.table, method), loaded.frame
 
 
-def _row(options: Ask, explainer: Explainer, rows: pd.DataFrame) -> pd.DataFrame:
+def row_of(options: Ask, explainer: Explainer, rows: pd.DataFrame) -> pd.DataFrame:
     """The row with the number of the options, or the first that the model refuses."""
     if options.row is not None:
         rule = f"must be the number of a row, from {rows.index[0]} to {rows.index[-1]}"

@@ -21,7 +21,7 @@ from hare_jax.app.terminal.entered import Command
 from hare_jax.app.terminal.reading import Reader
 from hare_jax.data.schema import Feature
 
-_NO_BREAK = "\u00a0"  # a space
+_GAP = "  "  # between two keys
 _PATIENCE = 0.5  # seconds until a spinner is shown
 _NEEDS = {"v": "vetoes", "r": "ranges"}  # what the elicitor must take
 _KEYS = {
@@ -101,8 +101,7 @@ class Conversation:
         if session.events or asked is None:
             self.console.print(showing.so_far(self._waited(session.best)))
         shown = [f"{key} {text}" for key, text in _KEYS.items() if self._offers(key, asked)]
-        keys = [text.replace(" ", _NO_BREAK) for text in shown]
-        self.console.print(Text("  ".join(keys), style="dim"))
+        self._say("\n".join(_lines(shown, self.console.width)), style="dim")
 
     def _offers(self, key: str, asked: Asked | None) -> bool:
         """Whether a key does something now."""
@@ -147,11 +146,11 @@ class Conversation:
         """What was entered after the key, or else the next line; nothing goes back."""
         if rest:
             return rest
-        self.console.print(showing.numbered(features))
+        self.console.print(showing.numbered(self.session.explainer, features))
         return self._line(prompt)
 
     def _line(self, prompt: str) -> str:
-        self.console.print(Text(f"{prompt}: "), end="")
+        self.console.print(Text(f"{prompt}: "), end="" if self.reader.by_key else "\n")
         return self.reader.line() or ""
 
     def _undo(self, rest: str) -> None:
@@ -206,6 +205,16 @@ class Conversation:
         """`fn(*args)`, with a spinner if it takes long."""
         with _spinner(self.console):
             return fn(*args)
+
+
+def _lines(texts: list[str], width: int) -> list[str]:
+    """The texts side by side, none of which is broken."""
+    lines = [""]
+    for text in texts:
+        if lines[-1] and len(lines[-1] + _GAP + text) > width:
+            lines.append("")
+        lines[-1] += (_GAP if lines[-1] else "") + text
+    return lines
 
 
 @contextlib.contextmanager

@@ -56,6 +56,6 @@ def exploration(found: Exploration, *, counted: bool) -> RenderableType:
     return Text("\n".join(texts.exploration(found, counted=counted)))
 
 
-def numbered(features: Sequence[Feature]) -> RenderableType:
-    """The features by their numbers."""
-    return Text("\n".join(f"{number:>3}  {texts.label(one)}" for number, one in enumerate(features, 1)))
+def numbered(explainer: Explainer, features: Sequence[Feature]) -> RenderableType:
+    """The features with their values, by their numbers."""
+    return Text("\n".join(f"{number:>3}  {texts.domain(explainer, one)}" for number, one in enumerate(features, 1)))
