@@ -1,19 +1,19 @@
 """The entry point of `hare-jax`: handles interrupts before JAX is imported."""
 
-import sys
+from typing import NoReturn
 
 from hare_jax.app import interrupts
 
 
-def main() -> int:
-    """Run the command line of the process, and return its exit status."""
+def main() -> NoReturn:
+    """Run the command line of the process, and end it with the exit status."""
     interrupts.install()
     from hare_jax.app import cli  # takes seconds
 
     status = cli.main()
     interrupts.ignore()
-    return status
+    interrupts.leave(status)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from hare_jax import __version__
 from hare_jax.app import demo, interrupts, options
-from hare_jax.app.commands import audit, data, demonstration, elicitors, explain, methods, serve
+from hare_jax.app.commands import ask, audit, data, demonstration, elicitors, explain, methods, serve
 from hare_jax.base import require
 
 _PROG = "hare-jax"
@@ -22,6 +22,7 @@ _WIDTH = 108  # characters: the width of the widest table; narrower terminals wr
 
 Command = (
     Annotated[demo.Demo, tyro.conf.subcommand("demo")]
+    | Annotated[ask.Ask, tyro.conf.subcommand("ask")]
     | Annotated[explain.Explain, tyro.conf.subcommand("explain")]
     | Annotated[audit.Audit, tyro.conf.subcommand("audit")]
     | Annotated[serve.Serve, tyro.conf.subcommand("serve")]
@@ -32,6 +33,7 @@ Command = (
 
 _RUN: dict[type, Callable[[Any, Console], None]] = {
     demo.Demo: demonstration.run_command,
+    ask.Ask: ask.run_command,
     explain.Explain: explain.run_command,
     audit.Audit: audit.run_command,
     serve.Serve: serve.run_command,

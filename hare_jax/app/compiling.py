@@ -1,13 +1,36 @@
 """Compilation of the programs of the shell."""
 
 import functools
+import os
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
+import pooch
 
 _QUICK = {"xla_backend_optimization_level": 1}
 _QUICKEST = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+_FOLDER = "compiled"  # in the user's cache folder
+_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+
+
+def keep_compiled() -> None:
+    """Keep all programs that this process compiles in the user's cache folder, for the next process.
+
+    Where the environment names another folder, JAX uses that; a folder that can't be written is not used.
+    """
+    if os.environ.get(_VARIABLE):
+        return
+    folder = Path(pooch.os_cache("hare_jax")) / _FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")  # compiled again
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def quick_jit(fn: Callable) -> Any:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -19,6 +19,7 @@ _SHOW_CURSOR = b"\x1b[?25h\n"  # progress bars hide it
 _PATIENCE = 2.0  # seconds for output to be flushed, or for `held`
 
 _held = threading.Lock()
+_cleaning: list[Callable[[], None]] = []
 
 
 def install() -> None:
@@ -55,6 +56,23 @@ def held() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def cleaned_by(fn: Callable[[], None]) -> Iterator[None]:
+    """Call `fn` in the end, also if an interrupt ends the process within."""
+    _cleaning.append(fn)
+    try:
+        yield
+    finally:
+        _cleaning.remove(fn)
+        fn()
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with a `status` without the shutdown of Python, in which threads that still compile crash."""
+    _for_a_while(_flush)
+    os._exit(status)
+
+
 def _exit_now(number: int, frame: FrameType | None) -> None:
     os._exit(STATUS)
 
@@ -67,16 +85,27 @@ def _wait(reading: int) -> None:
     while os.read(reading, 1) != bytes([signal.SIGINT]):
         pass
     _held.acquire(timeout=_PATIENCE)
-    flusher = threading.Thread(target=_flush, daemon=True)  # a reader that has stopped would block it for ever
-    flusher.start()
-    flusher.join(_PATIENCE)
+    for fn in reversed(_cleaning):
+        with contextlib.suppress(Exception):
+            fn()
+    _for_a_while(_flush)
+    _for_a_while(_show_cursor)
     os._exit(STATUS)
 
 
+def _for_a_while(fn: Callable[[], None]) -> None:
+    """Call `fn`, which a reader that has stopped would block for ever."""
+    caller = threading.Thread(target=fn, daemon=True)
+    caller.start()
+    caller.join(_PATIENCE)
+
+
 def _flush() -> None:
-    streams = sys.stdout, sys.stderr
-    for stream in streams:
+    for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
+
+
+def _show_cursor() -> None:
     with contextlib.suppress(Exception):
-        os.write(next(stream.fileno() for stream in streams if stream.isatty()), _SHOW_CURSOR)
+        os.write(next(stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()), _SHOW_CURSOR)

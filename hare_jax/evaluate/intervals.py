@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy import special
+import scipy  # loads a subpackage at its first use
 
 from hare_jax.evaluate.summary import score_interval
 
@@ -70,7 +70,7 @@ class Share(NamedTuple):
 
     def interval(self, level: float) -> Interval:
         """The score interval, within [0, 1]."""
-        low, high = score_interval(self.k, self.n, float(special.ndtri((1 + level) / 2)))
+        low, high = score_interval(self.k, self.n, float(scipy.special.ndtri((1 + level) / 2)))
         return Interval(max(0.0, low), min(1.0, high))
 
 
@@ -91,7 +91,7 @@ class Mean(NamedTuple):
 
     def interval(self, level: float) -> Interval:
         """The interval of the mean."""
-        quantile = float(special.stdtrit(self.n - 1, (1 + level) / 2)) / math.sqrt(self.n)
+        quantile = float(scipy.special.stdtrit(self.n - 1, (1 + level) / 2)) / math.sqrt(self.n)
         return Interval(*(self.estimate - self.sd * self._studentised(end) for end in (quantile, -quantile)))
 
     def _studentised(self, transformed: float) -> float:
@@ -127,12 +127,12 @@ class Median(NamedTuple):
     def interval(self, level: float) -> Interval:
         """The interval of the median; without ends where n is too small for the level."""
         n, half = self.n, (1 - level) / 2
-        if special.bdtr(0, n, 1 / 2) > half:
+        if scipy.special.bdtr(0, n, 1 / 2) > half:
             return Interval(-math.inf, math.inf)
         k = _rank(n, half)
         if k >= n // 2:
             return Interval(float(self.values[k - 1]), float(self.values[n - k]))
-        covered, next_covered = (1 - 2 * float(special.bdtr(below, n, 1 / 2)) for below in (k - 1, k))
+        covered, next_covered = (1 - 2 * float(scipy.special.bdtr(below, n, 1 / 2)) for below in (k - 1, k))
         excess = (covered - level) / (covered - next_covered)
         weight = (n - k) * excess / (k + (n - 2 * k) * excess)
         low, high = (self.values[[k - 1, k]], self.values[[n - k, n - k - 1]])
@@ -144,7 +144,7 @@ def _rank(n: int, half: float) -> int:
     low, high = 1, n // 2
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if special.bdtr(middle - 1, n, 1 / 2) <= half else (low, middle - 1)
+        low, high = (middle, high) if scipy.special.bdtr(middle - 1, n, 1 / 2) <= half else (low, middle - 1)
     return low
 
 

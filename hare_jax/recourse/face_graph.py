@@ -11,10 +11,8 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy  # loads a subpackage at its first use
 from jax import Array
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
-from scipy.spatial import cKDTree
 
 from hare_jax.base import pytree_dataclass, require
 from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share, below, one_of
@@ -49,7 +47,7 @@ class Face:
 class Edges(NamedTuple):
     """The graph of m rows, as arrays of NumPy."""
 
-    backwards: csr_array  # (m, m) costs of the edges, from end to start
+    backwards: "scipy.sparse.csr_array"  # (m, m) costs of the edges, from end to start
     log_density: np.ndarray  # (m,) of the rows, up to a constant
     dense_length: np.ndarray  # () edges that are shorter count as equally dense
 
@@ -112,7 +110,7 @@ def edges(hp: Face, rows: Array, members_of_kinds: list[np.ndarray], space: Acti
         allowed &= (low[start] <= value[end]) & (value[end] <= high[start])
     costs = np.tile(edge_cost(hp, lengths, dense_length, points.shape[1]), 2)
     size = len(points), len(points)
-    backwards = csr_array((costs[allowed], (end[allowed], start[allowed])), shape=size)
+    backwards = scipy.sparse.csr_array((costs[allowed], (end[allowed], start[allowed])), shape=size)
     return Edges(backwards, log_density, dense_length)
 
 
@@ -129,7 +127,7 @@ def _neighbours(
     pairs, log_density = [], np.empty(len(points))
     for members in members_of_kinds:
         inside = points[members]
-        near = _near(hp, cKDTree(inside))
+        near = _near(hp, scipy.spatial.cKDTree(inside))
         low, high = np.sort(np.concatenate([near.pairs, *_switches(hp, inside, switchable)], axis=1), axis=0)
         codes = np.unique((len(members) * low + high)[low < high])
         pairs.append(members[np.stack(np.divmod(codes, len(members)))])
@@ -137,11 +135,11 @@ def _neighbours(
     return np.concatenate(pairs, axis=1), log_density
 
 
-def _near(hp: Face, tree: cKDTree) -> _Near:
+def _near(hp: Face, tree: "scipy.spatial.cKDTree") -> _Near:
     return _within_epsilon(hp.epsilon, tree) if hp.graph == "epsilon" else _nearest(hp.num_neighbours, tree)
 
 
-def _within_epsilon(epsilon: float, tree: cKDTree) -> _Near:
+def _within_epsilon(epsilon: float, tree: "scipy.spatial.cKDTree") -> _Near:
     num_pairs = tree.count_neighbors(tree, epsilon) // 2
     require(num_pairs <= _MAX_PAIRS, "epsilon", f"must join no more than {_MAX_PAIRS} pairs of rows", epsilon)
     pairs = tree.query_pairs(epsilon, output_type="ndarray").T
@@ -149,7 +147,7 @@ def _within_epsilon(epsilon: float, tree: cKDTree) -> _Near:
     return _Near(pairs, num, np.where(num > 0, epsilon, np.inf))
 
 
-def _nearest(num_neighbours: int, tree: cKDTree) -> _Near:
+def _nearest(num_neighbours: int, tree: "scipy.spatial.cKDTree") -> _Near:
     num = min(num_neighbours, tree.n - 1)
     distance, nearest = tree.query(tree.data, k=range(1, num + 2))  # a row is its own nearest
     radius = np.maximum(distance[:, -1], np.finfo(float).tiny) if num else np.array([np.inf])
@@ -165,7 +163,7 @@ def _switches(hp: Face, points: np.ndarray, columns: np.ndarray) -> list[np.ndar
             start, end = (np.flatnonzero((points[:, column] > 0.5) == side) for side in (value, 1 - value))
             num = min(hp.num_switches, len(end))
             if num and len(start):
-                _, nearest = cKDTree(points[end]).query(points[start], k=range(1, num + 1))
+                _, nearest = scipy.spatial.cKDTree(points[end]).query(points[start], k=range(1, num + 1))
                 pairs.append(np.stack([np.repeat(start, num), end[nearest.ravel()]]))
     return pairs
 
@@ -192,12 +190,12 @@ def targets(
     return [np.concatenate(chosen_by_kind) for chosen_by_kind in tiers]
 
 
-def cheapest_paths(hp: Face, backwards: csr_array, targets: np.ndarray) -> Paths:
+def cheapest_paths(hp: Face, backwards: "scipy.sparse.csr_array", targets: np.ndarray) -> Paths:
     """The cheapest path of each row to any of the `targets`; one of more than `max_path` moves counts as none.
 
     The move from a factual to the path's first row counts as one of them.
     """
-    cost, *links = dijkstra(backwards, indices=targets, min_only=True, return_predecessors=True)
+    cost, *links = scipy.sparse.csgraph.dijkstra(backwards, indices=targets, min_only=True, return_predecessors=True)
     following, target = (np.where(row < 0, np.arange(len(row)), row) for row in links)
     arrived = np.arange(len(cost))
     for _ in range(hp.max_path - 1):

@@ -8,7 +8,7 @@ linear program that remains once the integers are known.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize
+import scipy  # loads a subpackage at its first use
 
 OPTIMAL, INFEASIBLE, UNFINISHED = 0, 1, 2  # the status of a solution
 _HIGHS_OPTIMAL, _HIGHS_INFEASIBLE = 0, 2  # as SciPy numbers them; all others count as unfinished
@@ -46,11 +46,11 @@ def solve(program: Program, *, time_limit: float, gap: float) -> Solution:
     >>> solve(cover._replace(most=np.ones(1)), time_limit=1.0, gap=1e-6)
     Solution(values=None, status=1)
     """
-    result = optimize.milp(
+    result = scipy.optimize.milp(
         program.cost,
         integrality=program.integer.astype(int),
-        bounds=optimize.Bounds(program.least, program.most),
-        constraints=optimize.LinearConstraint(program.matrix, program.lower, program.upper),
+        bounds=scipy.optimize.Bounds(program.least, program.most),
+        constraints=scipy.optimize.LinearConstraint(program.matrix, program.lower, program.upper),
         options={"time_limit": time_limit, "mip_rel_gap": gap, "presolve": False},
     )
     values = None if result.x is None else np.where(program.integer, np.round(result.x), result.x)

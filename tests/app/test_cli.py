@@ -5,6 +5,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import warnings
 
 import jax
 import pooch
@@ -12,7 +13,7 @@ import pytest
 
 import hare_jax
 from hare_jax import __version__, data
-from hare_jax.app import cli, demo, interrupts
+from hare_jax.app import cli, compiling, demo, interrupts
 from hare_jax.recourse import METHODS
 
 
@@ -33,7 +34,7 @@ def quick_compiles(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "part"),
     [
-        ((), "demo, explain, audit, serve, data, methods, elicitors"),
+        ((), "demo, ask, explain, audit, serve, data, methods, elicitors"),
         (("dmeo",), "'dmeo'"),
         (("--nonsense",), "got '--nonsense'"),
         (("methods", "--nonsense"), "'--nonsense'"),
@@ -50,6 +51,12 @@ def quick_compiles(monkeypatch):
         (("demo", "--budget", "4", "--per-round", "5"), "per-round: must be at least 1, at most the budget; got 5"),
         (("demo", "--seed", "-1"), "seed: "),
         (("demo", "--applicant", "-1"), "applicant: "),
+        (("ask", "--questions", "0"), "questions: must be at least 1; got 0"),
+        (("ask", "--elicitor", "guess"), "elicitor: must be one of"),
+        (("ask", "--csv", "/no/such.csv"), "file: must be a CSV file, or one of mortgage"),
+        (("ask", "--resume", "a.json", "--row", "3"), "resume: has its own row; got 'a.json'"),
+        (("ask", "--save", "/no/such/folder/a.json"), "save: must be in a folder that exists"),
+        (("ask", "--save", __file__), "save: must be a new file, or that of --resume"),
         (("data",), "list, fetch"),
         (("data", "lst"), "list, fetch"),
         (("data", "fetch"), "names: "),
@@ -235,6 +242,24 @@ def test_an_interrupted_demo_is_status_130(seconds):
         _, errors = demo_run.communicate(timeout=30)
     assert demo_run.returncode == interrupts.STATUS
     assert b"Traceback" not in errors
+
+
+def test_compiled_programs_are_kept_unless_the_environment_names_a_folder(monkeypatch, tmp_path):
+    kept = {}
+    monkeypatch.setattr(compiling.pooch, "os_cache", lambda name: tmp_path / name)
+    monkeypatch.setattr(jax.config, "update", lambda name, value: kept.update({name: value}))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
+    compiling.keep_compiled()
+    assert kept == {}
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    with warnings.catch_warnings():
+        compiling.keep_compiled()
+    assert kept["jax_compilation_cache_dir"] == str(tmp_path / "hare_jax" / "compiled")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(compiling.pooch, "os_cache", lambda name: tmp_path / "file" / name)
+    kept.clear()
+    compiling.keep_compiled()
+    assert kept == {}
 
 
 def test_a_closed_pipe_is_no_error():

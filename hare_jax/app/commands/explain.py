@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hare_jax import data
 from hare_jax.app import tables
 from hare_jax.app.explainer import Explainer, Explanation
 from hare_jax.base import choose, require
@@ -57,7 +58,7 @@ def run_command(options: Explain, console: Console) -> None:
             taken,
         )
         status.update("Prepare the model")
-        explainer = _explainer(options, loaded)
+        explainer = explainer_of(options, loaded.table, options.method)
     explanation = explainer.explain(loaded.frame)
     _show(console, options, loaded, explanation)
     if options.out is not None:
@@ -75,12 +76,12 @@ def written(explanation: Explanation, rows: str) -> pd.DataFrame:
     return frame[_is_refused(explanation)] if rows == "refused" else frame
 
 
-def _explainer(options: Explain, loaded: tables.Loaded) -> Explainer:
+def explainer_of(options: tables.TableOptions, table: data.Table, method: str | None) -> Explainer:
+    """The explainer of the model of the options."""
     if options.model is None:
-        logit_fn = tables.classifier(options, loaded.table)
-        return Explainer(logit_fn, loaded.table, options.method, seed=options.seed)
-    model, keywords = tables.model_of(options, loaded.table)
-    return Explainer(model, loaded.table, options.method, seed=options.seed, **keywords)
+        return Explainer(tables.classifier(options, table), table, method, seed=options.seed)
+    model, keywords = tables.model_of(options, table)
+    return Explainer(model, table, method, seed=options.seed, **keywords)
 
 
 def _is_refused(explanation: Explanation) -> pd.Series:

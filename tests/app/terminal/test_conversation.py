@@ -1,0 +1,172 @@
+"""The dialogue in a terminal, with a session that only records what it is told."""
+
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from hare_jax import data, models
+from hare_jax.app.commands import ask
+from hare_jax.app.explainer import Explainer
+from hare_jax.app.session import Asked, Best, Change, Difference, Exploration, Option
+from hare_jax.app.terminal import Conversation, Files, Reader
+
+FEATURES = {
+    "income": {"type": "continuous", "range": [0, 120], "unit": "thousand $", "label": "yearly income"},
+    "debt": {"type": "ordered", "direction": "down"},
+    "job": {"type": "categorical"},
+    "owner": {"type": "categorical", "mutable": False},
+}
+ROWS = pd.DataFrame(
+    {"income": [20.0, 90.0, 40.0], "debt": [10, 2, 3], "job": ["none", "full", "half"], "owner": ["no", "yes", "no"]}
+)
+RAISE = Change("income", "yearly income", "thousand $", 20.0, 62.0, "raise yearly income from 20 to 62 thousand $")
+HIRED = Change("job", "job", "", "none", "full", "change job from none to full")
+LOWER = Change("debt", "debt", "", 10, 4, "lower debt from 10 to 4")
+
+
+class FakeSession:
+    elicitor = "bayes"
+
+    def __init__(self, explainer, of=3):
+        self.explainer, self.of, self.row = explainer, of, ROWS.iloc[0]
+        self.events, self.ended = [], False
+
+    def question(self):
+        number = 1 + sum(kind == "answer" for kind, *_ in self.events)
+        if number > self.of:
+            return None
+        options = (Option("A", self.row, (RAISE, LOWER), "A"), Option("B", self.row, (HIRED, LOWER), "B"))
+        different = Difference("income", "", "", (62, 20.0)), Difference("job", "", "", ("none", "full"))
+        return Asked(number, self.of, options, different)
+
+    def answer(self, choice):
+        self.events.append(("answer", choice))
+
+    def veto(self, *names):
+        self.events.append(("veto", names))
+
+    def range(self, *limits):
+        if limits[1] == 200:
+            raise ValueError("range: of income must meet its values")
+        self.events.append(("range", limits))
+
+    def explore(self, changes):
+        self.events.append(("explore", changes))
+        near = Option("", self.row, (HIRED,), "change job from none to full")
+        return Exploration(False, 0.25, False, ("debt may only fall",), near, "")
+
+    def undo(self):
+        return bool(self.events) and bool(self.events.pop())
+
+    def best(self):
+        option = Option("recommendation", self.row, (RAISE, LOWER), f"{RAISE.text}; {LOWER.text}")
+        return Best(option, True, 0.82, ("yearly income: 55 to 70 thousand $",), True, "enough", len(self.events))
+
+    def accept(self):
+        self.ended = True
+
+    def save(self, path):
+        path.write_text(str(len(self.events)))
+
+
+@pytest.fixture(scope="module")
+def explainer():
+    rows = ROWS.assign(paid=[0, 1, 0])
+    table = data.from_frame(rows, {"target": "paid", "features": FEATURES}, test=rows)
+    weights = models.from_layers([([[4.0, -4.0, 1.0, 0.0, 0.0, 0.5]], [-1.0])])
+    return Explainer(models.classifier(weights), table, "growing_spheres")
+
+
+@pytest.fixture
+def told(explainer):
+    """A function of lines: the session afterwards, and what was printed."""
+
+    def run(*lines, save=None, of=3):
+        session, console = FakeSession(explainer, of), Console(file=io.StringIO(), width=100)
+        Conversation(session, console, Reader(io.StringIO("".join(f"{line}\n" for line in lines))), Files(save)).run()
+        return session, console.file.getvalue()
+
+    return run
+
+
+def test_a_question_is_a_table_of_what_differs_and_what_changes(told):
+    _, out = told()
+    assert "Question 1 of at most 3" in out
+    rows = {line.split("  ")[0].strip(): line.split() for line in out.splitlines()}
+    assert rows["yearly income, thousand $"][-3:] == ["20", "62", "·"]
+    assert rows["job"][-3:] == ["none", "·", "full"]
+    assert rows["debt"][-3:] == ["10", "4", "4"]
+    assert "owner" not in rows
+    assert "v rule out" in out
+
+
+def test_answers_and_the_end(told):
+    session, out = told("a", "b", "?", "a", "y")
+    assert session.events == [("answer", "A"), ("answer", "B"), ("answer", "can't tell")]
+    assert "'A is better' is not possible now" in out
+    before, _, end = out.partition("What to change")
+    assert "Best for you so far (82% sure): raise yearly income" in before
+    assert "You can stop here: enough." in before
+    assert "Raise yearly income from 20 to 62 thousand $.\nLower debt from 10 to 4.\n" in end
+    assert "after 3 answers: with 82% probability" in " ".join(end.split())
+    assert "yearly income: 55 to 70 thousand $" in " ".join(end.split())
+
+
+def test_what_is_told_besides_on_one_line_or_on_two(told):
+    session, out = told("v", "2, job", "r debt - 5", "w income = 30, job = half", "u", "u", "r", "", "q")
+    assert session.events == [("veto", ("debt", "job"))]
+    assert "  1  yearly income: 0 to 120 thousand $\n  2  debt: 2 to 10\n  3  job: full / half / none\n" in out
+    assert "refused (probability of acceptance 25%)" in out
+    assert "It is not possible: debt may only fall." in out
+    assert "The nearest that would be accepted: change job from none to full." in out
+    assert "This counts" in out
+
+
+def test_wrong_input_is_one_line_and_the_question_again(told):
+    for line, message in (
+        ("x", "'x' is none of the keys"),
+        ("v pay", "'pay' is none of: yearly income, debt, job"),
+        ("r income 200 300", "range: of income must meet its values"),
+        ("w income", "'income' is not a name, = and a value"),
+        ("s /no/such/folder/file", "not saved: "),
+    ):
+        session, out = told(line)
+        assert session.events == []
+        before, found, after = out.partition(message)
+        assert found
+        assert before.count("Question 1") == after.count("Question 1") == 1
+
+
+def test_nothing_to_undo_and_help(told):
+    _, out = told("u", "h")
+    assert "There is nothing to undo." in out
+    assert "take back the last thing you told" in out
+
+
+def test_what_an_elicitor_does_not_take_is_not_offered(told, monkeypatch):
+    monkeypatch.setattr(FakeSession, "elicitor", "single")
+    session, out = told("v debt")
+    assert session.events == []
+    assert "'rule out a change' is not possible here" in out
+    assert "v rule out" not in out
+
+
+def test_the_session_is_saved_after_each_event(told, tmp_path):
+    file = tmp_path / "session.json"
+    _, out = told("a", "b", "q", save=file)
+    assert file.read_text() == "2"
+    assert f"--resume {file}\n" in out
+    told("a", f"q {tmp_path / 'other.json'}")
+    assert (tmp_path / "other.json").read_text() == "1"
+
+
+def test_the_row_is_the_first_that_is_refused_or_that_of_the_options(explainer):
+    rows = ROWS.iloc[[1, 0, 2]].set_axis([1, 2, 3], axis=0)
+    assert ask.row_of(ask.Ask(), explainer, rows).index.tolist() == [2]
+    assert ask.row_of(ask.Ask(row=3), explainer, rows).index.tolist() == [3]
+    with pytest.raises(ValueError, match="row: must be the number of a row, from 1 to 3; got 4"):
+        ask.row_of(ask.Ask(row=4), explainer, rows)
+    with pytest.raises(ValueError, match="file: must have a row that the model refuses; got '1 rows'"):
+        ask.row_of(ask.Ask(), explainer, rows.iloc[:1])
