@@ -34,12 +34,6 @@ def install() -> None:
     signal.signal(signal.SIGINT, _leave_to_thread)
 
 
-def leave() -> NoReturn:
-    """End the process as SIGINT does, for what has taken the signal itself."""
-    _flush()
-    os._exit(STATUS)
-
-
 def ignore() -> None:
     """From now on SIGINT does nothing: the work is done, and Python shuts down."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -67,8 +61,11 @@ def cleaned_by(fn: Callable[[], None]) -> Iterator[None]:
         fn()
 
 
-def leave(status: int) -> NoReturn:
-    """End the process with a `status` without the shutdown of Python, in which threads that still compile crash."""
+def leave(status: int = STATUS) -> NoReturn:
+    """End the process with a `status`, by default that of SIGINT for what has taken the signal itself.
+
+    Python does not shut down: threads that still compile would crash.
+    """
     _for_a_while(_flush)
     os._exit(status)
 
