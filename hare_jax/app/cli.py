@@ -14,7 +14,7 @@ from rich.console import Console
 
 from hare_jax import __version__
 from hare_jax.app import demo, interrupts, options
-from hare_jax.app.commands import audit, data, demonstration, elicitors, explain, methods
+from hare_jax.app.commands import audit, data, demonstration, elicitors, explain, methods, study
 from hare_jax.base import require
 
 _PROG = "hare-jax"
@@ -24,6 +24,7 @@ Command = (
     Annotated[demo.Demo, tyro.conf.subcommand("demo")]
     | Annotated[explain.Explain, tyro.conf.subcommand("explain")]
     | Annotated[audit.Audit, tyro.conf.subcommand("audit")]
+    | Annotated[study.Study, tyro.conf.subcommand("study")]
     | Annotated[data.Data, tyro.conf.subcommand("data")]
     | Annotated[methods.Methods, tyro.conf.subcommand("methods")]
     | Annotated[elicitors.Elicitors, tyro.conf.subcommand("elicitors")]
@@ -33,6 +34,7 @@ _RUN: dict[type, Callable[[Any, Console], None]] = {
     demo.Demo: demonstration.run_command,
     explain.Explain: explain.run_command,
     audit.Audit: audit.run_command,
+    study.Study: study.run_command,
     data.Data: data.run_command,
     methods.Methods: methods.run_command,
     elicitors.Elicitors: elicitors.run_command,
