@@ -14,7 +14,7 @@ from rich.console import Console
 
 from hare_jax import __version__
 from hare_jax.app import demo, interrupts, options
-from hare_jax.app.commands import audit, data, demonstration, elicitors, explain, methods, study
+from hare_jax.app.commands import audit, data, demonstration, elicitors, explain, methods, serve, study
 from hare_jax.base import require
 
 _PROG = "hare-jax"
@@ -23,6 +23,7 @@ _WIDTH = 108  # characters: the width of the widest table; narrower terminals wr
 Command = (
     Annotated[demo.Demo, tyro.conf.subcommand("demo")]
     | Annotated[explain.Explain, tyro.conf.subcommand("explain")]
+    | Annotated[serve.Serve, tyro.conf.subcommand("serve")]
     | Annotated[audit.Audit, tyro.conf.subcommand("audit")]
     | Annotated[study.Study, tyro.conf.subcommand("study")]
     | Annotated[data.Data, tyro.conf.subcommand("data")]
@@ -33,6 +34,7 @@ Command = (
 _RUN: dict[type, Callable[[Any, Console], None]] = {
     demo.Demo: demonstration.run_command,
     explain.Explain: explain.run_command,
+    serve.Serve: serve.run_command,
     audit.Audit: audit.run_command,
     study.Study: study.run_command,
     data.Data: data.run_command,

@@ -1,0 +1,82 @@
+"""`hare-jax serve`: a web page on which a person answers."""
+
+import dataclasses
+import importlib.util
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from hare_jax.app import tables
+from hare_jax.app.explainer import Explainer
+from hare_jax.base import choose, require
+from hare_jax.elicit import ELICITORS
+
+_MOST_PORT = 65535
+_NEEDED = ("starlette", "uvicorn", "jinja2")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Serve(tables.TableOptions):
+    """A web page on this computer: a person whom the model refuses answers questions, and sees what to change.
+
+    Without FILE.csv the data set mortgage is used. Anyone who can reach the page can start a session.
+    """
+
+    file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE.csv|NAME")] = "mortgage"
+    """CSV file with a line of column names; or a data set, as listed by `hare-jax data list`, for its test rows."""
+    host: str = "127.0.0.1"
+    """Address to bind to: by default only this computer can reach the page."""
+    port: int = 8000
+    """Port."""
+    names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
+    """Further host names under which browsers reach the page; requests to other names are refused."""
+    elicitor: str = "bayes"
+    """Elicitor, as listed by `hare-jax elicitors`."""
+    questions: int = 30
+    """Questions to a person, at most."""
+    rows: int = 20
+    """Refused rows of FILE that are offered as examples, to anyone who can reach the page; 0 for none."""
+    sessions: int = 200
+    """Sessions that are kept in memory; the one that was unused for longest is dropped."""
+
+
+def check(options: Serve) -> None:
+    """Raise an error if an option is wrong or the extra is missing, before any data is loaded."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"serve needs {', '.join(missing)}: pip install 'hare-jax[web]'")
+    tables.check(options)
+    choose("elicitor", options.elicitor, ELICITORS)
+    require(1 <= options.port <= _MOST_PORT, "port", f"must be from 1 to {_MOST_PORT}", options.port)
+    for name in ("questions", "sessions"):
+        require(getattr(options, name) >= 1, name, "must be at least 1", getattr(options, name))
+    require(options.rows >= 0, "rows", "must be at least 0", options.rows)
+
+
+def run_command(options: Serve, console: Console) -> None:
+    """Load the data and the model, and serve until interrupted."""
+    check(options)
+    from hare_jax.app.web.app import Service, build
+    from hare_jax.app.web.serve import hosts_of, serve
+
+    with Console(stderr=True).status("Load the rows") as status:
+        loaded = tables.load(options, held_out=True)
+        status.update("Prepare the model")
+        explainer = explainer_of(options, loaded)
+        chosen = {"elicitor": options.elicitor, "questions": options.questions, "seed": options.seed}
+        about = f"The examples are {loaded.described}."
+        service = Service(explainer, loaded.frame, **chosen, most=options.rows, about=about)  # type: ignore[arg-type]
+    app = build(service, hosts=hosts_of(options.host, options.names), sessions=options.sessions)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    console.print(Text(f"Open http://{host}:{options.port}/ in a browser; Ctrl-C ends"))
+    serve(app, options.host, options.port)
+
+
+def explainer_of(options: tables.TableOptions, loaded: tables.Loaded) -> Explainer:
+    """The explainer of the model that the options name."""
+    if options.model is None:
+        return Explainer(tables.classifier(options, loaded.table), loaded.table, seed=options.seed)
+    model, keywords = tables.model_of(options, loaded.table)
+    return Explainer(model, loaded.table, seed=options.seed, **keywords)

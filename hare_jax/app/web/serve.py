@@ -1,0 +1,37 @@
+"""The server: uvicorn on one address, without a log of links."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import uvicorn
+
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+_ANY = ("", "0.0.0.0", "::")
+_MOST_CONNECTIONS = 256
+_MOST_HEADERS = 16 * 1024  # bytes
+_SECONDS = 5  # that an idle connection is kept, and that requests may take at the end
+
+
+def hosts_of(host: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The names under which a server on `host` is reached: the local ones, its own, and other `names`."""
+    own = () if host in _ANY else (f"[{host}]" if ":" in host else host,)
+    return tuple(dict.fromkeys((*_LOCAL, *own, *names)))
+
+
+def serve(app: Any, host: str, port: int) -> None:
+    """Serve until interrupted."""
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        http="h11",
+        limit_concurrency=_MOST_CONNECTIONS,
+        h11_max_incomplete_event_size=_MOST_HEADERS,
+        timeout_keep_alive=_SECONDS,
+        timeout_graceful_shutdown=_SECONDS,
+    )
