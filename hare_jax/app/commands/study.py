@@ -1,6 +1,7 @@
 """`hare-jax study`: people answer on web pages, in arms assigned at random; their answers are kept and exported."""
 
 import dataclasses
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from hare_jax.app.study.sessions import Sessions
 from hare_jax.app.study.store import Store
 from hare_jax.base import require
 
-_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+_NEEDED = ("starlette", "uvicorn", "jinja2")
 _ANY = ("0.0.0.0", "::")
 _MOST_PORT = 65535
 
@@ -82,6 +83,7 @@ def _example(options: Example, console: Console) -> None:
 
 def _run(options: Run, console: Console) -> None:
     """Check everything, and serve the pages."""
+    _check_extra()
     require(0 < options.port <= _MOST_PORT, "port", f"must be from 1 to {_MOST_PORT}", options.port)
     known = options.host not in _ANY or bool(options.names)
     require(known, "names", "must name the address of the page where --host is everybody", options.host)
@@ -98,16 +100,17 @@ def _run(options: Run, console: Console) -> None:
     _serve(conduct, secret, options)
 
 
-def _serve(conduct: Conduct, secret: str, options: Run) -> None:
-    try:
-        import uvicorn
+def _check_extra() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"study needs {', '.join(missing)}: pip install 'hare-jax[web]'")
 
-        from hare_jax.app.study import site
-    except ImportError as error:
-        raise ImportError(f"study needs the {error.name} package: pip install 'hare-jax[web]'") from error
-    hosts = (*_LOCAL, options.host, *options.names)
-    app = site.build(conduct, site.Tokens(secret), hosts)
-    uvicorn.run(app, host=options.host, port=options.port, log_level="warning", access_log=False, server_header=False)
+
+def _serve(conduct: Conduct, secret: str, options: Run) -> None:
+    from hare_jax.app.study.site import Tokens, build
+    from hare_jax.app.web.serve import hosts_of, serve
+
+    serve(build(conduct, Tokens(secret), hosts_of(options.host, options.names)), options.host, options.port)
 
 
 def _export(options: Export, console: Console) -> None:

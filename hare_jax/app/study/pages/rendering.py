@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from hare_jax.app.web import pages
+from hare_jax.app.web.pages.rendering import STATIC as SHARED
+from hare_jax.app.web.pages.rendering import StaticFile
 
 _PAGES = "hare_jax.app.study.pages"
 _STYLE = resources.files(_PAGES).joinpath("static", "study.css").read_bytes()
@@ -39,7 +40,7 @@ def _environment() -> jinja2.Environment:
 
 _ENVIRONMENT = _environment()
 
-STATIC = pages.STATIC | {"study.css": type(pages.STATIC["style.css"])(_STYLE, "text/css; charset=utf-8")}
+STATIC = SHARED | {"study.css": StaticFile(_STYLE, "text/css; charset=utf-8")}
 
 
 def render(template: str, **context: Any) -> str:

@@ -17,7 +17,7 @@ from hare_jax.app.study.store import QUESTIONS, RATING, ROW, Record
 from hare_jax.app.web import pages
 from hare_jax.app.web.app import replies
 from hare_jax.app.web.pages import FormError
-from hare_jax.app.web.security import Refused
+from hare_jax.app.web.security import RefusedError
 
 _HEADINGS = {BEFORE: "Before we begin", AFTER: "At the end"}
 _PERCENT = 100
@@ -68,18 +68,18 @@ class Desk:
         """Take a form; what is out of date changes nothing, and leads to the page of the present step.
 
         Raises:
-            Refused: there is no such person or action, or the form is none of theirs.
+            RefusedError: there is no such person or action, or the form is none of theirs.
         """
         record, step = self._record(link), form.get("step", "")
         if action not in self._actions:
-            raise Refused(404, "There is no such form.")
+            raise RefusedError(404, "There is no such form.")
         seconds = self.tokens.seconds(link, step, form.get("csrf", ""))
         return self._actions[action](link, record, form, step, seconds) or replies.redirect(f"/p/{link}")
 
     def _record(self, link: str) -> Record:
         record = self.conduct.store.find(link)
         if record is None:
-            raise Refused(404, "The link may be mistyped.")
+            raise RefusedError(404, "The link may be mistyped.")
         return record
 
     def _explainer(self, record: Record) -> Explainer:
@@ -167,7 +167,7 @@ class Desk:
     def _with_question(self, link: str, record: Record, turn: Turn, errors: tuple[str, ...]) -> Response:
         explainer = self._explainer(record)
         asked = pages.compared(explainer, turn.asked, turn.row)
-        context = {"asked": asked, "fields": pages.fields_of(explainer, turn.row), "errors": errors}
+        context = {"asked": asked, "fields": pages.fields_of(explainer, turn.row), "errors": errors, "stop": False}
         form = self._form(link, str(turn.asked.number))
         return self._show("question", 400 if errors else 200, form=form, **context)
 

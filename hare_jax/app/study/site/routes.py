@@ -20,7 +20,7 @@ from hare_jax.app.study.pages import STATIC, render
 from hare_jax.app.study.site.desk import Desk
 from hare_jax.app.study.site.tokens import Tokens
 from hare_jax.app.web.app import replies
-from hare_jax.app.web.security import Guard, Limits, Rates, Refused, is_link, read_form
+from hare_jax.app.web.security import Guard, Limits, Rates, RefusedError, is_link, read_form
 
 _NUM_THREADS = 8
 _STATIC_SECONDS = 3600
@@ -35,7 +35,7 @@ def build(conduct: Conduct, tokens: Tokens, hosts: Sequence[str], limits: Limits
     """The application; `hosts` are the names under which it is reached."""
     site = _Site(Desk(conduct, tokens))
     handlers: dict[Any, Any] = {
-        Refused: replies.on_refused,
+        RefusedError: replies.on_refused,
         HTTPException: replies.on_http_error,
         UnavailableError: site.on_unavailable,
         Exception: replies.on_error,
@@ -93,7 +93,7 @@ class _Site:
         if form.get("consent") != "yes":
             return self._consent_page(("To take part, please agree below.",))
         if not self.starts.allows(request.client.host if request.client else ""):
-            raise Refused(429, "Many people begin just now. Wait a little, and try again.")
+            raise RefusedError(429, "Many people begin just now. Wait a little, and try again.")
         await self.run(self.desk.conduct.begin, link)
         return replies.redirect(f"/p/{link}")
 
@@ -106,7 +106,7 @@ class _Site:
     async def act(self, request: Request) -> Response:
         link, form = self._link(request), await read_form(request)
         if not self.forms.allows(link):
-            raise Refused(429, "Too many forms were sent. Wait a little, and try again.")
+            raise RefusedError(429, "Too many forms were sent. Wait a little, and try again.")
         return await self.run(self.desk.act, link, request.path_params["action"], form)
 
     def _link(self, request: Request) -> str:

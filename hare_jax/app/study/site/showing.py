@@ -9,7 +9,7 @@ from hare_jax.app.session import Best, Option
 from hare_jax.app.study import plain
 from hare_jax.app.study.design import Rating
 from hare_jax.app.study.store import Outcome
-from hare_jax.app.web import pages
+from hare_jax.app.web.pages import summed_up
 
 _NAMES = "Way 1", "Way 2"
 _NOTHING = "Nothing changes."
@@ -28,7 +28,7 @@ def way(explainer: Explainer, found: dict[str, Any], name: str = "") -> Way:
     """The plain values of an option as a page shows it."""
     option: Option = plain.to_option(found)
     best = Best(option, valid=True, sure=None, region=(), stop=False, reason="", num_answers=0)
-    shown = pages.summed_up(explainer, best)
+    shown = summed_up(explainer, best)
     return Way(name, shown.sentences or (_NOTHING,), shown.picture, shown.lines)
 
 

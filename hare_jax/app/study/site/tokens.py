@@ -7,7 +7,7 @@ import base64
 import re
 import time
 
-from hare_jax.app.web.security import Refused, Signer, is_link, new_link
+from hare_jax.app.web.security import RefusedError, Signer, is_link, new_link
 
 _TICKET, _LINK, _FORM = "ticket", "link", "form"  # purposes
 _TICKET_SECONDS = 24 * 3600
@@ -30,12 +30,12 @@ class Tokens:
         """The link of the person who begins with a `ticket`; a form that is sent twice gives the same.
 
         Raises:
-            Refused: the ticket is none of ours, or too old.
+            RefusedError: the ticket is none of ours, or too old.
         """
         found = _STAMPED.fullmatch(ticket)
         fresh = found is not None and _now() - int(found[2]) < _TICKET_SECONDS * _MS
         if found is None or not fresh or not self._signer.checks(_TICKET, f"{found[1]}{found[2]} ", found[3]):
-            raise Refused(403, _OLD)
+            raise RefusedError(403, _OLD)
         digest = bytes.fromhex(self._signer.sign(_LINK, found[1]))
         link = base64.urlsafe_b64encode(digest).decode().rstrip("=")
         assert is_link(link)
@@ -49,11 +49,11 @@ class Tokens:
         """The seconds since the page of a form was sent.
 
         Raises:
-            Refused: the token is not that of a form of this link and step.
+            RefusedError: the token is not that of a form of this link and step.
         """
         found = _STAMPED.fullmatch(token)
         if found is None or found[1] or not self._signer.checks(_FORM, f"{found[2]} {link} {step}", found[3]):
-            raise Refused(403, _OLD)
+            raise RefusedError(403, _OLD)
         return max(0.0, (_now() - int(found[2])) / _MS)
 
     def _stamped(self, purpose: str, before: str, about: str = "") -> str:
