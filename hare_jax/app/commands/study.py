@@ -89,8 +89,8 @@ def _run(options: Run, console: Console) -> None:
     require(known, "names", "must name the address of the page where --host is everybody", options.host)
     study = reading.read(options.file)
     database = Database(options.db, create=True)
-    if not (options.no_cache or os.environ.get("JAX_COMPILATION_CACHE_DIR")):
-        jax.config.update("jax_compilation_cache_dir", str(Path(pooch.os_cache("hare_jax")) / "compiled"))
+    if not options.no_cache:
+        _keep_compiled()
     with Console(stderr=True).status("Load the data and the model"):
         found, store = setting.load(study), Store(database)
         secret = facts.agreed(store, study, found)
@@ -98,6 +98,13 @@ def _run(options: Run, console: Console) -> None:
     shown = options.names[0] if options.names else options.host
     console.print(Text(f"{study.title}: http://{shown}:{options.port}/ (Ctrl-C ends it; answers: {options.db})"))
     _serve(conduct, secret, options)
+
+
+def _keep_compiled() -> None:
+    """Keep compiled programs in the user's cache folder, unless the environment names another."""
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(Path(pooch.os_cache("hare_jax")) / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _check_extra() -> None:
