@@ -63,7 +63,7 @@ CREATE TABLE outcomes (
 """
 
 
-class UnavailableError(Exception):
+class UnavailableError(OSError):
     """The file could not be read or written now: nothing of the transaction is stored."""
 
 

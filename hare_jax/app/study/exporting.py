@@ -65,6 +65,7 @@ class _Stored(NamedTuple):
 def tables(database: Database) -> Tables:
     """The tables of the study in a file, as they are at one moment."""
     stored = _stored(database)
+    require(bool(stored.facts), "db", "must have been opened by `hare-jax study run` with a study", str(database.path))
     arms = {person["number"]: person["arm"] for person in stored.people}
     answers = pd.DataFrame([_answer(one, arms) for one in stored.answers], columns=list(_ANSWERS))
     return Tables(answers.astype({"repeats": "Int64"}), _people(stored, answers))

@@ -14,6 +14,7 @@ from hare_jax.base import require
 from hare_jax.data import Table
 
 MOST_ROWS = 200  # refused rows that people are assigned
+_MOST_TRIED = 1000  # rows among which they are looked for
 
 Progress = Callable[[float, str], None]
 
@@ -51,7 +52,7 @@ def refused_rows(study: Study, setting: Setting) -> pd.DataFrame:
     explainer = setting.explainers[study.arms[0].base]
     names = list(setting.table.schema["features"])
     frame = setting.frame[[name for name in names if name in setting.frame]]
-    found = explainer.explain(frame.head(MOST_ROWS * 5), progress=False)
+    found = explainer.explain(frame.head(_MOST_TRIED), progress=False)
     rows = frame.iloc[np.flatnonzero(found.found)[:MOST_ROWS]]
     rule = "must have rows that the model refuses, with a recourse"
     require(len(rows) > 0 or study.row != ASSIGNED, "data", rule, study.data.file)

@@ -8,7 +8,7 @@ import pytest
 
 from hare_jax.app.session import Session
 from hare_jax.app.study import assigning, database, exporting
-from tests.app.study.conftest import NUM_QUESTIONS, Server, Simulated
+from tests.app.study.small import NUM_QUESTIONS, Server, Simulated
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
