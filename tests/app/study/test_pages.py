@@ -25,6 +25,8 @@ def test_a_person_from_consent_to_thanks(server, person):
     person.send("begin", consent="yes")
     again = server.client.post("/begin", data=ticket | {"consent": "yes"})
     assert again.url.path != person.page.url.path  # another ticket, another person
+    assert server.client.post("/begin", data=ticket | {"consent": "yes"}).url.path == again.url.path
+    assert server.client.post("/begin", data={"csrf": "x" * 122, "consent": "yes"}).status_code == 403
     assert "whole number" in person.send("before", i0="40.5").text
     person.send("before", i0="40")
     assert "20" in person.page.text
@@ -50,6 +52,9 @@ def test_a_person_from_consent_to_thanks(server, person):
     person.send("withdraw")
     assert "deleted" in server.client.get(f"/p/{person.link}").text
     assert len(exporting.tables(server.database).answers) == 0
+    server.database.checkpoint()
+    left = [path for path in server.database.path.parent.glob("study.db*") if b"=fine" in path.read_bytes()]
+    assert left == []
 
 
 def test_a_new_process_goes_on(server, person, explainer, tmp_path):
@@ -109,6 +114,21 @@ def test_forms_of_others_are_refused(server, person):
     assert not server.conduct.store.find(person.link).withdrawn
     assert server.client.get("/p/" + "a" * 43).status_code == 404
     assert server.client.get("/p/1").status_code == 404
+
+
+def test_a_row_that_is_entered(explainer, tmp_path):
+    server = Server(explainer, tmp_path, row="entered")
+    with server.client:
+        person = Simulated(server, jnp.ones(6))
+        person.send("begin", consent="yes")
+        person.send("before", i0="")
+        assert "Please answer this." in person.page.text
+        person.send("before", i0="40")
+        details = {"x0": "20", "x1": "10", "x2": "2", "x3": "0"}
+        assert "must be a number" in person.send("row", **details | {"x0": "many"}).text
+        assert "would be accepted: nothing" in person.send("row", **details | {"x0": "110", "x1": "0"}).text
+        assert "Question 1 of" in person.send("row", **details).text
+    server.database.close()
 
 
 @pytest.mark.slow
