@@ -95,7 +95,8 @@ def _run(options: Run, console: Console) -> None:
         found, store = setting.load(study), Store(database)
         secret = facts.agreed(store, study, found)
     conduct = Conduct(study, store, Sessions(study, found, store))
-    shown = options.names[0] if options.names else options.host
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    shown = options.names[0] if options.names else host
     console.print(Text(f"{study.title}: http://{shown}:{options.port}/ (Ctrl-C ends it; answers: {options.db})"))
     _serve(conduct, secret, options)
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from hare_jax.app import tables
 from hare_jax.app.explainer import Explainer
+from hare_jax.app.explainer.judging import complete, encode, judge
 from hare_jax.app.session import Session
 from hare_jax.app.study.design import ASSIGNED, Arm, Study
 from hare_jax.base import require
@@ -44,16 +45,19 @@ def load(study: Study) -> Setting:
 
 
 def refused_rows(study: Study, setting: Setting) -> pd.DataFrame:
-    """The first rows that the model refuses and that have a recourse.
+    """The first rows that the model refuses, and for which every base method finds a recourse.
 
     Raises:
         ValueError: people are assigned rows, and there is none.
     """
-    explainer = setting.explainers[study.arms[0].base]
-    names = list(setting.table.schema["features"])
-    frame = setting.frame[[name for name in names if name in setting.frame]]
-    found = explainer.explain(frame.head(_MOST_TRIED), progress=False)
-    rows = frame.iloc[np.flatnonzero(found.found)[:MOST_ROWS]]
+    table = setting.table
+    names = [name for name in table.schema["features"] if name in setting.frame]
+    rows = setting.frame[names].head(_MOST_TRIED)
+    logit_fn = next(iter(setting.explainers.values())).logit_fn
+    logits = judge(logit_fn, table, complete(table, rows, encode(table, rows)))
+    rows = rows[~(logits >= 0)].head(MOST_ROWS)
+    for explainer in setting.explainers.values():
+        rows = rows[np.asarray(explainer.explain(rows, progress=False).found)]
     rule = "must have rows that the model refuses, with a recourse"
     require(len(rows) > 0 or study.row != ASSIGNED, "data", rule, study.data.file)
     return rows
