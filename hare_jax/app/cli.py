@@ -23,8 +23,8 @@ _WIDTH = 108  # characters: the width of the widest table; narrower terminals wr
 Command = (
     Annotated[demo.Demo, tyro.conf.subcommand("demo")]
     | Annotated[explain.Explain, tyro.conf.subcommand("explain")]
-    | Annotated[serve.Serve, tyro.conf.subcommand("serve")]
     | Annotated[audit.Audit, tyro.conf.subcommand("audit")]
+    | Annotated[serve.Serve, tyro.conf.subcommand("serve")]
     | Annotated[study.Study, tyro.conf.subcommand("study")]
     | Annotated[data.Data, tyro.conf.subcommand("data")]
     | Annotated[methods.Methods, tyro.conf.subcommand("methods")]
@@ -34,8 +34,8 @@ Command = (
 _RUN: dict[type, Callable[[Any, Console], None]] = {
     demo.Demo: demonstration.run_command,
     explain.Explain: explain.run_command,
-    serve.Serve: serve.run_command,
     audit.Audit: audit.run_command,
+    serve.Serve: serve.run_command,
     study.Study: study.run_command,
     data.Data: data.run_command,
     methods.Methods: methods.run_command,

@@ -33,7 +33,7 @@ def quick_compiles(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "part"),
     [
-        ((), "demo, explain, serve, audit, study, data, methods, elicitors"),
+        ((), "demo, explain, audit, serve, study, data, methods, elicitors"),
         (("dmeo",), "'dmeo'"),
         (("--nonsense",), "got '--nonsense'"),
         (("methods", "--nonsense"), "'--nonsense'"),

@@ -4,6 +4,7 @@ The keys are those of `elicit.session`, so that the same answers give the same r
 question; it is replaced by one of a further proposal, whose key is folded with the number of those before it.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -55,15 +56,19 @@ class Turn(NamedTuple):
 
 def keys_of(seed: int, elicitor: Elicitor) -> Keys:
     """The keys of a session."""
-    return Keys(*map(np.asarray, _key_data(seed, elicitor.num_proposals, elicitor.questions_per_proposal)))
+    data = _key_program(elicitor.num_proposals, elicitor.questions_per_proposal)
+    return Keys(*map(np.asarray, data(np.int32(seed))))
 
 
-def _key_data(seed: int, num_proposals: int, num_questions: int) -> tuple[Any, Any]:
-    def data() -> tuple[Any, Any]:
-        keys = session_keys(jax.random.key(seed), num_proposals, num_questions)
-        return jax.random.key_data(keys.start), jax.random.key_data(keys.propose)
+@functools.cache
+def _key_program(num_proposals: int, num_questions: int) -> Any:
+    """The program of the data of keys, compiled once for all seeds."""
+    return quickest_jit(functools.partial(_key_data, num_proposals, num_questions))
 
-    return quickest_jit(data)()
+
+def _key_data(num_proposals: int, num_questions: int, seed: Any) -> tuple[Any, Any]:
+    keys = session_keys(jax.random.key(seed), num_proposals, num_questions)
+    return jax.random.key_data(keys.start), jax.random.key_data(keys.propose)
 
 
 def opened(problem: Problem, base: Recourse) -> Turn:

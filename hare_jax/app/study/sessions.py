@@ -75,6 +75,11 @@ class Sessions:
             self.keep(record.number, found)
         return found
 
+    def is_live(self, number: int) -> bool:
+        """Whether the session of a person is in memory."""
+        with self._lock:
+            return number in self._live
+
     def keep(self, number: int, session: Session) -> None:
         """Keep a session in memory, in place of the one that was used least recently."""
         with self._lock:

@@ -22,7 +22,7 @@ from hare_jax.app.study.site.tokens import Tokens
 from hare_jax.app.web.app import replies
 from hare_jax.app.web.security import Guard, Limits, Rates, RefusedError, is_link, read_form
 
-_NUM_THREADS = 8
+_NUM_THREADS, _NUM_OPENING = 8, 1
 _STATIC_SECONDS = 3600
 _RETRY_SECONDS = 5
 _STARTS = 2.0, 200  # people of a client, per second and at once: a class behind one address may begin together
@@ -51,6 +51,7 @@ class _Site:
         self.desk = desk
         self.starts, self.forms = Rates(*_STARTS), Rates(*_FORMS)
         self.pool = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="study")
+        self.opening = ThreadPoolExecutor(_NUM_OPENING, thread_name_prefix="opening")
 
     def routes(self) -> list[Route]:
         link = "/p/{link}"
@@ -68,11 +69,17 @@ class _Site:
         """Compile while the server runs."""
         threading.Thread(target=self.desk.conduct.sessions.prepare, name="prepare", daemon=True).start()
         yield
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self.pool, self.opening):
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, fn: Callable, *args: Any) -> Any:
+    async def run(self, fn: Callable, *args: Any, pool: ThreadPoolExecutor | None = None) -> Any:
         """`fn(*args)` in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, fn, *args)
+        return await asyncio.get_running_loop().run_in_executor(pool or self.pool, fn, *args)
+
+    async def serve(self, fn: Callable, link: str, *args: Any) -> Response:
+        """`fn(link, *args)` in a thread; sessions are opened in others, so that no answer waits for them."""
+        opens = await self.run(self.desk.opens, link)
+        return await self.run(fn, link, *args, pool=self.opening if opens else None)
 
     async def static(self, request: Request) -> Response:
         file = STATIC.get(request.path_params["name"])
@@ -98,7 +105,7 @@ class _Site:
         return replies.redirect(f"/p/{link}")
 
     async def page(self, request: Request) -> Response:
-        return await self.run(self.desk.page, self._link(request))
+        return await self.serve(self.desk.page, self._link(request))
 
     async def summary(self, request: Request) -> Response:
         return await self.run(self.desk.summary, self._link(request))
@@ -107,7 +114,7 @@ class _Site:
         link, form = self._link(request), await read_form(request)
         if not self.forms.allows(link):
             raise RefusedError(429, "Too many forms were sent. Wait a little, and try again.")
-        return await self.run(self.desk.act, link, request.path_params["action"], form)
+        return await self.serve(self.desk.act, link, request.path_params["action"], form)
 
     def _link(self, request: Request) -> str:
         link = request.path_params["link"]

@@ -50,6 +50,12 @@ class Walk:
             return replies.redirect(f"/p/{link}")
         return self._show("summary", form=self._form(link, DONE), way=self._led_to(record), answers=record.num_answers)
 
+    def opens(self, link: str) -> bool:
+        """Whether the next request of a person opens their session, which takes longer than an answer."""
+        record = self.record(link)
+        step = step_of(self.study, record)
+        return step == ROW or (step == QUESTIONS and not self.conduct.sessions.is_live(record.number))
+
     def message(self, heading: str, text: str, status: int = 200, link: str = "") -> Response:
         """A page that says one thing."""
         return self._show("message", status, heading=heading, text=text, link=link, link_text="Try again")

@@ -47,15 +47,11 @@ class Service:
         most: int = 20,
         about: str = "",
     ) -> None:
-        self.explainer, self.elicitor, self.questions, self.seed, self.about = (
-            explainer,
-            elicitor,
-            questions,
-            seed,
-            about,
-        )
+        self.explainer, self.elicitor = explainer, elicitor
+        self.questions, self.seed, self.about = questions, seed, about
         refused = _refused(explainer, rows)
         self.rows, self._tried = refused.iloc[:most], refused.iloc[:_MOST_TRIED]
+        self.examples = tuple(_described(explainer, row) for _, row in self.rows.iterrows())  # in words
         self.progress = (0.0, "The questions are prepared.")
         self.first = threading.Event()  # what the first question needs is compiled
         self.done = threading.Event()
@@ -67,10 +63,6 @@ class Service:
             ValueError: the model accepts the row, or the table can't take it.
         """
         return Session(self.explainer, None, row, self.elicitor, seed=self.seed, questions=self.questions)
-
-    def examples(self) -> tuple[str, ...]:
-        """The rows that are offered, in words."""
-        return tuple(_described(self.explainer, row) for _, row in self.rows.iterrows())
 
     def start(self) -> None:
         """Begin to compile, in the background."""

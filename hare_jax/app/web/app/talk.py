@@ -9,7 +9,7 @@ from hare_jax.app.web.pages import Field, FormError
 from hare_jax.app.web.pages.views import Compared, Recommended, Response
 
 _CHOICES = ("A", "B", CANNOT_TELL)
-_FEW = 3  # answers
+_FEW = 5  # answers
 _NOT_TAKEN = "This could not be taken. Nothing was changed."
 
 Progress = Callable[[float, str], None]
