@@ -134,8 +134,9 @@ def test_a_row_that_is_entered(explainer, tmp_path):
 @pytest.mark.slow
 def test_a_study_with_six_people(server):
     rng = np.random.default_rng(0)
-    for _ in range(6):
-        one = Simulated(server, jnp.asarray(rng.uniform(0.2, 3, 6), "float32"))
+    for index in range(6):
+        kind, (low, high) = [("weights", (0.2, 3)), ("ideal", (0, 1)), ("l1_ideal", (0, 1))][index % 3]
+        one = Simulated(server, jnp.asarray(rng.uniform(low, high, 6), "float32"), kind)
         one.begin()
         one.finish()
         assert "Thank you" in one.page.text

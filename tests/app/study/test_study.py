@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from hare_jax.app import cli
 from hare_jax.app.study import analysis, assigning, database, exporting, facts, reading
 from hare_jax.app.study.database import AlreadyStoredError, Database, UnavailableError
 from hare_jax.app.study.store import Answer, Outcome, Store
@@ -213,6 +214,19 @@ def test_export(kept, study, tmp_path):
     assert figures.loc[("hare", "seconds an answer, median"), "value"] == 1.5
     paths = exporting.write(tmp_path / "out", {"answers": found.answers, "people": found.people})
     assert [len(pd.read_csv(path)) for path in paths] == [9, 4]
+
+
+def test_the_commands(capsys, tmp_path):
+    assert cli.main(["study", "example"]) == 0
+    assert tomllib.loads(capsys.readouterr().out) == EXAMPLE
+    assert cli.main(["study", "export", "--db", str(tmp_path / "none.db"), "--out", str(tmp_path)]) == 2
+    assert "db: must be a file of `hare-jax study run`" in capsys.readouterr().err
+    (tmp_path / "wrong.toml").write_text("title = 1")
+    assert cli.main(["study", "run", str(tmp_path / "wrong.toml"), "--db", str(tmp_path / "x.db")]) == 2
+    assert "title: must be text, not empty; got 1" in capsys.readouterr().err
+    assert not (tmp_path / "x.db").exists()
+    Database(tmp_path / "empty.db", create=True).close()
+    assert cli.main(["study", "export", "--db", str(tmp_path / "empty.db"), "--out", str(tmp_path)]) == 2
 
 
 def test_intervals():
