@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
 
 STATUS = 128 + signal.SIGINT  # as a shell reports a process that a signal has ended
 _SHOW_CURSOR = b"\x1b[?25h\n"  # progress bars hide it
@@ -30,6 +31,12 @@ def install() -> None:
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_wait, args=(reading,), daemon=True).start()
     signal.signal(signal.SIGINT, _leave_to_thread)
+
+
+def leave() -> NoReturn:
+    """End the process as SIGINT does, for what has taken the signal itself."""
+    _flush()
+    os._exit(STATUS)
 
 
 def ignore() -> None:

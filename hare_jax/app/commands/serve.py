@@ -8,7 +8,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from hare_jax.app import tables
+from hare_jax.app import interrupts, tables
 from hare_jax.app.explainer import Explainer
 from hare_jax.base import choose, require
 from hare_jax.elicit import ELICITORS
@@ -59,8 +59,9 @@ def run_command(options: Serve, console: Console) -> None:
     """Load the data and the model, and serve until interrupted."""
     check(options)
     from hare_jax.app.web.app import Service, build
-    from hare_jax.app.web.serve import hosts_of, serve
+    from hare_jax.app.web.serve import hosts_of, listening, serve
 
+    opened = listening(options.host, options.port)
     with Console(stderr=True).status("Load the rows") as status:
         loaded = tables.load(options, held_out=True)
         status.update("Prepare the model")
@@ -71,7 +72,8 @@ def run_command(options: Serve, console: Console) -> None:
     app = build(service, hosts=hosts_of(options.host, options.names), sessions=options.sessions)
     host = f"[{options.host}]" if ":" in options.host else options.host
     console.print(Text(f"Open http://{host}:{options.port}/ in a browser; Ctrl-C ends"))
-    serve(app, options.host, options.port)
+    serve(app, opened)
+    interrupts.leave()
 
 
 def explainer_of(options: tables.TableOptions, loaded: tables.Loaded) -> Explainer:

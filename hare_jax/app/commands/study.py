@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hare_jax.app import interrupts
 from hare_jax.app.study import analysis, exporting, facts, reading, setting
 from hare_jax.app.study.conduct import Conduct
 from hare_jax.app.study.database import Database
@@ -83,11 +85,11 @@ def _example(options: Example, console: Console) -> None:
 
 def _run(options: Run, console: Console) -> None:
     """Check everything, and serve the pages."""
-    _check_extra()
-    require(0 < options.port <= _MOST_PORT, "port", f"must be from 1 to {_MOST_PORT}", options.port)
-    known = options.host not in _ANY or bool(options.names)
-    require(known, "names", "must name the address of the page where --host is everybody", options.host)
+    _check(options)
     study = reading.read(options.file)
+    from hare_jax.app.web.serve import listening
+
+    opened = listening(options.host, options.port)
     database = Database(options.db, create=True)
     if not options.no_cache:
         _keep_compiled()
@@ -98,7 +100,8 @@ def _run(options: Run, console: Console) -> None:
     host = f"[{options.host}]" if ":" in options.host else options.host
     shown = options.names[0] if options.names else host
     console.print(Text(f"{study.title}: http://{shown}:{options.port}/ (Ctrl-C ends it; answers: {options.db})"))
-    _serve(conduct, secret, options)
+    _serve(conduct, secret, options, opened)
+    interrupts.leave()
 
 
 def _keep_compiled() -> None:
@@ -108,17 +111,20 @@ def _keep_compiled() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def _check_extra() -> None:
+def _check(options: Run) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"study needs {', '.join(missing)}: pip install 'hare-jax[web]'")
+    require(0 < options.port <= _MOST_PORT, "port", f"must be from 1 to {_MOST_PORT}", options.port)
+    known = options.host not in _ANY or bool(options.names)
+    require(known, "names", "must name the address of the page where --host is everybody", options.host)
 
 
-def _serve(conduct: Conduct, secret: str, options: Run) -> None:
+def _serve(conduct: Conduct, secret: str, options: Run, opened: socket.socket) -> None:
     from hare_jax.app.study.site import Tokens, build
     from hare_jax.app.web.serve import hosts_of, serve
 
-    serve(build(conduct, Tokens(secret), hosts_of(options.host, options.names)), options.host, options.port)
+    serve(build(conduct, Tokens(secret), hosts_of(options.host, options.names)), opened)
 
 
 def _export(options: Export, console: Console) -> None:

@@ -1,5 +1,6 @@
 """The server: uvicorn on one address, without a log of links."""
 
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,12 +20,24 @@ def hosts_of(host: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_LOCAL, *own, *names)))
 
 
-def serve(app: Any, host: str, port: int) -> None:
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that is bound to an address.
+
+    Raises:
+        OSError: it can't be.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(f"host and port: can't serve on {host!r}, {port}: {reason}") from error
+
+
+def serve(app: Any, opened: socket.socket) -> None:
     """Serve until interrupted."""
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -36,3 +49,4 @@ def serve(app: Any, host: str, port: int) -> None:
         timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=_SECONDS,
     )
+    uvicorn.Server(config).run(sockets=[opened])

@@ -3,6 +3,7 @@
 None of it changes a session, shows an error's traceback, or gets into a page as markup.
 """
 
+import asyncio
 import html
 import re
 
@@ -55,8 +56,20 @@ PEOPLE = {
 }
 
 
+def check_accessible(page):
+    """One main heading, a label for each input, and no id twice."""
+    ids = re.findall(r' id="([^"]+)"', page.text)
+    assert len(set(ids)) == len(ids)
+    assert page.text.count("<h1") == 1
+    inputs = [tag for tag in re.findall(r"<(?:input|select)[^>]*>", page.text) if 'type="hidden"' not in tag]
+    labelled = re.findall(r'<label for="([^"]+)"', page.text)
+    assert all(re.search(r' id="([^"]+)"', tag)[1] in labelled for tag in inputs)
+
+
 def test_a_session(client, explainer):
     session, _, page = answered(client, explainer, "weights", PEOPLE["weights"])
+    for path in ("/", "/enter", *(page.url.path.replace("/best", end) for end in ("/best", "/try", "/summary"))):
+        check_accessible(client.get(path))
     check_recommended(page, session)
     page = tell(client, page, "undo")
     page = tell(client, page, "undo")
@@ -268,3 +281,23 @@ def test_errors_show_nothing(client, pages, monkeypatch):
     assert response.status_code == 500
     assert "secret" not in response.text
     check_safe(response)
+
+
+def test_a_form_that_ends_early_is_not_taken(client, pages):
+    body = f"csrf={hidden(pages[0])['csrf']}&step=0&choice=A".encode()
+    messages = [{"type": "http.request", "body": body, "more_body": True}, {"type": "http.disconnect"}]
+    headers = [(b"host", b"testserver"), (b"content-type", FORM.encode()), (b"content-length", b"999")]
+    path = f"{pages[0].url.path}/answer"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"headers": headers, "scheme": "http", "client": ("testclient", 1), "server": ("testserver", 80)}
+    sent = []
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(client.app(scope | {"http_version": "1.1", "root_path": ""}, receive, send))
+    assert sent[0]["status"] == 400
+    assert hidden(client.get(pages[0].url.path))["step"] == "0"

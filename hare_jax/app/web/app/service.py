@@ -16,7 +16,7 @@ from hare_jax.app.session import Session
 from hare_jax.app.session.telling import takes
 from hare_jax.app.web.app.talk import Talk
 
-_SHARE_FIRST = 0.9  # of the progress: what the first question needs
+SHARE_FIRST = 0.9  # of the progress: what the first question needs
 _MOST_TRIED = 5  # rows
 _MOST_SHOWN = 4  # features of an example
 _LOG = logging.getLogger("hare_jax.web")
@@ -93,7 +93,7 @@ class Service:
         return True
 
     def _note(self, share: float, stage: str) -> None:
-        self.progress = (_SHARE_FIRST * share, stage_text(stage))
+        self.progress = (SHARE_FIRST * share, stage_text(stage))
 
 
 def _tell_all(talk: Talk) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from hare_jax.app.web import pages
 from hare_jax.app.web.app import replies
-from hare_jax.app.web.app.service import Service, stage_text
+from hare_jax.app.web.app.service import SHARE_FIRST, Service, stage_text
 from hare_jax.app.web.app.talk import Talk
 from hare_jax.app.web.app.visits import Visit, Visits
 from hare_jax.app.web.app.workers import Workers
@@ -121,7 +121,7 @@ class Starting:
         """Prepare the first question, after what all sessions share."""
 
         def note(share: float, stage: str) -> None:
-            visit.progress = (share, stage_text(stage))
+            visit.progress = (SHARE_FIRST + (1 - SHARE_FIRST) * share, stage_text(stage))
 
         while not self.service.first.is_set():
             visit.progress = self.service.progress

@@ -113,15 +113,22 @@ class Guard:
             return 408, "The form took too long to arrive."
         except OverflowError:
             return too_large
+        except ConnectionAbortedError:
+            return 400, "The form did not arrive as a whole."
 
 
 async def _collected(receive: Receive, most: int) -> bytes:
-    """The body of a request; `OverflowError` if it has more than `most` bytes."""
+    """The body of a request.
+
+    Raises:
+        OverflowError: it has more than `most` bytes.
+        ConnectionAbortedError: the client has gone.
+    """
     body, more = bytearray(), True
     while more:
         message = await receive()
-        if message["type"] != "http.request":  # the client has gone
-            break
+        if message["type"] != "http.request":
+            raise ConnectionAbortedError
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > most:
