@@ -30,7 +30,6 @@ from hare_jax.elicit import ELICITORS
 from hare_jax.elicit.saving import from_arrays, to_arrays
 
 _PART = ".part"  # suffix of a file that is being written
-_PER_ROUND = "per_round"  # an option of `elicit.bind` that is no field of the hyperparameters
 _SAME = 1e-3  # logits of one model on two machines
 
 
@@ -126,10 +125,8 @@ def read(path: str | Path) -> str:
 def given_of(found: dict[str, Any], model: Any, table: Table | None) -> Given:
     """The arguments of the saved session."""
     kind = ELICITORS[found["elicitor"]].hyperparams
-    saved = dict(found["hyperparameters"])
-    rounds = {_PER_ROUND: saved.pop(_PER_ROUND)} if _PER_ROUND in saved else {}
     try:
-        options = restored_fields(kind, saved, {}) | rounds
+        options = restored_fields(kind, found["hyperparameters"], {})
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{NAME}: must have hyperparameters of {found['elicitor']}; got {error!r}") from None
     row = {name: math.nan if value is None else value for name, value in found["row"].items()}

@@ -8,9 +8,27 @@ import pytest
 
 from hare_jax.app.session import Session
 from hare_jax.app.study import assigning, database, exporting
-from tests.app.study.small import NUM_QUESTIONS, Server, Simulated
+from tests.app.study.small import NUM_QUESTIONS, Server, Simulated, small_explainer
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
+
+
+@pytest.fixture(scope="module")
+def explainer():
+    return small_explainer()
+
+
+@pytest.fixture
+def server(explainer, tmp_path):
+    found = Server(explainer, tmp_path)
+    with found.client:
+        yield found
+    found.database.close()
+
+
+@pytest.fixture
+def person(server):
+    return Simulated(server, jnp.array([3.0, 1.0, 1.0, 1.0, 1.0, 1.0]))
 
 
 def cards(page):
