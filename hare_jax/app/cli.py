@@ -14,7 +14,7 @@ from rich.console import Console
 
 from hare_jax import __version__
 from hare_jax.app import demo, interrupts, options
-from hare_jax.app.commands import ask, audit, data, demonstration, elicitors, explain, methods, serve
+from hare_jax.app.commands import ask, audit, data, demonstration, elicitors, explain, methods, serve, study
 from hare_jax.base import require
 
 _PROG = "hare-jax"
@@ -26,6 +26,7 @@ Command = (
     | Annotated[explain.Explain, tyro.conf.subcommand("explain")]
     | Annotated[audit.Audit, tyro.conf.subcommand("audit")]
     | Annotated[serve.Serve, tyro.conf.subcommand("serve")]
+    | Annotated[study.Study, tyro.conf.subcommand("study")]
     | Annotated[data.Data, tyro.conf.subcommand("data")]
     | Annotated[methods.Methods, tyro.conf.subcommand("methods")]
     | Annotated[elicitors.Elicitors, tyro.conf.subcommand("elicitors")]
@@ -37,6 +38,7 @@ _RUN: dict[type, Callable[[Any, Console], None]] = {
     explain.Explain: explain.run_command,
     audit.Audit: audit.run_command,
     serve.Serve: serve.run_command,
+    study.Study: study.run_command,
     data.Data: data.run_command,
     methods.Methods: methods.run_command,
     elicitors.Elicitors: elicitors.run_command,

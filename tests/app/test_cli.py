@@ -34,7 +34,7 @@ def quick_compiles(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "part"),
     [
-        ((), "demo, ask, explain, audit, serve, data, methods, elicitors"),
+        ((), "demo, ask, explain, audit, serve, study, data, methods, elicitors"),
         (("dmeo",), "'dmeo'"),
         (("--nonsense",), "got '--nonsense'"),
         (("methods", "--nonsense"), "'--nonsense'"),

@@ -45,6 +45,9 @@ class Saved(NamedTuple):
     params: Any  # of a `models.Classifier`; None for another model
 
 
+_OF_BIND = {"per_round": int}  # an option of `elicit.bind` that is no field of the hyperparameters
+
+
 def save(file: File, saved: Saved) -> None:
     """Write `saved` to a path or an open binary file; a file of that name is replaced once the new one is complete.
 
@@ -111,7 +114,7 @@ def to_plain(name: str, value: Any, arrays: Arrays) -> Any:
 
 def restored_fields(cls: type, value: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     """The hyperparameters of a class: nested ones are built from the types of its fields."""
-    kinds = {field.name: field.kind for field in typed_fields(cls)}
+    kinds = {field.name: field.kind for field in typed_fields(cls)} | _OF_BIND
     return {name: _restored_one(kinds[name], inner, arrays) for name, inner in value.items()}
 
 

@@ -1,0 +1,204 @@
+"""The answers and the people of a study as tidy tables: a row an answer, a row a person. Tokens are in neither."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from hare_jax.app.session import CANNOT_TELL
+from hare_jax.app.study.database import Database
+from hare_jax.app.study.design import AFTER, BEFORE
+from hare_jax.app.study.store import QUESTIONS
+from hare_jax.base import require
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run at the start of a text
+_PEOPLE = {
+    "person": "Int64",
+    "arm": "str",
+    "consented_at": "str",
+    "finished_at": "str",
+    "withdrawn": "bool",
+    "answers": "Int64",
+    "agreement": "Int64",
+    "same": "Int64",
+    "base_first": "Int64",
+    "rating": "Int64",
+    "recommendation": "str",
+    "base": "str",
+}
+_ANSWERS = (
+    "person",
+    "arm",
+    "number",
+    "repeats",
+    "choice",
+    "chosen",
+    "seconds",
+    "at",
+    "a",
+    "b",
+    "changes_a",
+    "changes_b",
+)
+
+
+class Tables(NamedTuple):
+    """A study in long form."""
+
+    answers: pd.DataFrame  # a row an answer
+    people: pd.DataFrame  # a row a person
+
+
+class _Stored(NamedTuple):
+    """The rows of the file."""
+
+    facts: dict[str, str]
+    people: list[dict[str, Any]]
+    steps: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
+    items: list[dict[str, Any]]
+    outcomes: list[dict[str, Any]]
+
+
+def tables(database: Database) -> Tables:
+    """The tables of the study in a file, as they are at one moment."""
+    stored = _stored(database)
+    require(bool(stored.facts), "db", "must have been opened by `hare-jax study run` with a study", str(database.path))
+    arms = {person["number"]: person["arm"] for person in stored.people}
+    answers = pd.DataFrame([_answer(one, arms) for one in stored.answers], columns=list(_ANSWERS))
+    return Tables(answers.astype({"repeats": "Int64"}), _people(stored, answers))
+
+
+def _stored(database: Database) -> _Stored:
+    queries = {
+        "people": "SELECT number, arm, consented_at, withdrawn_at, row FROM people ORDER BY number",
+        "steps": "SELECT * FROM steps",
+        "answers": "SELECT * FROM answers ORDER BY person, number",
+        "items": "SELECT * FROM items",
+        "outcomes": "SELECT * FROM outcomes",
+    }
+    with database.reading() as connection:
+        facts = dict(connection.execute("SELECT name, value FROM facts"))
+        found = {name: _dicts(connection.execute(query)) for name, query in queries.items()}
+    return _Stored(facts, **found)
+
+
+def _dicts(cursor: Any) -> list[dict[str, Any]]:
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _answer(found: dict[str, Any], arms: dict[int, str]) -> dict[str, Any]:
+    """The row of an answer."""
+    options = {option["label"]: option for option in json.loads(found["shown"])["options"]}
+    chosen = options.get(found["choice"])
+    texts = {name.lower(): safe(option["sentence"]) for name, option in options.items()}
+    changes = {f"changes_{name.lower()}": _changes(option) for name, option in options.items()}
+    return {
+        "person": found["person"] + 1,
+        "arm": arms[found["person"]],
+        "number": found["number"],
+        "repeats": found["repeats"],
+        "choice": found["choice"],
+        "chosen": None if chosen is None else _changes(chosen),
+        "seconds": round(found["seconds"], 3),
+        "at": _time(found["at"]),
+        **texts,
+        **changes,
+    }
+
+
+def _changes(option: dict[str, Any]) -> str:
+    """The new values of what an option changes, as JSON."""
+    return json.dumps({change["feature"]: change["after"] for change in option["changes"]}, ensure_ascii=False)
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _people(stored: _Stored, answers: pd.DataFrame) -> pd.DataFrame:
+    frame = pd.DataFrame([_person(one, stored, answers) for one in stored.people])
+    added = [name for name in _columns(stored) if name not in _PEOPLE]
+    return frame.reindex(columns=[*_PEOPLE, *added]).astype(_PEOPLE)
+
+
+def _columns(stored: _Stored) -> list[str]:
+    """The columns of a person: those of all studies, the row, and the questionnaires in their order."""
+    study = json.loads(stored.facts["design"])
+    names = dict.fromkeys(name for person in stored.people for name in json.loads(person["row"] or "{}"))
+    items = [f"{part}_{item['name']}" for part in (BEFORE, AFTER) for item in study[part]]
+    return [*_PEOPLE, *(f"row_{name}" for name in names), *items]
+
+
+def _person(found: dict[str, Any], stored: _Stored, answers: pd.DataFrame) -> dict[str, Any]:
+    """The row of a person; of one who has withdrawn, only the arm."""
+    number = found["number"]
+    own = answers[answers["person"] == number + 1]
+    steps = {step["name"]: step["at"] for step in stored.steps if step["person"] == number}
+    outcome = next((one for one in stored.outcomes if one["person"] == number), None)
+    items = [one for one in stored.items if one["person"] == number]
+    last = json.loads(stored.facts["steps"])[-1]
+    return {
+        "person": number + 1,
+        "arm": found["arm"],
+        "consented_at": _time(found["consented_at"]) if found["withdrawn_at"] is None else None,
+        "finished_at": _time(steps.get(last)),
+        "withdrawn": found["withdrawn_at"] is not None,
+        "answers": int(own["repeats"].isna().sum()) if QUESTIONS in steps else None,
+        "agreement": agreement(own),
+        **(_rated(outcome, json.loads(stored.facts["design"])) if outcome else {}),
+        **{f"row_{name}": _cell(value) for name, value in json.loads(found["row"] or "{}").items()},
+        **{f"{one['part']}_{one['name']}": _cell(json.loads(one["value"])) for one in items},
+    }
+
+
+def agreement(answers: pd.DataFrame) -> int | None:
+    """Whether the repeated question of a person was answered as before, 1 or 0; None if none was repeated."""
+    repeated = answers[answers["repeats"].notna()]
+    if repeated.empty:
+        return None
+    again = repeated.iloc[0]
+    first = answers[answers["number"] == again["repeats"]].iloc[0]
+    if CANNOT_TELL in (first["choice"], again["choice"]):
+        return int(first["choice"] == again["choice"])
+    return int(first["chosen"] == again["chosen"])
+
+
+def _rated(outcome: dict[str, Any], design: dict[str, Any]) -> dict[str, Any]:
+    """The rating is above 0 for the recommendation, below it for the base, and 0 where the two are equal."""
+    point, rating = outcome["point"], None
+    if design["rating"] is not None and outcome["same"]:
+        rating = 0
+    elif point is not None:
+        rating = point - (design["rating"]["points"] + 1) // 2
+        rating = rating if outcome["base_first"] else -rating
+    sentences = {name: safe(json.loads(outcome[name])["sentence"]) for name in ("recommendation", "base")}
+    return {"same": outcome["same"], "base_first": outcome["base_first"], "rating": rating, **sentences}
+
+
+def _cell(value: Any) -> Any:
+    return safe(value) if isinstance(value, str) else value
+
+
+def safe(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: one that could be has an apostrophe in front."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def write(folder: str | Path, frames: dict[str, pd.DataFrame]) -> list[Path]:
+    """Write each frame to a CSV file of its name.
+
+    Raises:
+        ValueError: the folder is a file.
+        OSError: a file can't be written.
+    """
+    folder = Path(folder)
+    require(not folder.is_file(), "out", "must be a folder", str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.csv" for name in frames]
+    for path, frame in zip(paths, frames.values(), strict=True):
+        frame.to_csv(path, index=False)
+    return paths

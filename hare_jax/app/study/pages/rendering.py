@@ -1,0 +1,48 @@
+"""Templates of Jinja, in which everything is escaped: those of a study, and those of a session that they extend."""
+
+from importlib import resources
+from typing import Any, NamedTuple
+
+import jinja2
+
+from hare_jax.app.web.pages.rendering import STATIC as SHARED
+from hare_jax.app.web.pages.rendering import StaticFile
+
+_PAGES = "hare_jax.app.study.pages"
+_STYLE = resources.files(_PAGES).joinpath("static", "study.css").read_bytes()
+
+
+class Form(NamedTuple):
+    """Where the forms of a page are sent, and what they carry."""
+
+    base: str  # the path before the name of an action: "/p/LINK"
+    csrf: str
+    step: str  # the page that the form is of; of a question, its number
+
+
+def paragraphs(text: str) -> list[str]:
+    """The paragraphs of a text: an empty line is between two of them."""
+    return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
+
+
+def _environment() -> jinja2.Environment:
+    loaders = [jinja2.PackageLoader(_PAGES), jinja2.PackageLoader("hare_jax.app.web.pages")]
+    found = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(loaders),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["paragraphs"] = paragraphs
+    return found
+
+
+_ENVIRONMENT = _environment()
+
+STATIC = SHARED | {"study.css": StaticFile(_STYLE, "text/css; charset=utf-8")}
+
+
+def render(template: str, **context: Any) -> str:
+    """The page of a template of a study, such as `"consent"`."""
+    return _ENVIRONMENT.get_template(f"study_{template}.html").render(**context)
