@@ -19,6 +19,7 @@ os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", ""))).st
 
 LONGEST = {"test_contract.py", "test_derivatives.py", "test_notebooks.py", "test_benchmarks.py", "test_bayes.py"}
 LONGEST |= {"test_related_methods.py", "test_docs.py", "test_sequences.py"}
+collect_ignore_glob = ["*conftest.py"]  # no doctests there, and several have the same name
 NUM_IN_CHUNK = 64  # rows of a chunk of the explainer
 GC_THRESHOLDS = 50_000, 20, 100  # tracing allocates many objects, few of which are garbage
 
