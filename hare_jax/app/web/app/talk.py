@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from hare_jax.app.parsing import number
 from hare_jax.app.session import CANNOT_TELL, Session
 from hare_jax.app.session.telling import takes
 from hare_jax.app.web import pages
@@ -80,7 +81,8 @@ class Talk:
             following = ACTIONS[action](self, form)
         except ValueError:
             raise FormError({"": _NOT_TAKEN}) from None
-        self._asked = self._best = None
+        finally:
+            self._asked = self._best = None
         return following
 
 
@@ -121,7 +123,7 @@ def _range(talk: Talk, form: Mapping[str, str]) -> str:
 
 def _limit(text: str) -> float | None:
     try:
-        return pages.number(text) if text.strip() else None
+        return number(text) if text.strip() else None
     except ValueError:
         raise FormError({"": "A limit must be a number."}) from None
 
