@@ -96,7 +96,7 @@ def so_far(best: Best) -> str:
     """The present recommendation in one line, and advice to stop in another."""
     if not best.valid:
         return NOTHING_LEFT
-    sure = "" if best.sure is None else f" ({percent(best.sure)}% sure)"
+    sure = "" if best.sure is None else f" ({percent(best.sure)}% sure that nothing you have seen suits you better)"
     advice = f"\nYou can stop here: {best.reason}." if best.stop else ""
     return f"Best for you so far{sure}: {best.option.sentence}{advice}"
 

@@ -11,6 +11,7 @@ from hare_jax.app.web.pages.views import Compared, Recommended, Response
 
 _CHOICES = ("A", "B", CANNOT_TELL)
 _FEW = 5  # answers
+_BESIDES, _MOST_BESIDES = ("veto", "range", "try"), 100  # that are kept, besides answers
 _NOT_TAKEN = "This could not be taken. Nothing was changed."
 
 Progress = Callable[[float, str], None]
@@ -76,6 +77,8 @@ class Talk:
         Raises:
             FormError: the form has a value that can't be taken; nothing was changed.
         """
+        if action in _BESIDES and len(self.session.events) - self.session.num_answers >= _MOST_BESIDES:
+            raise FormError({"": "This is more than can be kept. Take back a step first."})
         self.response, self.counted, self.tried = None, False, {}
         try:
             following = ACTIONS[action](self, form)
