@@ -11,6 +11,11 @@ from hare_jax.data.schema import Feature
 
 SAME = "·"  # an option does not change this
 SAME_EXPLAINED = f"{SAME} stays as it is"
+NOTHING_LEFT = (
+    "With what you ruled out, no change was found with which you would be accepted. "
+    "Take back a step, or try an idea of your own."
+)
+_PERCENT = 100
 
 
 class Grid(NamedTuple):
@@ -73,35 +78,52 @@ def _cells(explainer: Explainer, row: pd.Series, name: str, shown: Iterable[Opti
     return cells
 
 
+def percent(share: float) -> int:
+    """A probability in percent, from 1 to 99: nothing is certain.
+
+    >>> percent(0.999), percent(0.0)
+    (99, 1)
+    """
+    return min(max(round(share * _PERCENT), 1), _PERCENT - 1)
+
+
+def as_sentences(texts: Iterable[str]) -> tuple[str, ...]:
+    """Texts that begin with a capital letter and end with a full stop."""
+    return tuple(f"{text[:1].upper()}{text[1:]}." for text in texts)
+
+
 def so_far(best: Best) -> str:
     """The present recommendation in one line, and advice to stop in another."""
-    sure = "" if best.sure is None else f" ({best.sure:.0%} sure)"
+    if not best.valid:
+        return NOTHING_LEFT
+    sure = "" if best.sure is None else f" ({percent(best.sure)}% sure that nothing you have seen suits you better)"
     advice = f"\nYou can stop here: {best.reason}." if best.stop else ""
     return f"Best for you so far{sure}: {best.option.sentence}{advice}"
 
 
-def sentences(option: Option) -> list[str]:
+def sentences(option: Option) -> tuple[str, ...]:
     """Each change as a sentence."""
-    texts = [change.text for change in option.changes] or [option.sentence]
-    return [f"{text[:1].upper()}{text[1:]}." for text in texts]
+    return as_sentences([change.text for change in option.changes] or [option.sentence])
 
 
 def certainty(best: Best) -> list[str]:
-    """Whether it can be relied on, how sure it is, and where what would suit the person best lies."""
+    """How sure it is, and where what would suit the person best lies."""
     count = f"after {best.num_answers} answer{'' if best.num_answers == 1 else 's'}"
-    texts = [] if best.valid else ["Beware: with this change you would still be refused."]
+    texts: list[str] = []
     if best.sure is None:
         texts.append(f"This is {count}.")
     else:
-        texts.append(f"How sure {count}: with {best.sure:.0%} probability you prefer nothing else that was shown.")
+        texts.append(
+            f"How sure {count}: with {percent(best.sure)}% probability you prefer nothing else that was shown."
+        )
     if best.region:
-        texts.append(f"What suits you best lies here, with 90 % probability: {'; '.join(best.region)}.")
+        texts.append(f"What suits you best lies here, with 90% probability: {'; '.join(best.region)}.")
     return texts
 
 
 def exploration(found: Exploration, *, counted: bool) -> list[str]:
     """The answer to a proposal."""
-    chance = "" if found.probability is None else f" (probability of acceptance {found.probability:.0%})"
+    chance = "" if found.probability is None else f" (probability of acceptance {percent(found.probability)}%)"
     lines = [f"With this change you would be {'accepted' if found.accepted else 'refused'}{chance}."]
     if found.problems:
         lines.append(f"{'But it' if found.accepted else 'It'} is not possible: {'; '.join(found.problems)}.")

@@ -68,7 +68,7 @@ def run_command(options: Ask, console: Console) -> None:
         session = prepared(options, lambda share, stage: bar.update(task, completed=share, description=stage))
     if console.is_terminal:
         console.width = min(console.width, Console().width)
-    console.print(Text(_about(session)), "", applicant(session.explainer, session.row))
+    console.print(Text(_about(options, session)), "", applicant(session.explainer, session.row))
     Conversation(session, console, Reader(), Files(options.save or options.resume)).run()
 
 
@@ -122,8 +122,7 @@ def row_of(options: Ask, explainer: Explainer, rows: pd.DataFrame) -> pd.DataFra
     return rows.iloc[refused[:1]]
 
 
-def _about(session: Session) -> str:
-    """The first line."""
-    number = session.row.name
-    which = f", row {number}" if isinstance(number, int | np.integer) else ""
+def _about(options: Ask, session: Session) -> str:
+    """The first line; the file of a session does not have the number of its row."""
+    which = f", row {session.row.name}" if options.resume is None else ""
     return f"{session.explainer.table.name}{which}: this person is refused. Which change would you rather make?"

@@ -51,6 +51,8 @@ def so_far(best: Best) -> str:
 
 def final(explainer: Explainer, row: pd.Series, best: Best) -> str:
     """The recommendation as sentences, a table of before and after, and how sure it is."""
+    if not best.valid:
+        return lines([texts.NOTHING_LEFT])
     items = "".join(f"<li>{escape(text)}</li>" for text in texts.sentences(best.option))
     grid = table(texts.before_after(explainer, row, best.option))
     return f"<h4>What to change</h4><ul>{items}</ul>{grid}{lines(texts.certainty(best))}"

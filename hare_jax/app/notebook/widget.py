@@ -9,6 +9,7 @@ from IPython.display import display
 
 from hare_jax.app import options
 from hare_jax.app.notebook import pages
+from hare_jax.app.parsing import number
 from hare_jax.app.session import CANNOT_TELL, Session
 from hare_jax.app.session.telling import takes
 from hare_jax.data.schema import Feature
@@ -60,7 +61,8 @@ class Asking(ipywidgets.VBox):
             action()
         except ValueError as error:
             self.message.value = pages.lines([options.one_line(error)])
-        self._update()
+        finally:  # an error leaves no button disabled
+            self._update()
 
     def _undo(self) -> None:
         if not self.session.undo():
@@ -93,12 +95,7 @@ class Asking(ipywidgets.VBox):
 
 def _entered(feature: Feature, text: str) -> Any:
     """A value of a feature, of what was entered."""
-    if feature.type == "categorical":
-        return text.strip()
-    try:
-        return float(text.replace(",", ""))
-    except ValueError:
-        raise ValueError(f"{text.strip()!r} is not a number") from None
+    return text.strip() if feature.type == "categorical" else number(text)
 
 
 def prepare(session: Session) -> None:

@@ -12,6 +12,7 @@ from hare_jax.app.explainer import Explainer
 from hare_jax.app.explainer.judging import complete, judge
 from hare_jax.app.explainer.writing import Written
 from hare_jax.app.session import setup, showing, turns
+from hare_jax.app.session.file_rules import MOST_EVENTS
 from hare_jax.app.session.showing import Person
 from hare_jax.app.session.turns import Problem, Turn
 from hare_jax.app.session.views import Event
@@ -20,6 +21,7 @@ from hare_jax.data import Table
 from hare_jax.elicit.bayesian.answers import in_ranges
 
 Progress = Callable[[float, str], None]
+_NUM_KEPT = 16  # turns to go back to; earlier ones are found by telling all events again
 
 
 class Dialogue:
@@ -43,7 +45,7 @@ class Dialogue:
         self.seed, self.elicitor, self.questions = seed, elicitor, questions
         self.ended = False
         self._events: list[Event] = []
-        self._turns: list[Turn | None] = []  # one more than events; None before the event that a file ends with
+        self._turns: list[Turn | None] = []  # one more than events; None of those that are not kept
         self._ready = False
         self._compiling: Future[list[Future[Any]]] | None = None  # what the first question and its answer need
         self._person: Person | None = None
@@ -161,9 +163,15 @@ class Dialogue:
         return turns.rebased(turn, base) if inside else turn
 
     def _record(self, kind: str, details: dict[str, Any], turn: Turn) -> None:
-        turn = self._within_reach(turn)
-        self._turns.append(self._with_question(turn))
-        self._events.append(Event(kind, details))
+        rule = f"must have at most {MOST_EVENTS:,} events: undo, or accept the recommendation"
+        require(len(self._events) < MOST_EVENTS - 1, "session", rule, len(self._events))  # one is left for accept
+        self._append(Event(kind, details), self._with_question(self._within_reach(turn)))
+
+    def _append(self, event: Event, turn: Turn) -> None:
+        self._turns.append(turn)
+        self._events.append(event)
+        if len(self._turns) > _NUM_KEPT:
+            self._turns[-_NUM_KEPT - 1] = None
 
     def _check_open(self) -> None:
         require(not self.ended, "session", "has ended: undo goes back", "ended")
@@ -172,18 +180,23 @@ class Dialogue:
         """Take back the last event; False if there is none."""
         if not self._events:
             return False
-        self._events.pop()
-        self._turns.pop()
-        self.ended = False
-        if self._turns[-1] is None:
-            self._replay()
+        before = self._events, self._turns, self.ended
+        self._events, self._turns, self.ended = self._events[:-1], self._turns[:-1], False
+        try:
+            if self._turns[-1] is None:
+                self._replay()
+        except BaseException:
+            self._events, self._turns, self.ended = before
+            raise
         return True
 
     def _replay(self) -> None:
-        """Tell all events again, after the ones of a file have been taken back."""
+        """Tell all events again, where no turn after them is kept."""
         events, self._events, self._turns = self._events, [], [self._first_turn()]
         for event in events:
             self._tell_again(event)
+        same = [event.kind for event in self._events] == [event.kind for event in events]
+        require(same, "undo", "must find the events of the session again", self._events)
 
     def _tell_again(self, event: Event) -> None:
         details = dict(event.details)

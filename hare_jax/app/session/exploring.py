@@ -19,7 +19,7 @@ from hare_jax.app.explainer.cells import blocks, moved
 from hare_jax.app.explainer.judging import encode, judge
 from hare_jax.app.session import programs
 from hare_jax.app.session.showing import Person, options, written
-from hare_jax.app.session.telling import columns_of
+from hare_jax.app.session.telling import columns_of, is_finite
 from hare_jax.app.session.turns import Problem, Turn
 from hare_jax.app.session.views import Exploration, Option
 from hare_jax.base import LogitFn, Recourse, require
@@ -175,8 +175,7 @@ def _value(feature: Feature, value: Any) -> Any:
         rule = f"of {feature.name} must be one of {', '.join(known)}"
         require(str(value) in known, "changes", rule, value)
         return known[str(value)]
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    require(is_number and bool(np.isfinite(value)), "changes", f"of {feature.name} must be a finite number", value)
+    require(is_finite(value), "changes", f"of {feature.name} must be a finite number", value)
     return value
 
 

@@ -5,6 +5,7 @@ one structure share it. Tracing runs in the thread of the caller, and XLA's comp
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from hare_jax.base import Recourse
 from hare_jax.elicit import Elicitor, Question
 
 _NUM_THREADS = 2  # of compilation
+_MOST_PROGRAMS = 256  # that are kept: a model on the host is part of its programs
 
 
 class Shown(NamedTuple):
@@ -60,7 +62,7 @@ class _Program(NamedTuple):
 
 
 _lock = threading.Lock()
-_programs: dict[Any, _Program] = {}
+_programs: OrderedDict[Any, _Program] = OrderedDict()  # the one that was unused for longest first
 _pool = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="compile")
 
 
@@ -81,6 +83,9 @@ def prepared(fn: Callable, *args: Any) -> _Program:
     with _lock:
         known = _programs.get(key)
         program = _programs.setdefault(key, _Program(Future(), Future()))
+        _programs.move_to_end(key)
+        if len(_programs) > _MOST_PROGRAMS:
+            _programs.popitem(last=False)
     if known is None:
         _compile(key, program, fn, args)
     return program
@@ -91,25 +96,30 @@ def _compile(key: Any, program: _Program, fn: Callable, args: tuple) -> None:
     try:
         lowered = quickest_jit(fn).lower(*args)
         found = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), lowered.out_info)
+        program.shapes.set_result(found)
+        _pool.submit(_finish, key, program, lowered)
     except BaseException as error:
-        with _lock:
-            del _programs[key]
-        program.shapes.set_exception(error)
-        program.compiled.set_exception(error)
+        _fail(key, program, error)
         raise
-    program.shapes.set_result(found)
-    _pool.submit(_finish, key, program, lowered)
 
 
 def _finish(key: Any, program: _Program, lowered: Any) -> None:
     try:
         compiled = lowered.compile()
     except BaseException as error:
-        with _lock:
-            del _programs[key]
-        program.compiled.set_exception(error)
+        _fail(key, program, error)
     else:
         program.compiled.set_result(compiled)
+
+
+def _fail(key: Any, program: _Program, error: BaseException) -> None:
+    """Forget a program, and raise the error in each thread that waits for it."""
+    with _lock:
+        if _programs.get(key) is program:
+            del _programs[key]
+    for waited in program:
+        if not waited.done():
+            waited.set_exception(error)
 
 
 def _aval(leaf: Any) -> Any:

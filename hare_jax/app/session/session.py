@@ -62,8 +62,8 @@ class Session(Dialogue):
         labels = ["A", "B"] if turn.question.asked else []
         require(option is None or option in labels, "option", f"must be None or one of {', '.join(labels)}", option)
         x = turn.best.x if option is None else pair(turn)[labels.index(option)]
-        telling.check_room(turn, int(turn.state.rated.any))
         rating = telling.rating(x, value)
+        telling.check_room(turn, telling.num_compared(turn.state.rated, float(value)))
         self._record("rate", {"value": float(value), "option": option}, turns.informed(self.problem, turn, rating))
 
     def veto(self, *features: str) -> None:
@@ -125,9 +125,7 @@ class Session(Dialogue):
     def accept(self) -> Best:
         """End the session with the recommendation."""
         self._check_open()
-        turn = self._turn
-        self._turns.append(turn)
-        self._events.append(Event("accept", {}))
+        self._append(Event("accept", {}), self._turn)
         self.ended = True
         return self.best()
 
@@ -161,7 +159,8 @@ class Session(Dialogue):
         """The session in a text of `to_json`; see `load`."""
         found = file_rules.parsed(text)
         given = saving.given_of(found, model, table)
-        session = cls(given.model, given.table, given.row, given.elicitor, **saving.keywords(given))
+        with file_rules.as_of_file():
+            session = cls(given.model, given.table, given.row, given.elicitor, **saving.keywords(given))
         session._events, turn, session.base_recourse = saving.restored(found, session.problem, session.person)
         session._turns = [None] * len(session._events) + [session._with_question(turn)]
         session.ended = bool(session._events) and session._events[-1].kind == "accept"

@@ -17,6 +17,7 @@ from hare_jax.app.explainer.choice import has_gradient
 from hare_jax.app.explainer.search import attempt
 from hare_jax.app.explainer.writing import Rows
 from hare_jax.app.session import exploring, outlook, programs, telling, turns
+from hare_jax.app.session.file_rules import MOST_QUESTIONS
 from hare_jax.app.session.showing import Person
 from hare_jax.app.session.turns import Problem, Turn
 from hare_jax.base import Recourse, as_partial, choose, require
@@ -51,7 +52,8 @@ def check(given: Given) -> Table:
     own = given.table is None or given.table is table
     require(own, "table", "must be None or that of the explainer", given.table)
     require(_is_whole(given.seed, 0), "seed", "must be a whole number from 0", given.seed)
-    require(_is_whole(given.questions, 1), "questions", "must be a whole number from 1", given.questions)
+    few = _is_whole(given.questions, 1) and given.questions <= MOST_QUESTIONS
+    require(few, "questions", f"must be a whole number from 1 to {MOST_QUESTIONS:,}", given.questions)
     if given.base is not None:
         choose("base", given.base, METHODS)
     bound(given, [])

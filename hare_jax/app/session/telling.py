@@ -61,9 +61,18 @@ def choice(text: Any) -> Any:
 
 def number(argument: str, value: Any) -> float:
     """`value` as a finite float."""
-    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    require(is_number and math.isfinite(value), argument, "must be a finite number", value)
+    require(is_finite(value), argument, "must be a finite number", value)
     return float(value)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is a number that is finite as a float."""
+    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the floats
+        return False
 
 
 def columns_of(table: Table, name: Any, argument: str = "feature") -> tuple[Feature, slice]:
@@ -164,6 +173,12 @@ def rating(x: Any, value: Any) -> Rating:
     """The rating of the recourse `x` (d,)."""
     scored: Any = np.asarray(number("value", value), x.dtype)
     return Rating(x, scored)
+
+
+def num_compared(rated: Any, value: float) -> int:
+    """How many comparisons a rating is: with the worst and the best `rated` before, where the values differ."""
+    worse, better = value < float(rated.best.value), value > float(rated.worst.value)
+    return int(bool(rated.any)) * (worse + better)
 
 
 def preferred(chosen: np.ndarray, other: np.ndarray) -> Choice:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from hare_jax.app.parsing import number
 from hare_jax.data.schema import Feature
 
 _WORDS = {
@@ -103,24 +104,14 @@ def limits(text: str, features: Iterable[Feature]) -> Limits:
     else:
         raise ValueError(f"{text!r} is not a name and two limits, as in: income 20 60")
     chosen = feature(name, features)
-    return Limits(chosen.name, *(None if one.lower() in _NO_LIMIT else number(one) for one in (lower, upper)))
+    return Limits(chosen.name, *(None if one.lower() in _NO_LIMIT else _number(one) for one in (lower, upper)))
 
 
-def number(text: str) -> float:
-    """A number, which may have thousands separators.
-
-    >>> number("30,000"), number("-1.5")
-    (30000.0, -1.5)
-
-    Raises:
-        ValueError: it is none.
-    """
-    plain = text.strip().replace("_", "")
-    grouped = re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", plain)
+def _number(text: str) -> float:
     try:
-        return float(plain.replace(",", "") if grouped else plain)
-    except ValueError:
-        raise ValueError(f"{text.strip()!r} is not a number") from None
+        return number(text)
+    except ValueError as error:
+        raise ValueError(f"{text.strip()!r} {error}") from None
 
 
 def changes(text: str, features: Mapping[str, Feature]) -> dict[str, Any]:
@@ -135,5 +126,5 @@ def changes(text: str, features: Mapping[str, Feature]) -> dict[str, Any]:
         if not (equals and value.strip()):
             raise ValueError(f"{part.strip()!r} is not a name, = and a value, as in: income = 40")
         chosen = feature(name, features.values())
-        found[chosen.name] = value.strip() if chosen.type == "categorical" else number(value)
+        found[chosen.name] = value.strip() if chosen.type == "categorical" else _number(value)
     return found

@@ -47,6 +47,8 @@ def so_far(best: Best) -> RenderableType:
 
 def final(explainer: Explainer, row: pd.Series, best: Best) -> RenderableType:
     """The recommendation as sentences, a table of before and after, and how sure it is."""
+    if not best.valid:
+        return Text(texts.NOTHING_LEFT)
     head = Text("What to change", style="bold"), Text("\n".join(texts.sentences(best.option)))
     return Group(*head, _table(texts.before_after(explainer, row, best.option)), Text("\n".join(texts.certainty(best))))
 

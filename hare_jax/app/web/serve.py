@@ -6,12 +6,12 @@ from typing import Any
 
 import uvicorn
 
+from hare_jax.app.web.connections import IDLE, MOST, Connection
+
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _ANY = ("", "0.0.0.0", "::")
-_MOST_CONNECTIONS = 900
 _MOST_HEADERS = 16 * 1024  # bytes
 _SECONDS = 5  # that requests may take at the end
-_IDLE = 75  # seconds that a connection is kept for the next form
 
 
 def hosts_of(host: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -36,17 +36,21 @@ def listening(host: str, port: int) -> socket.socket:
 
 def serve(app: Any, opened: socket.socket) -> None:
     """Serve until interrupted."""
-    config = uvicorn.Config(
+    uvicorn.Server(config_of(app)).run(sockets=[opened])
+
+
+def config_of(app: Any) -> uvicorn.Config:
+    """The configuration of the server."""
+    return uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,
         ws="none",
-        http="h11",
-        limit_concurrency=_MOST_CONNECTIONS,
+        http=Connection,
+        limit_concurrency=MOST,
         h11_max_incomplete_event_size=_MOST_HEADERS,
-        timeout_keep_alive=_IDLE,
+        timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[opened])

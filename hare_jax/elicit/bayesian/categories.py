@@ -16,6 +16,7 @@ from hare_jax.people.levels import Levels
 from hare_jax.solvers import linalg
 
 _LEAST_PROBABILITY = 0.01  # of a level, so that its precision is bounded
+_MOST_TOGETHER = 0.5  # of the least probabilities of all levels
 
 
 class LevelSites(NamedTuple):
@@ -89,8 +90,9 @@ def _probabilities(group: _Group, log_mass: Array) -> Array:
 
 def _at_least(group: _Group, probability: Array) -> Array:
     """Mix in the least probability of each level."""
-    rest = 1 - jnp.sum(group.member) * _LEAST_PROBABILITY
-    return jnp.where(group.member, _LEAST_PROBABILITY + rest * probability, 0)
+    num = jnp.maximum(jnp.sum(group.member), 1).astype(probability.dtype)
+    least = jnp.minimum(_LEAST_PROBABILITY, _MOST_TOGETHER / num)
+    return jnp.where(group.member, least + (1 - num * least) * probability, 0)
 
 
 def _precision(group: _Group, probability: Array) -> Array:

@@ -16,7 +16,7 @@ from hare_jax.elicit.bayesian.answers import Range, Rated
 from hare_jax.elicit.bayesian.belief import Belief, Kinds
 from hare_jax.elicit.bayesian.manner import Axis, Grid
 from hare_jax.elicit.bayesian.pool import Pool
-from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share, check_fields
+from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share, check_fields, is_number
 from hare_jax.people import PERSONS
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.solvers.local_search import LocalSearch
@@ -167,6 +167,7 @@ def _check_probabilities(probabilities: dict[str, float] | None) -> None:
     linear = linear_kinds(Bayes())
     for kind, probability in probabilities.items():
         choose("probabilities", kind, linear)
+        require(is_number(probability), "probabilities", "must be numbers", probability)
         require(holds(lambda p: p > 0, probability), "probabilities", "must be above 0", probability)
     if is_known(probabilities):
         total = float(np.sum(np.asarray(jax.tree.leaves(probabilities))))

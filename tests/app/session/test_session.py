@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hare_jax import data
-from hare_jax.app.session import CANNOT_TELL, Session
+from hare_jax.app.session import CANNOT_TELL, Session, dialogue, programs
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
@@ -133,6 +133,8 @@ def test_a_proposal(explainer, session):
         (lambda session: session.range("income", float("nan")), "lower: must be a finite number; got nan"),
         (lambda session: session.importance("owner", "debt"), "importance: must be of features that can change"),
         (lambda session: session.rate(1, "C"), "option: must be None or one of A, B; got 'C'"),
+        (lambda session: session.range("income", 10**400), "lower: must be a finite number; got 1000"),
+        (lambda session: session.explore({"income": 10**400}), "changes: of income must be a finite number"),
         (lambda session: session.explore({}), "changes: must be a dict of feature to value, not empty"),
         (lambda session: session.explore({"job": "?"}), "changes: of job must be one of full, half, none; got '?'"),
     ],
@@ -149,6 +151,8 @@ def test_arguments_are_checked(explainer, refused):
         Session(explainer, None, refused, "guess")
     with pytest.raises(ValueError, match="row: must be one row; got '2 rows'"):
         Session(explainer, None, pd.DataFrame([refused, refused]))
+    with pytest.raises(ValueError, match="questions: must be a whole number from 1 to 1,000; got 1001"):
+        Session(explainer, None, refused, questions=1001)
 
 
 def test_others_take_answers_alone(explainer, refused):
@@ -180,3 +184,34 @@ def test_a_saved_session_goes_on(explainer, session, tmp_path):
         assert session.undo()
     assert not loaded.undo()
     assert loaded.to_json() == session.to_json()
+
+
+def test_few_turns_are_kept_and_undo_goes_back_all_the_same(session, monkeypatch):
+    monkeypatch.setattr(dialogue, "_NUM_KEPT", 2)
+    monkeypatch.setattr(dialogue, "MOST_EVENTS", 6)
+    texts = [session.to_json()]
+    for tell in (lambda: session.answer("A"), lambda: session.veto("job"), lambda: session.answer("B")):
+        tell()
+        texts.append(session.to_json())
+    session.veto("job")
+    session.veto("job")
+    assert [turn is None for turn in session._turns] == [True] * 4 + [False] * 2
+    with pytest.raises(ValueError, match="session: must have at most 6 events"):
+        session.veto("job")
+    session.accept()
+    for _ in range(3):
+        assert session.undo()
+    for text in reversed(texts):
+        assert session.to_json() == text
+        session.undo()
+    assert not session.ended
+
+
+def test_a_program_that_fails_is_raised_wherever_it_is_awaited(monkeypatch):
+    def broken(*args):
+        raise RuntimeError("no thread")
+
+    monkeypatch.setattr(programs._pool, "submit", broken)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no thread"):
+            programs.call(np.negative, np.float32(1))

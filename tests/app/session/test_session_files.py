@@ -35,15 +35,22 @@ CASES = [
     (("hyperparameters",), {"no": 1}, "must have hyperparameters of bayes"),
     (("questions",), 5.5, "must have a valid questions"),
     (("questions",), -1, "must have a valid questions"),
+    (("questions",), 2**31 - 1, "must have a valid questions"),
+    (("hyperparameters",), {"probabilities": {"ideal": "x"}}, "probabilities: must be numbers; got 'x'"),
+    (("hyperparameters",), {"probabilities": {"ideal": 10**400}}, "must have valid hyperparameters; got int too large"),
     (("seed",), True, "must have a valid seed"),
     (("method",), "no", "base: must be one of"),
     (("table",), "0" * 64, "must be of the table given, 'frame', with its schema"),
     (("row", "income"), {"a": 1}, "must have a valid row"),
+    (("row", "income"), 10**400, "must have a valid row"),
     (("row", "income"), 119.0, "already accepted"),
     (("row", "job"), "?", "job"),
     (("logits",), [0.5, 1.0], "must be of the model given, whose logits are"),
     (("events",), "A", "must have a valid events"),
     (("events", 0, "kind"), "save", "must have events.0 with a kind of answer, rate"),
+    (("events", 0, "kind"), [], "must have events.0 with a kind of answer, rate"),
+    (("events",), [{"kind": "accept", "details": {}}] * 2, "must have no events after accept"),
+    (("events",), [], "must have turn.num_answers answers in events; got 1"),
     (("events", 0, "details", "choice"), "C", "must have a valid events.0.choice"),
     (("events", 0, "details", "more"), "C", "must have exactly the keys events.0.choice"),
     (("turn", "slot"), 7, "must have a valid turn.slot; got 7"),
@@ -73,6 +80,7 @@ def test_a_changed_file(explainer, saved, path, value, message):
         ("[" * 100_000, "must be JSON"),
         ("[1]", "must be a JSON object; got 'list'"),
         ('{"format": NaN}', "must not hold NaN"),
+        (f'{{"seed": {"1" * 5000}}}', "must be JSON"),
         ("x" * (32 * 2**20 + 1), "must have at most 33,554,432 characters"),
     ],
 )
@@ -95,3 +103,12 @@ def test_a_file(explainer, session, tmp_path):
     path.write_bytes(b"\xff")
     with pytest.raises(ValueError, match="must be JSON in UTF-8"):
         Session.load(path, explainer)
+
+
+def test_events_of_another_table_are_taken_back_in_whole_or_not(explainer, saved):
+    saved["events"] = [{"kind": "veto", "details": {"features": ["pay"]}}, *saved["events"]]
+    loaded = Session.from_json(json.dumps(saved), explainer)
+    before = loaded.to_json()
+    with pytest.raises(ValueError, match="feature: must be one of income, debt, job, owner; got 'pay'"):
+        loaded.undo()
+    assert loaded.to_json() == before

@@ -1,6 +1,7 @@
 """The dialogue in a terminal, with a session that only records what it is told."""
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -107,7 +108,9 @@ def test_answers_and_the_end(told):
     assert session.events == [("answer", "A"), ("answer", "B"), ("answer", "can't tell")]
     assert "'A is better' is not possible now" in out
     before, _, end = out.partition("What to change")
-    assert "Best for you so far (82% sure): raise yearly income" in before
+    assert "Best for you so far (82% sure that nothing you have seen suits you better): raise" in " ".join(
+        before.split()
+    )
     assert "You can stop here: enough." in before
     assert "Raise yearly income from 20 to 62 thousand $.\nLower debt from 10 to 4.\n" in end
     assert "after 3 answers: with 82% probability" in " ".join(end.split())
@@ -170,3 +173,18 @@ def test_the_row_is_the_first_that_is_refused_or_that_of_the_options(explainer):
         ask.row_of(ask.Ask(row=4), explainer, rows)
     with pytest.raises(ValueError, match="file: must have a row that the model refuses; got '1 rows'"):
         ask.row_of(ask.Ask(), explainer, rows.iloc[:1])
+
+
+def test_the_number_of_a_row_is_not_made_up(explainer):
+    session = FakeSession(explainer)
+    assert ", row 0: this person" in ask._about(ask.Ask(), session)
+    assert ", row" not in ask._about(ask.Ask(resume=Path("session.json")), session)
+
+
+def test_what_would_be_refused_is_not_recommended(told, monkeypatch):
+    usual = FakeSession.best
+    monkeypatch.setattr(FakeSession, "best", lambda session: usual(session)._replace(valid=False))
+    _, out = told("a", "y")
+    assert "With what you ruled out, no change was found" in out
+    assert "Best for you" not in out
+    assert "What to change" not in out

@@ -71,7 +71,9 @@ def test_changes():
     ("read", "text", "message"),
     [
         (entered.limits, "income", "'income' is not a name and two limits, as in: income 20 60"),
-        (entered.limits, "income a b", "'a' is not a number"),
+        (entered.limits, "income a b", "'a' must be a number such as 30,000 or 12.5"),
+        (entered.limits, "income 1 2,5", "'2,5' must be a number"),
+        (entered.limits, "income 1 inf", "'inf' must be a number"),
         (entered.limits, "pay 1 2", "'pay' is none of: yearly income, debt to income, job"),
         (entered.names, "", "'' is none of"),
         (entered.names, "job, 7", "'7' is none of"),
@@ -84,5 +86,5 @@ def test_wrong_input(read, text, message):
 
 @pytest.mark.parametrize("text", ["income", "income =", "= 3", "income = 1,2x", "pay = 3"])
 def test_a_wrong_proposal(text):
-    with pytest.raises(ValueError, match=r"'.*' is (not|none)"):
+    with pytest.raises(ValueError, match=r"'.*' (is (not|none)|must be a number)"):
         entered.changes(text, {one.name: one for one in FEATURES})

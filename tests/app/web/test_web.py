@@ -18,7 +18,9 @@ from hare_jax import elicit, people
 from hare_jax.app.compiling import quickest_jit
 from hare_jax.app.session import Session
 from hare_jax.app.session.dialogue import pair
-from hare_jax.app.web.app import build
+from hare_jax.app.web.app import Talk, build
+from hare_jax.app.web.app.visits import Visits
+from hare_jax.app.web.pages import compared
 from hare_jax.app.web.security import DEFAULTS, new_link
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
@@ -301,3 +303,40 @@ def test_a_form_that_ends_early_is_not_taken(client, pages):
     asyncio.run(client.app(scope | {"http_version": "1.1", "root_path": ""}, receive, send))
     assert sent[0]["status"] == 400
     assert hidden(client.get(pages[0].url.path))["step"] == "0"
+
+
+def test_what_is_told_besides_answers_is_bounded(client, monkeypatch):
+    monkeypatch.setattr("hare_jax.app.web.app.talk._MOST_BESIDES", 1)
+    page = tell(client, begin(client), "veto", feature="x2")
+    refused = tell(client, page, "veto", feature="x1")
+    assert refused.status_code == 400
+    assert "Take back a step first" in refused.text
+    assert "Question 2 of" in tell(client, page, "answer", choice="A").text
+
+
+def test_an_error_after_a_proposal_was_taken_leaves_no_old_question(service, monkeypatch):
+    talk = Talk(service.session(REFUSED))
+    talk.question()
+    monkeypatch.setattr("hare_jax.app.web.pages.responded", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        talk.act("try", {"x0": "60"})
+    assert talk.question() == compared(talk.session.explainer, talk.session.question(), talk.session.row)
+
+
+def test_sessions_that_are_dropped_are_opened_no_longer(client, service, monkeypatch):
+    monkeypatch.setattr("hare_jax.app.web.app.starting._MOST_OPENING", 0)
+    assert start(example="0")(client, None).status_code == 503
+    monkeypatch.undo()
+    asyncio.run(dropped_while_opening(service))
+
+
+async def dropped_while_opening(service):
+    visits = Visits(1)
+    first = visits.add(Talk(service.session(REFUSED)), "a")
+    first.opening = asyncio.create_task(asyncio.sleep(100))
+    await asyncio.sleep(0)
+    assert visits.num_opening() == 1
+    visits.add(first.talk, "b")
+    await asyncio.wait({first.opening}, timeout=10)
+    assert first.opening.cancelled()
+    assert visits.num_opening() == 0

@@ -80,3 +80,12 @@ def test_evidence_on_both_groups_is_near_the_exact_mean(level):
         member = group == GROUP
         np.testing.assert_allclose(mean[member].sum(), 1, atol=1e-4)
         np.testing.assert_allclose(cov[member].sum(axis=0), 0, atol=1e-3)
+
+
+def test_a_category_of_many_levels_has_a_finite_posterior():
+    num = 150  # more than have the least probability together
+    many = Levels(jnp.zeros(num, jnp.int32), jnp.zeros(num).at[0].set(5.0))
+    mean, cov, _ = jax.jit(categories.sweep)(*levels.moments(many), many, categories.prior_sites(many))
+    assert bool(jnp.isfinite(cov).all())
+    assert float(mean.min()) > 0
+    assert float(mean.sum()) == pytest.approx(1.0, abs=1e-3)

@@ -56,12 +56,13 @@ class SessionPages:
 
     async def _waiting(self, visit: Visit) -> Response | None:
         """The page of a session without a first question; None if it has one."""
-        if visit.opening is not None and not visit.opening.done():
+        if visit.opening is not None:
             await asyncio.wait({visit.opening}, timeout=_PATIENCE)
-            if not visit.opening.done():
+            if visit.is_opening:
                 share, stage = visit.progress
                 return replies.page("waiting", stage=stage, percent=round(_PERCENT * share), here=f"/s/{visit.link}")
-        if visit.opening is not None:
+            if visit.opening.cancelled():  # dropped meanwhile
+                raise HTTPException(404)
             visit.opening.result()  # an error is one of this request
         if visit.problem:
             heading = "No way to be accepted was found"

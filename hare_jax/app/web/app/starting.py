@@ -25,6 +25,7 @@ _PAUSE = 0.1  # seconds between two looks at the preparation
 _SECONDS = 24 * 3600  # that a ticket is valid
 _TICKET = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9]{1,12})\.([0-9a-f]{64})", re.ASCII)
 _STARTS = 1.0, 100  # of sessions of a client, per second and at once
+_MOST_OPENING = 100  # sessions that wait for their first question
 _ACCEPTED = "With these details the application would be accepted: nothing needs to change."
 _NOTHING = "No change was found with which this application would be accepted."
 
@@ -92,7 +93,7 @@ class Starting:
         """The way to the session that a start form has begun already; None if it is new.
 
         Raises:
-            RefusedError: the form has no valid ticket, or the client starts too many sessions.
+            RefusedError: the form has no valid ticket, the client starts too many sessions, or too many are opening.
         """
         found = _TICKET.fullmatch(form.get("csrf", ""))
         text = f"{found[1]}.{found[2]}" if found else ""
@@ -104,6 +105,8 @@ class Starting:
             return replies.redirect(f"/s/{link}")
         if not self.starts.allows(request.client.host if request.client else ""):
             raise RefusedError(429, "Too many sessions were started. Wait a little, and try again.")
+        if self.visits.num_opening() >= _MOST_OPENING:
+            raise RefusedError(503, "Many people are starting now. Wait a minute, and try again.")
         return None
 
     async def _begin(self, form: dict[str, str], row: Any) -> Response:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from hare_jax.app.parsing import number
 from hare_jax.app.session import CANNOT_TELL, Session
 from hare_jax.app.session.telling import takes
 from hare_jax.app.web import pages
@@ -10,6 +11,7 @@ from hare_jax.app.web.pages.views import Compared, Recommended, Response
 
 _CHOICES = ("A", "B", CANNOT_TELL)
 _FEW = 5  # answers
+_BESIDES, _MOST_BESIDES = ("veto", "range", "try"), 100  # that are kept, besides answers
 _NOT_TAKEN = "This could not be taken. Nothing was changed."
 
 Progress = Callable[[float, str], None]
@@ -75,12 +77,15 @@ class Talk:
         Raises:
             FormError: the form has a value that can't be taken; nothing was changed.
         """
+        if action in _BESIDES and len(self.session.events) - self.session.num_answers >= _MOST_BESIDES:
+            raise FormError({"": "This is more than can be kept. Take back a step first."})
         self.response, self.counted, self.tried = None, False, {}
         try:
             following = ACTIONS[action](self, form)
         except ValueError:
             raise FormError({"": _NOT_TAKEN}) from None
-        self._asked = self._best = None
+        finally:
+            self._asked = self._best = None
         return following
 
 
@@ -121,7 +126,7 @@ def _range(talk: Talk, form: Mapping[str, str]) -> str:
 
 def _limit(text: str) -> float | None:
     try:
-        return pages.number(text) if text.strip() else None
+        return number(text) if text.strip() else None
     except ValueError:
         raise FormError({"": "A limit must be a number."}) from None
 

@@ -31,6 +31,16 @@ class Visit:
         self.problem = ""  # why there is no first question
         self.opening: asyncio.Task[None] | None = None
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether its first question is still prepared."""
+        return self.opening is not None and not self.opening.done()
+
+    def drop(self) -> None:
+        """Prepare it no longer, if that has not begun."""
+        if self.opening is not None:
+            self.opening.cancel()
+
 
 class Visits:
     """The sessions; the one that was unused for longest is dropped for a new one."""
@@ -49,10 +59,14 @@ class Visits:
         self._visits[digest(visit.link)] = visit
         self._tickets[ticket] = visit.link
         if len(self._visits) > self._most:
-            self._visits.popitem(last=False)
+            self._visits.popitem(last=False)[1].drop()
         if len(self._tickets) > _MOST_TICKETS:
             self._tickets.popitem(last=False)
         return visit
+
+    def num_opening(self) -> int:
+        """How many sessions wait for their first question."""
+        return sum(visit.is_opening for visit in self._visits.values())
 
     def get(self, link: str) -> Visit | None:
         """The session of a link, which is thereby used."""
@@ -68,3 +82,4 @@ class Visits:
     def remove(self, visit: Visit) -> None:
         """Forget a session."""
         self._visits.pop(digest(visit.link), None)
+        visit.drop()

@@ -7,7 +7,6 @@ from hare_jax.app.web.pages.fields import Field as Field
 from hare_jax.app.web.pages.fields import FormError as FormError
 from hare_jax.app.web.pages.fields import changes_in as changes_in
 from hare_jax.app.web.pages.fields import fields_of as fields_of
-from hare_jax.app.web.pages.fields import number as number
 from hare_jax.app.web.pages.fields import row_in as row_in
 from hare_jax.app.web.pages.rendering import STATIC as STATIC
 from hare_jax.app.web.pages.rendering import Form as Form

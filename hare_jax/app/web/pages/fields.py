@@ -4,7 +4,6 @@ The name of a field is its position, `x0`, `x1`, ..., and the value of a categor
 table is a name. Values are checked here, with a text for a person; an empty field is a missing value.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from hare_jax.app.explainer import Explainer, wording
+from hare_jax.app.parsing import number
 from hare_jax.data import missing
 from hare_jax.data.schema import Feature
 from hare_jax.space import is_follower
-
-_MOST_TEXT = 40  # characters of a number
 
 
 class Field(NamedTuple):
@@ -161,22 +159,3 @@ def _value(feature: Feature, one: Field, text: str) -> Any:
         raise ValueError("choose one from the list")
     category = feature.categories[int(text)]
     return np.nan if feature.missing == missing.CATEGORY and category == missing.LEVEL else category
-
-
-def number(text: str) -> float:
-    """A finite number in a text.
-
-    Raises:
-        ValueError: it is none.
-
-    >>> number("30,000.5")
-    30000.5
-    """
-    plain = text.strip().replace(",", "")
-    try:
-        value = float(plain) if plain.isascii() and len(plain) <= _MOST_TEXT and "_" not in plain else math.nan
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError("must be a number")
-    return value

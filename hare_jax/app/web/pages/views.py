@@ -7,9 +7,8 @@ from markupsafe import Markup
 
 from hare_jax.app.explainer import Explainer, wording
 from hare_jax.app.session import Asked, Best, Event, Exploration, Option
+from hare_jax.app.session_texts import as_sentences, percent
 from hare_jax.app.web.pages.picture import picture
-
-_PERCENT = 100
 
 
 class Line(NamedTuple):
@@ -68,7 +67,7 @@ def compared(explainer: Explainer, asked: Asked, row: Mapping[str, Any]) -> Comp
     different = {one.feature for one in asked.differences}
     cards = tuple(_card(explainer, option, index, asked, row) for index, option in enumerate(asked.options))
     same = tuple(change.text for change in asked.options[0].changes if change.feature not in different)
-    return Compared(asked.number, asked.of, cards, sentences(same))
+    return Compared(asked.number, asked.of, cards, as_sentences(same))
 
 
 def _card(explainer: Explainer, option: Option, index: int, asked: Asked, row: Mapping[str, Any]) -> Card:
@@ -93,7 +92,7 @@ def summed_up(explainer: Explainer, best: Best) -> Recommended:
         )
         for one in changes
     )
-    texts = sentences(tuple(change.text for change in changes))
+    texts = as_sentences(tuple(change.text for change in changes))
     sure = "" if best.sure is None else _in_hundred(best.sure)
     shown = picture(explainer, changes)
     return Recommended(best.valid, texts, lines, shown, sure, best.region, best.stop, best.num_answers)
@@ -109,15 +108,10 @@ def responded(explainer: Explainer, found: Exploration) -> Response:
         usable=usable,
         verdict=verdict,
         chance="" if found.probability is None else _in_hundred(found.probability),
-        problems=sentences(found.problems),
-        sentences=sentences(tuple(change.text for change in changes)),
+        problems=as_sentences(found.problems),
+        sentences=as_sentences(tuple(change.text for change in changes)),
         picture=picture(explainer, changes),
     )
-
-
-def sentences(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Texts that begin with a capital letter and end with a full stop."""
-    return tuple(f"{text[:1].upper()}{text[1:]}." for text in texts)
 
 
 def _text(explainer: Explainer, feature: str, value: Any) -> str:
@@ -125,14 +119,13 @@ def _text(explainer: Explainer, feature: str, value: Any) -> str:
 
 
 def _in_hundred(share: float) -> str:
-    """A probability: nothing is certain."""
-    return f"{min(max(round(share * _PERCENT), 1), _PERCENT - 1)} in 100"
+    return f"{percent(share)} in 100"
 
 
 def told(explainer: Explainer, events: tuple[Event, ...]) -> tuple[str, ...]:
     """What was told besides answers, in words."""
     texts = (_TOLD[event.kind](explainer, event.details) for event in events if event.kind in _TOLD)
-    return sentences(tuple(texts))
+    return as_sentences(tuple(texts))
 
 
 def _veto(explainer: Explainer, details: Mapping[str, Any]) -> str:
