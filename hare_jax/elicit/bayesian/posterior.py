@@ -176,11 +176,11 @@ def _add_answer(belief: Belief, at: Array) -> Belief:
 def _fitted(belief: Belief, num_sweeps: int) -> Belief:
     """Fit all sites again, from those of the prior, so that no earlier answer has locked a column."""
     fit = partial(_fit_all, num_sweeps)
-    mean, cov, sites = jax.vmap(fit)(belief.prior, belief.boundary, _sites(belief))
+    mean, cov, sites = jax.vmap(fit)(belief.prior, belief.manner.lapse, belief.boundary, _sites(belief))
     return belief._replace(mean=mean, cov=cov, precision=sites.precision, shift=sites.shift)
 
 
-def _fit_all(num_sweeps: int, prior: Prior, boundary: Plane, sites: Site) -> tuple[Array, Array, Site]:
+def _fit_all(num_sweeps: int, prior: Prior, lapse: Array, boundary: Plane, sites: Site) -> tuple[Array, Array, Site]:
     """The posterior's `mean` (d,) and `cov` (d, d) of one hypothesis, and the sites (T, ...) of the answers."""
     none = jnp.zeros_like(sites.precision)
     mean, cov, sites = sweep(prior.mean, prior.cov, sites._replace(precision=none, shift=none))
@@ -189,7 +189,7 @@ def _fit_all(num_sweeps: int, prior: Prior, boundary: Plane, sites: Site) -> tup
 
     def again(_: Array, fitted: tuple[Any, ...]) -> tuple[Any, ...]:
         mean, cov, sites, columns, levels = fitted
-        mean, cov, columns = sweep_columns(mean, cov, prior.marginals, prior.varies, columns)
+        mean, cov, columns = sweep_columns(mean, cov, prior.marginals, prior.varies, columns, lapse)
         mean, cov, levels = categories.sweep(mean, cov, prior.levels, levels)
         return *sweep(mean, cov, sites), columns, levels
 

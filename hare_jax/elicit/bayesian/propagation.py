@@ -23,7 +23,7 @@ TINY = 1e-12  # added to a variance that may be zero
 _LEAST_KEPT = 1e-3  # of the marginal precision, in a cavity or after an update
 _LEAST_PROBABILITY = 1e-8  # of an answer
 _MOST_CURVATURE = 0.999  # -d^2 log Z / d mean^2 of a cavity, relative to its precision
-_LEAST_TILTED = 1e-3  # variance of a tilted column, relative to that of the normal density of its prior
+_LEAST_TILTED, _MOST_TILTED = 1e-3, 0.1  # bounds of the least variance of a tilted column
 _MOST_RELATIVE = 100.0  # precision of a site that is to be removed again, relative to that of its cavity
 _DAMPING = 0.8  # share of the new parameters of a column's site
 
@@ -114,25 +114,27 @@ def prior_sites(prior: Marginal, varies: Array) -> ColumnSites:
 
 
 def sweep_columns(
-    mean: Array, cov: Array, prior: Marginal, varies: Array, sites: ColumnSites
+    mean: Array, cov: Array, prior: Marginal, varies: Array, sites: ColumnSites, lapse: Array | float = 0.0
 ) -> tuple[Array, Array, ColumnSites]:
     """Update the sites of the `prior` (d, ...) of all columns that have one (`varies`) once, in order.
 
-    Returns the `mean` (d,) and `cov` (d, d), and the sites.
+    The variance of a tilted column is at least `lapse` times that of the normal density of its prior, within bounds:
+    answers of which some are wrong do not settle it. Returns the `mean` (d,) and `cov` (d, d), and the sites.
     """
+    least = jnp.clip(lapse, _LEAST_TILTED, _MOST_TILTED) * prior.variance
 
     def step(
-        carry: tuple[Array, Array], row: tuple[Array, Marginal, Array, ColumnSites]
+        carry: tuple[Array, Array], row: tuple[Array, Marginal, Array, ColumnSites, Array]
     ) -> tuple[tuple[Array, Array], ColumnSites]:
-        (mean, cov), (at, prior, varies, (precision, shift)) = carry, row
+        (mean, cov), (at, prior, varies, (precision, shift), least) = carry, row
         along = cov[:, at]
         marginal = Normal(mean[at], jnp.maximum(along[at], TINY))
-        new = _fit_column(_cavity(marginal, precision, shift), prior, precision, shift)
+        new = _fit_column(_cavity(marginal, precision, shift), prior, least, ColumnSites(precision, shift))
         usable = varies & _is_safe(marginal, new[0] - precision) & jnp.isfinite(new[1])
         new = ColumnSites(jnp.where(usable, new[0], precision), jnp.where(usable, new[1], shift))
         return _rank_one_update(mean, cov, along, marginal, new.precision - precision, new.shift - shift), new
 
-    (mean, cov), sites = jax.lax.scan(step, (mean, cov), (jnp.arange(len(mean)), prior, varies, sites))
+    (mean, cov), sites = jax.lax.scan(step, (mean, cov), (jnp.arange(len(mean)), prior, varies, sites, least))
     return mean, (cov + cov.T) / 2, sites
 
 
@@ -205,13 +207,13 @@ def _probability(t: Array, width: Array, tied: Array) -> _Derivatives:
     )
 
 
-def _fit_column(cavity: Normal, prior: Marginal, precision: Array, shift: Array) -> tuple[Array, Array]:
-    """Match the moments of the cavity times the prior of a column; damped from the old `precision` and `shift`."""
+def _fit_column(cavity: Normal, prior: Marginal, least: Array, old: ColumnSites) -> tuple[Array, Array]:
+    """Match the moments of the cavity times the prior of a column, with the `least` variance; damped from the `old`."""
     mean, variance = tilted_moments(prior, cavity.mean, cavity.variance)
-    variance = jnp.maximum(variance, _LEAST_TILTED * prior.variance)
+    variance = jnp.maximum(variance, least)
     new = jnp.maximum(1 / variance - 1 / cavity.variance, 0)
     new_shift = mean * (new + 1 / cavity.variance) - cavity.mean / cavity.variance
-    return precision + _DAMPING * (new - precision), shift + _DAMPING * (new_shift - shift)
+    return old.precision + _DAMPING * (new - old.precision), old.shift + _DAMPING * (new_shift - old.shift)
 
 
 def _rank_one_update(

@@ -113,3 +113,17 @@ def test_a_column_of_two_values_has_the_exact_posterior(share, measured, sd):
     np.testing.assert_allclose(mean[0], p, atol=0.01)
     np.testing.assert_allclose(cov[0, 0], min(p * (1 - p), sd**2), atol=0.01)  # a site has no negative precision
     np.testing.assert_allclose([mean[1], cov[1, 1], precision[1], shift[1]], [0, 1, 0, 0])
+
+
+@pytest.mark.parametrize(("lapse", "least"), [(0.0, 0.001), (0.05, 0.05), (0.4, 0.1)])
+def test_an_error_rate_keeps_a_column_of_two_values_open(lapse, least):
+    """The variance of the site and of the evidence together is that of the tilted distribution, which is bounded."""
+    prior, sd = category(0.5), 0.05
+    first = ColumnSites(array([4.0, 0.0]), array([2.0, 0.0]))
+    total = 4.0 + 1 / sd**2
+    mean, cov = array([(2.0 + 1.0 / sd**2) / total, 0.0]), array(np.diag([1 / total, 1.0]))
+    carry = mean, cov, first
+    for _ in range(20):
+        carry = sweep_columns(carry[0], carry[1], prior, np.array([True, False]), carry[2], lapse)
+    cavity = sd**2
+    np.testing.assert_allclose(carry[1][0, 0], min(cavity, max(least * prior.variance[0], 1e-9)), rtol=0.05)
