@@ -3,10 +3,8 @@
 from importlib import resources
 from typing import Any, NamedTuple
 
-import jinja2
-
 from hare_jax.app.web.pages.rendering import STATIC as SHARED
-from hare_jax.app.web.pages.rendering import StaticFile
+from hare_jax.app.web.pages.rendering import StaticFile, environment
 
 _PAGES = "hare_jax.app.study.pages"
 _STYLE = resources.files(_PAGES).joinpath("static", "study.css").read_bytes()
@@ -25,20 +23,8 @@ def paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
 
 
-def _environment() -> jinja2.Environment:
-    loaders = [jinja2.PackageLoader(_PAGES), jinja2.PackageLoader("hare_jax.app.web.pages")]
-    found = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(loaders),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters["paragraphs"] = paragraphs
-    return found
-
-
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = environment(_PAGES)
+_ENVIRONMENT.filters["paragraphs"] = paragraphs
 
 STATIC = SHARED | {"study.css": StaticFile(_STYLE, "text/css; charset=utf-8")}
 

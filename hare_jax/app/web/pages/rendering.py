@@ -6,13 +6,20 @@ from typing import Any, NamedTuple
 import jinja2
 
 _PAGES = "hare_jax.app.web.pages"
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader(_PAGES),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+
+
+def environment(*packages: str) -> jinja2.Environment:
+    """The templates of some `packages`, and those of a session."""
+    return jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package) for package in (*packages, _PAGES)]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+_ENVIRONMENT = environment()
 
 
 class StaticFile(NamedTuple):
