@@ -69,8 +69,8 @@ def of(person: Person, turn: Turn) -> tuple[float, tuple[str, ...]]:
 def _known(state: Any) -> Recourse:
     """The base and the points compared (m, d), other than the recommendation; valid where they are recourses now."""
     x, space = state.x, state.space
-    told = jnp.repeat(jnp.arange(len(state.compared)) < state.belief.num_told, 2)
-    points = jnp.concatenate([state.compared.reshape(-1, len(x)), state.pool.base.x[None]])
+    told = jnp.repeat(jnp.arange(len(state.belief.pair)) < state.belief.num_told, 2)
+    points = jnp.concatenate([state.belief.pair.reshape(-1, len(x)), state.pool.base.x[None]])
     counts = jnp.concatenate([told, state.pool.base.valid[None]])
 
     def usable(z: Array) -> Array:

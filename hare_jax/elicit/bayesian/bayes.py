@@ -114,7 +114,6 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
         question=Question(recourse.x, recourse.x, jnp.array(False)),
         reaches=jnp.asarray(hp.reaches, x.dtype),
         slack=jnp.full((), jnp.inf, x.dtype),
-        compared=jnp.zeros((hp.max_questions, 2, len(x)), x.dtype),
         rated=Rated(jnp.array(False), unrated, unrated),
         vetoed=None if space.relations is None else jnp.zeros(x.shape, bool),
     )
@@ -135,7 +134,7 @@ def _propose(hp: Bayes, state: State, key: Array) -> State:
 
 
 def _choose_question(hp: Bayes, state: State) -> State:
-    options, asked = (hp.acquisition, hp.num_favourites, hp.noise), state.compared
+    options, asked = (hp.acquisition, hp.num_favourites, hp.noise), state.belief.pair
     members = pool.members(state.pool)
     a, b, gain = acquisition.best_pair(*options, state.belief, asked, state.x, members, state.space)
     asked = (gain > hp.least_gain) & (state.belief.num_told < hp.max_questions)

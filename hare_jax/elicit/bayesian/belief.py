@@ -49,6 +49,7 @@ class Belief(NamedTuple):
     offset: Array  # (h, T) c(a) - c(b)
     noise: Array  # (h, T) variance
     slope: Array  # (h, T) difference of utilities over difference of losses
+    pair: Array  # (T, 2, d) the recourses a and b of each answer
     tied: Array  # (T,) bool: the answer is a tie
     precision: Array  # (h, T) of each answer's Gaussian site, along its plane
     shift: Array  # (h, T) that precision times the site's mean
@@ -83,6 +84,7 @@ def init(kinds: Kinds, prior: Prior, log_prior: Array, grid: Grid, num_answers: 
         offset=none,
         noise=none,
         slope=none,
+        pair=jnp.zeros((num_answers, 2, width), dtype),
         tied=jnp.zeros(num_answers, bool),
         precision=none,
         shift=none,

@@ -106,9 +106,7 @@ def _compare(hp: Bayes, state: State, a: Array, b: Array, told: Array, tied: Arr
     """Learn, if it was `told`, that `a` (d,) is preferred to `b` (d,), or that they are `tied`."""
     noise = hp.noise * _prior_sd(state, a, b)
     belief = posterior.update(state.belief, state.x, a, b, noise, hp.num_sweeps, tied, state.space)
-    compared = state.compared.at[state.belief.num_told].set(jnp.stack([a, b]))
-    belief, compared = _select(told, (belief, compared), (state.belief, state.compared))
-    return state._replace(belief=belief, compared=compared)
+    return state._replace(belief=_select(told, belief, state.belief))
 
 
 def _prior_sd(state: State, a: Array, b: Array) -> Array:

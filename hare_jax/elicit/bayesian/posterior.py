@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import ndtr
 
@@ -39,6 +40,8 @@ from hare_jax.solvers.resampling import systematic
 from hare_jax.space import ActionSpace
 
 _MIDDLE = 0.5  # of each of the equal parts of the probabilities
+_NUM_SLOPES = 8  # draws to average slopes over
+_SEED = 0
 _LEAST_GAP = 1e-6  # of losses, to divide by
 _LEAST_VARIANCE = 1e-12
 
@@ -65,10 +68,11 @@ def update(
         plane=belief.plane.at[:, at].set(phi_a - phi_b),
         offset=belief.offset.at[:, at].set(c_a - c_b),
         noise=belief.noise.at[:, at].set(noise**2),
-        slope=belief.slope.at[:, at].set(_slopes(belief, x, a, b, space)),
+        pair=belief.pair.at[at].set(jnp.stack([a, b])),
         tied=belief.tied.at[at].set(tied),
         num_told=at + 1,
     )
+    told = told._replace(slope=_slopes(told, x, space))
     new = _fitted(_with_manner(_add_answer(told, at)), num_sweeps)
     return jax.tree.map(lambda new, old: jnp.where(at < belief.offset.shape[1], new, old), new, belief)
 
@@ -129,11 +133,31 @@ def ages(belief: Belief) -> Array:
     return jnp.maximum(belief.num_told - 1 - jnp.arange(len(belief.tied)), 0).astype(belief.mean.dtype)
 
 
-def _slopes(belief: Belief, x: Array, a: Array, b: Array, space: ActionSpace | None) -> Array:
-    """Difference of utilities over difference of losses (h,), at the mean of each hypothesis."""
-    return jnp.stack([
-        _slope(kind, mean, x, a, b, space) for kind, mean in zip(belief.kinds.names, belief.mean, strict=True)
+def _slopes(belief: Belief, x: Array, space: ActionSpace | None) -> Array:
+    """Difference of utilities over difference of losses of each answer (h, T), averaged over the posterior."""
+    draws = _draws_by_column(belief)
+    return jnp.concatenate([
+        jax.vmap(partial(_mean_slopes, kind, x, belief.pair, space))(draws[belief.kinds.span(kind)])
+        for kind in dict.fromkeys(belief.kinds.names)
     ])  # fmt: skip
+
+
+def _draws_by_column(belief: Belief) -> Array:
+    """A few points (h, n, d) with the mean and the variance of each column, from the same normal draws each time."""
+    num, width = _NUM_SLOPES // 2, belief.mean.shape[1]
+    half = np.random.default_rng(_SEED).standard_normal((num, width))
+    half = (half / np.sqrt(np.mean(half**2, axis=0))).astype(belief.mean.dtype)
+    sd = jnp.sqrt(jnp.maximum(jnp.diagonal(belief.cov, axis1=1, axis2=2), 0))
+    return belief.mean[:, None, :] + sd[:, None, :] * np.concatenate([half, -half])[None]
+
+
+def _mean_slopes(kind: str, x: Array, pairs: Array, space: ActionSpace | None, draws: Array) -> Array:
+    """The slope of each of the `pairs` (T, 2, d), averaged over `draws` (n, d) of theta: (T,)."""
+
+    def of_draw(theta: Array) -> Array:
+        return jax.vmap(lambda a, b: _slope(kind, theta, x, a, b, space))(pairs[:, 0], pairs[:, 1])
+
+    return jnp.mean(jax.vmap(of_draw)(draws), axis=0)
 
 
 def _slope(kind: str, theta: Array, x: Array, a: Array, b: Array, space: ActionSpace | None) -> Array:

@@ -77,7 +77,6 @@ class State(NamedTuple):
     question: Question
     reaches: Array  # (r,) of target points
     slack: Array  # () logits: the thickness of the boundary times the classifier's gradient; infinite where unknown
-    compared: Array  # (T, 2, d) the pairs that the answers so far are about
     rated: Rated
     vetoed: Array | None = None  # (d,) bool, in a space with relations: columns of the vetoes so far
 

@@ -2,6 +2,7 @@
 
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -214,4 +215,4 @@ def test_a_program_that_fails_is_raised_wherever_it_is_awaited(monkeypatch):
     monkeypatch.setattr(programs._pool, "submit", broken)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="no thread"):
-            programs.call(np.negative, np.float32(1))
+            programs.call(jnp.negative, np.float32(1))

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from hare_jax.app.study import exporting
@@ -31,7 +31,7 @@ class Patient(Visitor):
 
     def __init__(self, port, seed):
         self.random, self.acknowledged, self.is_done = random.Random(seed), [], False
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True, timeout=PATIENCE)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True, timeout=PATIENCE)
         self.page = None
 
     def live(self):
@@ -43,7 +43,7 @@ class Patient(Visitor):
                     self.page = self.client.get(path)
                     self.step()
                     path = self.page.url.path
-                except httpx.HTTPError:
+                except httpx2.HTTPError:
                     time.sleep(0.2)
 
     def step(self):

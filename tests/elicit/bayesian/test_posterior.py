@@ -115,8 +115,16 @@ def test_a_tie_says_that_the_difference_is_within_the_width(person):
 def test_the_slope_is_that_of_the_utility_over_the_loss():
     a, b = PAIRS[0]
     got = learn(start(), PAIRS[:1])
-    squared = [np.sum((point - MEAN) ** 2) for point in (b, a)]
-    np.testing.assert_allclose(got.slope[IDEAL, 0], np.sqrt(squared[0]) + np.sqrt(squared[1]), rtol=1e-4)
+    sd = np.sqrt(np.diagonal(np.asarray(start().cov[IDEAL])))
+    ideals = MEAN + sd * np.random.default_rng(0).normal(size=(100_000, len(MEAN)))
+    mean = np.mean(sum(np.linalg.norm(ideals - point, axis=1) for point in (a, b)))
+    np.testing.assert_allclose(got.slope[IDEAL, 0], mean, rtol=0.1)  # over a few draws
+    np.testing.assert_allclose(got.slope[WEIGHTS, 0], 1, rtol=1e-4)
+
+
+def test_slopes_of_earlier_answers_follow_the_posterior():
+    once, often = learn(start(), PAIRS[:1]), learn(start(), PAIRS)
+    assert not np.allclose(once.slope[IDEAL, 0], often.slope[IDEAL, 0], rtol=0.01)
 
 
 def test_older_answers_of_a_short_memory_are_noisier():

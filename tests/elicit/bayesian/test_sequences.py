@@ -93,7 +93,7 @@ def step(elicitor, state: State, given):
 
     checks = jnp.stack([usable(shown.a, state), usable(shown.b, state), usable(best.x, after)])
     return after, Step(
-        shown.asked, points[:2], state.compared, state.belief.num_told, checks, best.valid, finite(after)
+        shown.asked, points[:2], state.belief.pair, state.belief.num_told, checks, best.valid, finite(after)
     )
 
 
