@@ -26,10 +26,14 @@ def of_space(space: ActionSpace, varies: Array, log_mass: Array) -> Levels:
     return Levels(jnp.where(varies, space.group, -1).astype(jnp.int32), log_mass)
 
 
+def same_category(levels: Levels) -> Array:
+    """Whether two columns are levels of the same category: (d, d) bool."""
+    return (levels.group[:, None] == levels.group[None, :]) & (levels.group >= 0)[:, None]
+
+
 def moments(levels: Levels) -> tuple[Array, Array]:
     """Mean (d,) and covariance (d, d) of the indicators of all levels; zeros in the other columns."""
-    member = levels.group >= 0
-    together = (levels.group[:, None] == levels.group[None, :]) & member[:, None]
+    member, together = levels.group >= 0, same_category(levels)
     log_total = jax.nn.logsumexp(jnp.where(together, levels.log_mass[None, :], -jnp.inf), axis=1)
     probability = jnp.where(member, jnp.exp(levels.log_mass - jnp.where(member, log_total, 0)), 0)
     return probability, jnp.diag(probability) - jnp.where(together, probability[:, None] * probability[None, :], 0)

@@ -91,7 +91,6 @@ def best_pair(
     num_favourites: int,
     noise: Array | float,
     belief: Belief,
-    compared: Array,
     x: Array,
     pool: Recourse,
     space: ActionSpace | None = None,
@@ -99,22 +98,22 @@ def best_pair(
     """The pair of one of the favourites and one other member of the `pool` (m, d) with the highest acquisition value.
 
     The favourites are the `num_favourites` members of highest expected utility. `noise` is the s.d. of the noise of an
-    answer, relative to the prior s.d. of the difference of utilities. Pairs that have been
-    `compared` (T, 2, d) are left out (`base.is_compared`). Returns both recourses, (d,) and (d,), and the value of the
-    acquisition, (), which is -inf where there is no such pair. The `space` is that of `belief.features`.
+    answer, relative to the prior s.d. of the difference of utilities. Pairs that an answer is about are left out.
+    Returns both recourses, (d,) and (d,), and the value of the acquisition, (), which is -inf where there is no such
+    pair. The `space` is that of `belief.features`.
     """
-    pairs, favourites = _pairs(num_favourites, noise, belief, compared, x, pool, space)
+    pairs, favourites = _pairs(num_favourites, noise, belief, x, pool, space)
     score = jnp.where(pairs.allowed, ACQUISITIONS[acquisition](pairs), -jnp.inf)
     first, second = jnp.unravel_index(jnp.argmax(score), score.shape)
     return pool.x[favourites[first]], pool.x[second], score[first, second]
 
 
-def _allowed(compared: Array, pool: Recourse, favourites: Array) -> Array:
+def _allowed(belief: Belief, pool: Recourse, favourites: Array) -> Array:
     """Whether a favourite and a member are valid, differ, and have not been compared yet: (f, m) bool."""
     first, second = pool.x[favourites], pool.x
     differ = jnp.any(first[:, None, :] != second[None, :, :], axis=2)
     valid = pool.valid[favourites, None] & pool.valid[None, :]
-    return valid & differ & ~is_compared(compared, first, second)
+    return valid & differ & ~is_compared(belief.pair, first, second)
 
 
 def best_set(
@@ -156,7 +155,6 @@ def _pairs(
     num_favourites: int,
     noise: Array | float,
     belief: Belief,
-    compared: Array,
     x: Array,
     pool: Recourse,
     space: ActionSpace | None,
@@ -177,7 +175,7 @@ def _pairs(
         gap=utility[:, favourites, None] - utility[:, None, :],
         sd=_pair_sd(phi, belief.cov, favourites),
         noise=noise * prior_sd,
-        allowed=_allowed(compared, pool, favourites),
+        allowed=_allowed(belief, pool, favourites),
     )
     return pairs, favourites
 

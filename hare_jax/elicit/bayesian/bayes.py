@@ -134,9 +134,8 @@ def _propose(hp: Bayes, state: State, key: Array) -> State:
 
 
 def _choose_question(hp: Bayes, state: State) -> State:
-    options, asked = (hp.acquisition, hp.num_favourites, hp.noise), state.belief.pair
-    members = pool.members(state.pool)
-    a, b, gain = acquisition.best_pair(*options, state.belief, asked, state.x, members, state.space)
+    members, options = pool.members(state.pool), (hp.acquisition, hp.num_favourites, hp.noise)
+    a, b, gain = acquisition.best_pair(*options, state.belief, state.x, members, state.space)
     asked = (gain > hp.least_gain) & (state.belief.num_told < hp.max_questions)
     return state._replace(question=Question(a, b, asked))
 

@@ -99,7 +99,7 @@ def brings(acquisition, gains):
 
 
 def choose(acquisition, belief, pool, compared=NOTHING):
-    return jit(partial(best_pair, acquisition, 6))(NOISE, belief, compared, X, pool)
+    return jit(partial(best_pair, acquisition, 6))(NOISE, belief._replace(pair=compared), X, pool)
 
 
 def shown_of(pair):
