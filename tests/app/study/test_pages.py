@@ -70,7 +70,6 @@ def test_a_person_from_consent_to_thanks(server, person):
     person.send("withdraw")
     assert "deleted" in server.client.get(f"/p/{person.link}").text
     assert len(exporting.tables(server.database).answers) == 0
-    server.database.checkpoint()
     left = [path for path in server.database.path.parent.glob("study.db*") if b"=fine" in path.read_bytes()]
     assert left == []
 

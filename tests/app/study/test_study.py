@@ -140,6 +140,23 @@ def test_each_answer_is_stored_once(kept):
     assert counts == [0, 0]
 
 
+def test_nothing_is_left_of_a_person_who_withdraws(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "_PRAGMAS", ("secure_delete = ON", "synchronous = OFF"))
+    opened = Database(tmp_path / "study.db", create=True)
+    store, rng = Store(opened), np.random.default_rng(0)
+    numbers = [begun(store, f"token {index}") for index in range(40)]
+    for number in rng.permutation(numbers * 6).tolist():  # as people who answer at the same time
+        count = store.find(f"token {number}").num_answers
+        text = f"<{number}>" * int(rng.integers(100, 4000))
+        store.save_answer(number, answer(count + 1)._replace(shown=text), text, None)
+    withdrawn = rng.permutation(numbers)[:20].tolist()
+    for number in withdrawn:
+        store.withdraw(number)
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert [number for number in numbers if f"<{number}>".encode() not in content] == sorted(withdrawn)
+    opened.close()
+
+
 def test_a_full_disk_and_a_locked_file_lose_nothing(kept, monkeypatch):
     number = begun(kept)
     kept.save_answer(number, answer(1), "{}", None)
