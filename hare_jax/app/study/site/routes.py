@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
@@ -35,7 +36,7 @@ def build(conduct: Conduct, tokens: Tokens, hosts: Sequence[str], limits: Limits
     """The application; `hosts` are the names under which it is reached."""
     site = _Site(Desk(conduct, tokens))
     handlers: dict[Any, Any] = {
-        RefusedError: replies.on_refused,
+        RefusedError: site.on_refused,
         HTTPException: replies.on_http_error,
         UnavailableError: site.on_unavailable,
         Exception: replies.on_error,
@@ -122,9 +123,18 @@ class _Site:
             raise HTTPException(404)
         return link
 
+    async def on_refused(self, request: Request, error: Any) -> Response:
+        """The page of a form that was refused, with the way back to the page of the person: not to a new beginning."""
+        if error.status == HTTPStatus.NOT_FOUND:
+            return await replies.on_refused(request, error)
+        return replies.failure(error.status, error.text, self._way_back(request), "Go on")
+
+    def _way_back(self, request: Request) -> str:
+        link = request.path_params.get("link")
+        return f"/p/{link}" if link else "/"
+
     async def on_unavailable(self, request: Request, error: Exception) -> Response:
         """The page of what could not be stored."""
-        link = request.path_params.get("link")
-        found = self.desk.message("This could not be stored", _FULL, 503, f"/p/{link}" if link else "/")
+        found = self.desk.message("This could not be stored", _FULL, 503, self._way_back(request))
         found.headers["retry-after"] = str(_RETRY_SECONDS)
         return found
