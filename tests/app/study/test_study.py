@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from hare_jax.app import cli
-from hare_jax.app.study import analysis, assigning, database, exporting, facts, reading
+from hare_jax.app.study import analysis, assigning, database, exporting, facts, items, reading
 from hare_jax.app.study.database import AlreadyStoredError, Database, UnavailableError
 from hare_jax.app.study.store import Answer, Outcome, Store
 
@@ -73,6 +73,7 @@ def test_the_example(study):
         (["arms", "bayes", "hyperparameters"], {"depth": 1}, "arms.bayes.hyperparameters: .*depth"),
         (["before", 0, "type"], "slider", "before.1.type: must be one of scale, choice, number, text; got 'slider'"),
         (["before", 0, "range"], [5, 5], "before.1.range: must be [lowest, highest]; got [5, 5]"),
+        (["before", 0, "range"], [0, 10**400], "before.1.range: must be [lowest, highest]; got [0, 1000"),
         (["before", 1, "name"], "age", "before: must have different names; got ['age']"),
         (["before", 1, "choices"], ["yes"], "before.2.choices: must be two or more different texts; got ['yes']"),
         (["after", 0, "labels"], ["a", "b", "c"], "after.1.labels: must be two texts, for its ends, or 5, .*"),
@@ -87,6 +88,25 @@ def test_a_wrong_design_is_an_error(tmp_path, path, value, message):
     )
     with pytest.raises(ValueError, match=f"^{rule}"):
         reading.of(found, tmp_path)
+
+
+def test_values_of_items(study):
+    age, loans, remarks = *study.before, study.after[1]
+    assert items.value_of(age, " 40 ") == 40
+    assert items.value_of(age, "") is None
+    assert items.value_of(loans._replace(choices=(" yes ", "no")), "0") == " yes "
+    assert items.value_of(remarks, "one\r\n" * 125) == "one\n" * 124 + "one"
+    for item, wrong in (
+        (age, "4_0"),
+        (age, "40.5"),
+        (age, "nan"),
+        (age, "17"),
+        (loans, "yes"),
+        (loans, "3"),
+        (loans, ""),
+    ):
+        with pytest.raises(ValueError, match="Please"):
+            items.value_of(item, wrong)
 
 
 def test_arms_are_balanced_and_follow_from_the_seed(study):
