@@ -266,6 +266,12 @@ def test_the_commands(capsys, tmp_path):
     assert cli.main(["study", "export", "--db", str(tmp_path / "empty.db"), "--out", str(tmp_path)]) == 2
 
 
+def test_texts_that_a_spreadsheet_would_run():
+    for text in ("=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "\uff1d1"):
+        assert exporting.safe(text) == f"'{text}"
+    assert exporting.safe("1 = 1") == "1 = 1"
+
+
 def test_intervals():
     low, high = analysis._row("a", analysis.FIGURES[0], np.array([1.0] * 7 + [0.0] * 3))[4:6]
     centre, spread = stats.binomtest(7, 10).proportion_ci(method="wilson")
