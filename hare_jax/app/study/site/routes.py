@@ -21,6 +21,7 @@ from hare_jax.app.study.pages import STATIC, render
 from hare_jax.app.study.site.desk import Desk
 from hare_jax.app.study.site.tokens import Tokens
 from hare_jax.app.web.app import replies
+from hare_jax.app.web.app.routes import HANDLERS
 from hare_jax.app.web.security import Guard, Limits, Rates, RefusedError, is_link, read_form
 
 _NUM_THREADS, _NUM_OPENING = 8, 1
@@ -35,12 +36,7 @@ _FULL = "This could not be stored just now. Nothing of what you told us before i
 def build(conduct: Conduct, tokens: Tokens, hosts: Sequence[str], limits: Limits = _LIMITS) -> ASGIApp:
     """The application; `hosts` are the names under which it is reached."""
     site = _Site(Desk(conduct, tokens))
-    handlers: dict[Any, Any] = {
-        RefusedError: site.on_refused,
-        HTTPException: replies.on_http_error,
-        UnavailableError: site.on_unavailable,
-        Exception: replies.on_error,
-    }
+    handlers = HANDLERS | {RefusedError: site.on_refused, UnavailableError: site.on_unavailable}
     app = Starlette(routes=site.routes(), exception_handlers=handlers, lifespan=site.lifespan)
     return Guard(app, hosts, replies.last_resort, limits)
 
