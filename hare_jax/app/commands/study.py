@@ -98,7 +98,9 @@ def _run(options: Run, console: Console) -> None:
     host = f"[{options.host}]" if ":" in options.host else options.host
     shown = options.names[0] if options.names else host
     console.print(Text(f"{study.title}: http://{shown}:{options.port}/ (Ctrl-C ends it; answers: {options.db})"))
-    _serve(conduct, secret, options, opened)
+    database.purge()  # of people who withdrew when it was in use
+    with interrupts.cleaned_by(database.close):  # no log is left beside the file
+        _serve(conduct, secret, options, opened)
     interrupts.leave()
 
 

@@ -64,7 +64,7 @@ def to_text(saved: Saved) -> str:
         "seed": int(given.seed),
         "method": given.base,
         "table": digest(person.explainer.table),
-        "row": {str(name): _scalar(value) for name, value in person.row.iloc[0].items()},
+        "row": {str(name): scalar(value) for name, value in person.row.iloc[0].items()},
         "logits": _logits(person, np.asarray(saved.base)),
         "events": [{"kind": event.kind, "details": event.details} for event in saved.events],
         "turn": {name: int(getattr(turn, name)) for name in COUNTERS} | {"due": bool(turn.due)},
@@ -74,8 +74,8 @@ def to_text(saved: Saved) -> str:
     return json.dumps(found, allow_nan=False)
 
 
-def _scalar(value: Any) -> Any:
-    """A value of a row as JSON can hold it."""
+def scalar(value: Any) -> Any:
+    """A value of a row as JSON can hold it; None where it is missing."""
     value = plain(value)
     if value is None or (isinstance(value, float) and not math.isfinite(value)) or value is pd.NA:
         return None

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hare_jax.app.study.exporting import Tables
-from hare_jax.evaluate.intervals import Interval, Share
+from hare_jax.evaluate.intervals import Interval, share_of
 
 LEVEL = 0.95
 SEED, NUM_RESAMPLES = 0, 5_000
@@ -35,7 +35,7 @@ class Figure(NamedTuple):
 
 def analyse(found: Tables) -> pd.DataFrame:
     """Every figure by arm, in long form."""
-    arms = list(dict.fromkeys(sorted(found.people["arm"])))
+    arms = sorted(set(found.people["arm"]))
     rows = [_row(arm, figure, _values(figure, found, arm)) for arm in arms for figure in FIGURES]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -48,14 +48,14 @@ def _values(figure: Figure, found: Tables, arm: str) -> np.ndarray:
 
 def _row(arm: str, figure: Figure, values: np.ndarray) -> tuple:
     """A row of the table; without people there is no value, and with fewer than two no bootstrap."""
-    num, is_share = len(values), figure.statistic is None
-    kind = "Wilson" if is_share else "bootstrap"
-    if not num or figure.statistic is None:
-        share = Share(int(values.sum()), num) if num else None
-        ends = share.interval(LEVEL) if share else Interval(np.nan, np.nan)
-        return arm, figure.name, num, share.estimate if share else np.nan, *ends, kind
-    ends = bootstrap(values, figure.statistic) if num >= _FEWEST else Interval(np.nan, np.nan)
-    return arm, figure.name, num, float(figure.statistic(values, axis=0)), *ends, kind
+    num, statistic = len(values), figure.statistic
+    value, ends = np.nan, Interval(np.nan, np.nan)
+    if num and statistic is not None:
+        value = float(statistic(values, axis=0))
+        ends = bootstrap(values, statistic) if num >= _FEWEST else ends
+    elif num:
+        value, ends = share_of(values).estimate, share_of(values).interval(LEVEL)
+    return arm, figure.name, num, value, *ends, "Wilson" if statistic is None else "bootstrap"
 
 
 def bootstrap(values: np.ndarray, statistic: Callable[..., Any]) -> Interval:

@@ -13,7 +13,7 @@ import pandas as pd
 from hare_jax.app.session import CANNOT_TELL, Asked, Option, Session, showing
 from hare_jax.app.study import assigning, plain
 from hare_jax.app.study import setting as settings
-from hare_jax.app.study.database import AlreadyStoredError, UnavailableError
+from hare_jax.app.study.database import AlreadyStoredError
 from hare_jax.app.study.design import Study
 from hare_jax.app.study.sessions import Sessions
 from hare_jax.app.study.steps import step_of
@@ -111,10 +111,10 @@ class Conduct:
         """Whether a question is repeated after so many."""
         return 0 < self.study.repeat <= num_told
 
-    def stop(self, token: str) -> None:
-        """End the questions early, if the study allows it; none is repeated."""
+    def stop(self, token: str, number: int) -> None:
+        """End the questions at that of this `number`, if it is the one to answer and the study allows it."""
         with self._at(token, QUESTIONS) as record:
-            if record is None or not self.study.stop:
+            if record is None or number != record.num_answers + 1 or not self.study.stop:
                 return
             session = self.sessions.get(record)
             if not session.ended:
@@ -154,7 +154,7 @@ class Conduct:
                 yield record if at_step else None
             except AlreadyStoredError:
                 self.sessions.drop(record.number)  # type: ignore[union-attr]
-            except UnavailableError:
+            except Exception:
                 self.sessions.drop(record.number)  # type: ignore[union-attr]
                 raise
 

@@ -16,7 +16,7 @@ from hare_jax.base import require
 VERSION = 1  # of the schema
 APPLICATION = 0x68_61_72_65  # "hare": marks the file
 TIMEOUT = 2.0  # seconds to wait for another process that writes
-_PRAGMAS = ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON")
+_PRAGMAS = ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY")
 
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -158,9 +158,14 @@ class Database:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    def checkpoint(self) -> None:
-        """Move the log into the file and empty it, so that what was deleted is gone; left for later if it is in use."""
+    def purge(self) -> None:
+        """Write the file anew, and empty its log, so that nothing is left of what was deleted.
+
+        `secure_delete` is not enough: where SQLite moves rows to another page, it leaves a copy of them in the old one.
+        If the file is in use, this is left to the next call.
+        """
         with contextlib.suppress(UnavailableError), self._translated(), self._connection() as connection:
+            connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """The answers and the people of a study as tidy tables: a row an answer, a row a person. Tokens are in neither."""
 
+import collections
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from hare_jax.app.study.design import AFTER, BEFORE
 from hare_jax.app.study.store import QUESTIONS
 from hare_jax.base import require
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run at the start of a text
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet may run at the start; last, in full width
 _PEOPLE = {
     "person": "Int64",
     "arm": "str",
@@ -51,29 +52,32 @@ class Tables(NamedTuple):
     people: pd.DataFrame  # a row a person
 
 
+_Rows = dict[int, list[dict[str, Any]]]  # by the number of their person
+
+
 class _Stored(NamedTuple):
     """The rows of the file."""
 
     facts: dict[str, str]
     people: list[dict[str, Any]]
-    steps: list[dict[str, Any]]
-    answers: list[dict[str, Any]]
-    items: list[dict[str, Any]]
-    outcomes: list[dict[str, Any]]
+    steps: _Rows
+    answers: _Rows
+    items: _Rows
+    outcomes: _Rows
 
 
 def tables(database: Database) -> Tables:
     """The tables of the study in a file, as they are at one moment."""
     stored = _stored(database)
     require(bool(stored.facts), "db", "must have been opened by `hare-jax study run` with a study", str(database.path))
-    arms = {person["number"]: person["arm"] for person in stored.people}
-    answers = pd.DataFrame([_answer(one, arms) for one in stored.answers], columns=list(_ANSWERS))
-    return Tables(answers.astype({"repeats": "Int64"}), _people(stored, answers))
+    rows = [_answer(one, person["arm"]) for person in stored.people for one in stored.answers[person["number"]]]
+    answers = pd.DataFrame(rows, columns=list(_ANSWERS)).astype({"repeats": "Int64"})
+    return Tables(answers, _people(stored, answers))
 
 
 def _stored(database: Database) -> _Stored:
+    people = "SELECT number, arm, consented_at, withdrawn_at, row FROM people ORDER BY number"
     queries = {
-        "people": "SELECT number, arm, consented_at, withdrawn_at, row FROM people ORDER BY number",
         "steps": "SELECT * FROM steps",
         "answers": "SELECT * FROM answers ORDER BY person, number",
         "items": "SELECT * FROM items",
@@ -81,8 +85,8 @@ def _stored(database: Database) -> _Stored:
     }
     with database.reading() as connection:
         facts = dict(connection.execute("SELECT name, value FROM facts"))
-        found = {name: _dicts(connection.execute(query)) for name, query in queries.items()}
-    return _Stored(facts, **found)
+        found = {name: _by_person(connection.execute(query)) for name, query in queries.items()}
+        return _Stored(facts, _dicts(connection.execute(people)), **found)
 
 
 def _dicts(cursor: Any) -> list[dict[str, Any]]:
@@ -90,7 +94,14 @@ def _dicts(cursor: Any) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def _answer(found: dict[str, Any], arms: dict[int, str]) -> dict[str, Any]:
+def _by_person(cursor: Any) -> _Rows:
+    found = collections.defaultdict(list)
+    for row in _dicts(cursor):
+        found[row["person"]].append(row)
+    return found
+
+
+def _answer(found: dict[str, Any], arm: str) -> dict[str, Any]:
     """The row of an answer."""
     options = {option["label"]: option for option in json.loads(found["shown"])["options"]}
     chosen = options.get(found["choice"])
@@ -98,7 +109,7 @@ def _answer(found: dict[str, Any], arms: dict[int, str]) -> dict[str, Any]:
     changes = {f"changes_{name.lower()}": _changes(option) for name, option in options.items()}
     return {
         "person": found["person"] + 1,
-        "arm": arms[found["person"]],
+        "arm": arm,
         "number": found["number"],
         "repeats": found["repeats"],
         "choice": found["choice"],
@@ -120,9 +131,9 @@ def _time(seconds: float | None) -> str | None:
 
 
 def _people(stored: _Stored, answers: pd.DataFrame) -> pd.DataFrame:
-    frame = pd.DataFrame([_person(one, stored, answers) for one in stored.people])
-    added = [name for name in _columns(stored) if name not in _PEOPLE]
-    return frame.reindex(columns=[*_PEOPLE, *added]).astype(_PEOPLE)
+    own, none = dict(iter(answers.groupby("person"))), answers.iloc[:0]
+    frame = pd.DataFrame([_person(one, stored, own.get(one["number"] + 1, none)) for one in stored.people])
+    return frame.reindex(columns=_columns(stored)).astype(_PEOPLE)
 
 
 def _columns(stored: _Stored) -> list[str]:
@@ -133,13 +144,11 @@ def _columns(stored: _Stored) -> list[str]:
     return [*_PEOPLE, *(f"row_{name}" for name in names), *items]
 
 
-def _person(found: dict[str, Any], stored: _Stored, answers: pd.DataFrame) -> dict[str, Any]:
-    """The row of a person; of one who has withdrawn, only the arm."""
+def _person(found: dict[str, Any], stored: _Stored, own: pd.DataFrame) -> dict[str, Any]:
+    """The row of a person with their `own` answers; of one who has withdrawn, only the arm."""
     number = found["number"]
-    own = answers[answers["person"] == number + 1]
-    steps = {step["name"]: step["at"] for step in stored.steps if step["person"] == number}
-    outcome = next((one for one in stored.outcomes if one["person"] == number), None)
-    items = [one for one in stored.items if one["person"] == number]
+    steps = {step["name"]: step["at"] for step in stored.steps[number]}
+    outcome = next(iter(stored.outcomes[number]), None)
     last = json.loads(stored.facts["steps"])[-1]
     return {
         "person": number + 1,
@@ -151,7 +160,7 @@ def _person(found: dict[str, Any], stored: _Stored, answers: pd.DataFrame) -> di
         "agreement": agreement(own),
         **(_rated(outcome, json.loads(stored.facts["design"])) if outcome else {}),
         **{f"row_{name}": _cell(value) for name, value in json.loads(found["row"] or "{}").items()},
-        **{f"{one['part']}_{one['name']}": _cell(json.loads(one["value"])) for one in items},
+        **{f"{one['part']}_{one['name']}": _cell(json.loads(one["value"])) for one in stored.items[number]},
     }
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from hare_jax.app.parsing import number
 from hare_jax.app.study.design import CHOICE, NUMBER, SCALE, TEXT, Item
 from hare_jax.app.study.rules import Key, Required, check_names, checked, flag, is_name, is_number, text, texts, whole
 from hare_jax.base import choose, require
@@ -43,7 +44,7 @@ def read(part: str, tables: list[Any]) -> tuple[Item, ...]:
     Raises:
         ValueError: a key is unknown or missing, or a value is against its rule.
     """
-    found = tuple(_item(f"{part}.{number}", table) for number, table in enumerate(tables, 1))
+    found = tuple(_item(f"{part}.{index}", table) for index, table in enumerate(tables, 1))
     check_names(part, [item.name for item in found])
     return found
 
@@ -61,6 +62,8 @@ def _item(argument: str, table: Any) -> Item:
 
 def value_of(item: Item, given: str) -> Any:
     """The value of an item as a form gives it: a number, a text, or None where nothing was given.
+
+    A form gives a choice as its position, so that any text can be one.
 
     Raises:
         ValueError: something is required, or the value is against the rule of the item; to be shown beside it.
@@ -80,23 +83,24 @@ def _of_scale(item: Item, given: str) -> int:
 
 
 def _of_choice(item: Item, given: str) -> str:
-    _expect(given in item.choices, "Please choose one of the answers.")
-    return given
+    choices = {str(position): choice for position, choice in enumerate(item.choices)}
+    _expect(given in choices, "Please choose one of the answers.")
+    return choices[given]
 
 
 def _of_number(item: Item, given: str) -> float:
     try:
-        number = float(given)
+        found = number(given)
     except ValueError:
-        number = math.nan
-    _expect(math.isfinite(number), "Please enter a number.")
-    _expect(not item.whole or number.is_integer(), "Please enter a whole number.")
+        raise ValueError("Please enter a number.") from None
+    _expect(not item.whole or found.is_integer(), "Please enter a whole number.")
     low, high = item.range or (-math.inf, math.inf)
-    _expect(low <= number <= high, f"Please enter a number from {low:g} to {high:g}.")
-    return int(number) if item.whole else number
+    _expect(low <= found <= high, f"Please enter a number from {low:g} to {high:g}.")
+    return int(found) if item.whole else found
 
 
 def _of_text(item: Item, given: str) -> str:
+    given = given.replace("\r\n", "\n")  # as the browser counts
     _expect(len(given) <= item.longest, f"Please use at most {item.longest} characters.")
     return given
 

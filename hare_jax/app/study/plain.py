@@ -7,15 +7,7 @@ import pandas as pd
 
 from hare_jax.app.explainer.changes import differs
 from hare_jax.app.session import Asked, Change, Difference, Option
-from hare_jax.app.session.showing import plain
-
-
-def scalar(value: Any) -> Any:
-    """A value of a row; None where it is missing."""
-    value = plain(value)
-    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value if isinstance(value, str | bool | int | float) else str(value)
+from hare_jax.app.session.saving import scalar
 
 
 def row(series: pd.Series, names: list[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Rules for the values of a TOML file: each table has its keys, and each key a default, a rule in words and a check."""
 
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -86,7 +86,7 @@ def is_whole(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether it is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def check_names(argument: str, names: list[Any]) -> None:

@@ -141,7 +141,7 @@ class Store:
                 connection.execute(f"DELETE FROM {table} WHERE person = ?", (number,))
             cleared = "UPDATE people SET row = NULL, session = NULL, withdrawn_at = ? WHERE number = ?"
             connection.execute(cleared, (time.time(), number))
-        self.database.checkpoint()
+        self.database.purge()
 
     def _one(self, query: str, *values: Any) -> tuple:
         """The row of a query that has one."""

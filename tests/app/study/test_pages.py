@@ -56,10 +56,12 @@ def test_a_person_from_consent_to_thanks(server, person):
     assert f"Question 2 of {NUM_QUESTIONS + 1}" in person.page.text
     twice = server.client.post(f"{person.page.url.path}/answer", data=first | {"choice": "B"})
     assert f"Question 2 of {NUM_QUESTIONS + 1}" in twice.text
-    person.answer_all()
+    assert "Two ways" in person.answer_all().text
+    early = server.client.get(f"/p/{person.link}/summary")
+    assert "Two ways" in early.text  # which of the two is the recommendation is not told before they are rated
     person.finish()
     assert "Thank you" in person.page.text
-    assert "Summary" in server.client.get(f"/p/{person.link}/summary").text
+    assert "<title>Summary" in server.client.get(f"/p/{person.link}/summary").text
     found = exporting.tables(server.database)
     num = len(found.answers)  # a tournament may need fewer than the questions that are allowed
     assert 3 <= num <= NUM_QUESTIONS + 1
@@ -70,7 +72,6 @@ def test_a_person_from_consent_to_thanks(server, person):
     person.send("withdraw")
     assert "deleted" in server.client.get(f"/p/{person.link}").text
     assert len(exporting.tables(server.database).answers) == 0
-    server.database.checkpoint()
     left = [path for path in server.database.path.parent.glob("study.db*") if b"=fine" in path.read_bytes()]
     assert left == []
 
@@ -119,6 +120,22 @@ def test_what_cannot_be_stored_is_a_page(server, person, monkeypatch):
     assert "Question 2 of" in server.client.post(f"{path}/answer", data=form).text
 
 
+def test_a_person_who_stops_early(server, person, monkeypatch):
+    person.begin()
+    path, old = person.page.url.path, person.fields()
+    person.answer()
+    person.answer()
+    assert "Question 3 of" in server.client.post(f"{path}/stop", data=old).text  # a form of an old page
+    with monkeypatch.context() as patch:
+        patch.setattr(server.conduct.store, "save_end", None)
+        with pytest.raises(TypeError):
+            server.conduct.stop(person.link, 3)
+    assert cards(server.client.get(path)) == cards(person.page)  # nothing of it is left in memory
+    assert "Question" not in person.send("stop").text
+    person.end()
+    assert exporting.tables(server.database).people["answers"][0] == 2
+
+
 def test_forms_of_others_are_refused(server, person):
     person.begin()
     path, own = person.page.url.path, person.fields()
@@ -128,6 +145,7 @@ def test_forms_of_others_are_refused(server, person):
     for action in ("answer", "before", "withdraw", "stop", "rating", "after", "row", "other"):
         for form in (*forged, stranger.fields()):
             assert server.client.post(f"{path}/{action}", data=form | {"choice": "A"}).status_code in (403, 404)
+    assert f'href="{path}"' in server.client.post(f"{path}/answer", data={}).text  # the way back
     assert len(exporting.tables(server.database).answers) == 0
     assert not server.conduct.store.find(person.link).withdrawn
     assert server.client.get("/p/" + "a" * 43).status_code == 404

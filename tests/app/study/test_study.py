@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from hare_jax.app import cli
-from hare_jax.app.study import analysis, assigning, database, exporting, facts, reading
+from hare_jax.app.study import analysis, assigning, database, exporting, facts, items, reading
 from hare_jax.app.study.database import AlreadyStoredError, Database, UnavailableError
 from hare_jax.app.study.store import Answer, Outcome, Store
 
@@ -73,6 +73,7 @@ def test_the_example(study):
         (["arms", "bayes", "hyperparameters"], {"depth": 1}, "arms.bayes.hyperparameters: .*depth"),
         (["before", 0, "type"], "slider", "before.1.type: must be one of scale, choice, number, text; got 'slider'"),
         (["before", 0, "range"], [5, 5], "before.1.range: must be [lowest, highest]; got [5, 5]"),
+        (["before", 0, "range"], [0, 10**400], "before.1.range: must be [lowest, highest]; got [0, 1000"),
         (["before", 1, "name"], "age", "before: must have different names; got ['age']"),
         (["before", 1, "choices"], ["yes"], "before.2.choices: must be two or more different texts; got ['yes']"),
         (["after", 0, "labels"], ["a", "b", "c"], "after.1.labels: must be two texts, for its ends, or 5, .*"),
@@ -87,6 +88,25 @@ def test_a_wrong_design_is_an_error(tmp_path, path, value, message):
     )
     with pytest.raises(ValueError, match=f"^{rule}"):
         reading.of(found, tmp_path)
+
+
+def test_values_of_items(study):
+    age, loans, remarks = *study.before, study.after[1]
+    assert items.value_of(age, " 40 ") == 40
+    assert items.value_of(age, "") is None
+    assert items.value_of(loans._replace(choices=(" yes ", "no")), "0") == " yes "
+    assert items.value_of(remarks, "one\r\n" * 125) == "one\n" * 124 + "one"
+    for item, wrong in (
+        (age, "4_0"),
+        (age, "40.5"),
+        (age, "nan"),
+        (age, "17"),
+        (loans, "yes"),
+        (loans, "3"),
+        (loans, ""),
+    ):
+        with pytest.raises(ValueError, match="Please"):
+            items.value_of(item, wrong)
 
 
 def test_arms_are_balanced_and_follow_from_the_seed(study):
@@ -138,6 +158,23 @@ def test_each_answer_is_stored_once(kept):
     with kept.database.reading() as connection:
         counts = [connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("answers", "items")]
     assert counts == [0, 0]
+
+
+def test_nothing_is_left_of_a_person_who_withdraws(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "_PRAGMAS", ("secure_delete = ON", "synchronous = OFF"))
+    opened = Database(tmp_path / "study.db", create=True)
+    store, rng = Store(opened), np.random.default_rng(0)
+    numbers = [begun(store, f"token {index}") for index in range(40)]
+    for number in rng.permutation(numbers * 6).tolist():  # as people who answer at the same time
+        count = store.find(f"token {number}").num_answers
+        text = f"<{number}>" * int(rng.integers(100, 4000))
+        store.save_answer(number, answer(count + 1)._replace(shown=text), text, None)
+    withdrawn = rng.permutation(numbers)[:20].tolist()
+    for number in withdrawn:
+        store.withdraw(number)
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert [number for number in numbers if f"<{number}>".encode() not in content] == sorted(withdrawn)
+    opened.close()
 
 
 def test_a_full_disk_and_a_locked_file_lose_nothing(kept, monkeypatch):
@@ -227,6 +264,12 @@ def test_the_commands(capsys, tmp_path):
     assert not (tmp_path / "x.db").exists()
     Database(tmp_path / "empty.db", create=True).close()
     assert cli.main(["study", "export", "--db", str(tmp_path / "empty.db"), "--out", str(tmp_path)]) == 2
+
+
+def test_texts_that_a_spreadsheet_would_run():
+    for text in ("=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "\uff1d1"):
+        assert exporting.safe(text) == f"'{text}"
+    assert exporting.safe("1 = 1") == "1 = 1"
 
 
 def test_intervals():

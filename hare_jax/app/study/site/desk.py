@@ -100,10 +100,13 @@ class Desk(Walk):
         )
         return self.with_row(sent.link, fields, tuple(errors.values()))
 
-    def _answer(self, sent: Sent) -> Response | None:
+    def _is_asked(self, sent: Sent) -> bool:
+        """Whether the form is of the question to answer."""
         at_questions = step_of(self.study, sent.record) == QUESTIONS
-        current = at_questions and sent.step == str(sent.record.num_answers + 1)
-        if not current or not self.conduct.sessions.ready:
+        return at_questions and sent.step == str(sent.record.num_answers + 1) and self.conduct.sessions.ready
+
+    def _answer(self, sent: Sent) -> Response | None:
+        if not self._is_asked(sent):
             return None
         try:
             self.conduct.answer(sent.link, int(sent.step), sent.fields.get("choice", ""), sent.seconds)
@@ -113,8 +116,8 @@ class Desk(Walk):
         return None
 
     def _stop(self, sent: Sent) -> Response | None:
-        if self.conduct.sessions.ready:
-            self.conduct.stop(sent.link)
+        if self._is_asked(sent):
+            self.conduct.stop(sent.link, int(sent.step))
         return None
 
     def _rating(self, sent: Sent) -> Response | None:

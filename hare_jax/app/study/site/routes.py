@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from hare_jax.app.study.pages import STATIC, render
 from hare_jax.app.study.site.desk import Desk
 from hare_jax.app.study.site.tokens import Tokens
 from hare_jax.app.web.app import replies
+from hare_jax.app.web.app.routes import HANDLERS
 from hare_jax.app.web.security import Guard, Limits, Rates, RefusedError, is_link, read_form
 
 _NUM_THREADS, _NUM_OPENING = 8, 1
@@ -34,12 +36,7 @@ _FULL = "This could not be stored just now. Nothing of what you told us before i
 def build(conduct: Conduct, tokens: Tokens, hosts: Sequence[str], limits: Limits = _LIMITS) -> ASGIApp:
     """The application; `hosts` are the names under which it is reached."""
     site = _Site(Desk(conduct, tokens))
-    handlers: dict[Any, Any] = {
-        RefusedError: replies.on_refused,
-        HTTPException: replies.on_http_error,
-        UnavailableError: site.on_unavailable,
-        Exception: replies.on_error,
-    }
+    handlers = HANDLERS | {RefusedError: site.on_refused, UnavailableError: site.on_unavailable}
     app = Starlette(routes=site.routes(), exception_handlers=handlers, lifespan=site.lifespan)
     return Guard(app, hosts, replies.last_resort, limits)
 
@@ -122,9 +119,18 @@ class _Site:
             raise HTTPException(404)
         return link
 
+    async def on_refused(self, request: Request, error: Any) -> Response:
+        """The page of a form that was refused, with the way back to the page of the person: not to a new beginning."""
+        if error.status == HTTPStatus.NOT_FOUND:
+            return await replies.on_refused(request, error)
+        return replies.failure(error.status, error.text, self._way_back(request), "Go on")
+
+    def _way_back(self, request: Request) -> str:
+        link = request.path_params.get("link")
+        return f"/p/{link}" if link else "/"
+
     async def on_unavailable(self, request: Request, error: Exception) -> Response:
         """The page of what could not be stored."""
-        link = request.path_params.get("link")
-        found = self.desk.message("This could not be stored", _FULL, 503, f"/p/{link}" if link else "/")
+        found = self.desk.message("This could not be stored", _FULL, 503, self._way_back(request))
         found.headers["retry-after"] = str(_RETRY_SECONDS)
         return found

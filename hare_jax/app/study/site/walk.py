@@ -44,9 +44,9 @@ class Walk:
         return self._pages[step_of(self.study, record)](link, record)
 
     def summary(self, link: str) -> Response:
-        """The page to print, once there is a recommendation."""
+        """The page to print, at the end: before, it would tell which of the rated two is the recommendation."""
         record = self.record(link)
-        if QUESTIONS not in record.steps:
+        if step_of(self.study, record) != DONE:
             return replies.redirect(f"/p/{link}")
         return self._show("summary", form=self._form(link, DONE), way=self._led_to(record), answers=record.num_answers)
 

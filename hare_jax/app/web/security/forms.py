@@ -40,8 +40,8 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def _is_odd(text: str) -> bool:
-    """Whether a text is too long, or has control characters besides line breaks and tabs."""
-    return len(text) > _MOST_CHARACTERS or any(
+    """Whether a text is too long, a line break counting once, or has control characters besides these and tabs."""
+    return len(text.replace("\r\n", "\n")) > _MOST_CHARACTERS or any(
         unicodedata.category(one) == "Cc" and one not in "\r\n\t" for one in text
     )
 
