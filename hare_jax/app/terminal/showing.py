@@ -1,4 +1,4 @@
-"""What a terminal shows: a row, a question, a recommendation, a proposal: the texts of `session_texts` with rich."""
+"""What a terminal shows: a row, a question, a recommendation, a proposal: the texts of `session.texts` with rich."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hare_jax.app import session_texts as texts
 from hare_jax.app.explainer import Explainer
-from hare_jax.app.session import Asked, Best, Exploration
-from hare_jax.app.session_texts import Grid
+from hare_jax.app.session import Asked, Best, Exploration, texts
+from hare_jax.app.session.texts import Grid
 from hare_jax.data.schema import Feature
 
 _NUM_PLAIN = 2  # columns: the feature, its present value

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hare_jax.app.explainer import Explainer, wording
-from hare_jax.app.parsing import number
+from hare_jax.app.session.parsing import number
 from hare_jax.data import missing
 from hare_jax.data.schema import Feature
 from hare_jax.space import is_follower

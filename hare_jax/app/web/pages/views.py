@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from hare_jax.app.explainer import Explainer, wording
 from hare_jax.app.session import Asked, Best, Event, Exploration, Option
-from hare_jax.app.session_texts import as_sentences, percent
+from hare_jax.app.session.texts import as_sentences, percent
 from hare_jax.app.web.pages.picture import picture
 
 
