@@ -11,7 +11,7 @@ import pandas as pd
 
 from hare_jax.app.explainer import Explainer, wording
 from hare_jax.app.explainer.judging import complete, encode, judge
-from hare_jax.app.session import Session
+from hare_jax.app.session import Session, setup
 from hare_jax.app.web.app.talk import Talk
 
 SHARE_FIRST = 0.9  # of the progress: what the first question needs
@@ -32,7 +32,11 @@ def stage_text(stage: str) -> str:
 
 
 class Service:
-    """The model of an `explainer`; of the `rows`, the first `most` that it refuses are offered as examples."""
+    """The model of an `explainer`; of the `rows`, the first `most` that it refuses are offered as examples.
+
+    Raises:
+        ValueError: no session could start with these arguments.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Service:
         most: int = 20,
         about: str = "",
     ) -> None:
+        setup.check(setup.Given(explainer, None, None, elicitor, seed, questions, None, {}))
         self.explainer, self.elicitor = explainer, elicitor
         self.questions, self.seed, self.about = questions, seed, about
         refused = _refused(explainer, rows)
