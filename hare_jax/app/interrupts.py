@@ -41,7 +41,10 @@ def ignore() -> None:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Postpone the end of the process; child processes that are started within never receive SIGINT."""
+    """Postpone the end of the process, except on Windows; child processes started within never receive SIGINT."""
+    if os.name == "nt":
+        yield
+        return
     with _held:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:

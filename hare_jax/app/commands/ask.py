@@ -11,7 +11,6 @@ import pandas as pd
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.text import Text
 
 from hare_jax.app import tables
 from hare_jax.app.commands.explain import explainer_of
@@ -19,7 +18,7 @@ from hare_jax.app.compiling import keep_compiled
 from hare_jax.app.explainer import Explainer
 from hare_jax.app.explainer.judging import judge
 from hare_jax.app.session import Session, file_rules, saving
-from hare_jax.app.terminal import Conversation, Files, Reader, applicant
+from hare_jax.app.terminal import Conversation, Reader, applicant, plain
 from hare_jax.base import choose, require
 from hare_jax.elicit import ELICITORS
 from hare_jax.recourse import METHODS
@@ -68,8 +67,8 @@ def run_command(options: Ask, console: Console) -> None:
         session = prepared(options, lambda share, stage: bar.update(task, completed=share, description=stage))
     if console.is_terminal:
         console.width = min(console.width, Console().width)
-    console.print(Text(_about(options, session)), "", applicant(session.explainer, session.row))
-    Conversation(session, console, Reader(), Files(options.save or options.resume)).run()
+    console.print(plain(_about(options, session)), "", applicant(session.explainer, session.row))
+    Conversation(session, console, Reader(), options.save or options.resume).run()
 
 
 def check(options: Ask) -> None:

@@ -1,13 +1,12 @@
-"""What the widget shows, as HTML: the texts of `session_texts`, escaped."""
+"""What the widget shows, as HTML: the texts of `session.texts`, escaped."""
 
 from html import escape
 
 import pandas as pd
 
-from hare_jax.app import session_texts as texts
 from hare_jax.app.explainer import Explainer
-from hare_jax.app.session import Asked, Best, Exploration
-from hare_jax.app.session_texts import Grid
+from hare_jax.app.session import Asked, Best, Exploration, texts
+from hare_jax.app.session.texts import Grid
 
 _LEFT, _RIGHT, _HEAD = "text-align:left", "text-align:right", "border-bottom:1px solid"
 _NUM_PLAIN = 2  # columns: the feature, its present value

@@ -9,8 +9,8 @@ from IPython.display import display
 
 from hare_jax.app import options
 from hare_jax.app.notebook import pages
-from hare_jax.app.parsing import number
 from hare_jax.app.session import CANNOT_TELL, Session
+from hare_jax.app.session.parsing import number
 from hare_jax.app.session.telling import takes
 from hare_jax.data.schema import Feature
 

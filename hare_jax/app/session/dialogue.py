@@ -21,7 +21,7 @@ from hare_jax.data import Table
 from hare_jax.elicit.bayesian.answers import in_ranges
 
 Progress = Callable[[float, str], None]
-_NUM_KEPT = 16  # turns to go back to; earlier ones are found by telling all events again
+_NUM_KEPT = 16  # turns, the present one included; earlier ones are found by telling all events again
 
 
 class Dialogue:

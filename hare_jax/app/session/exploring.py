@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
+from scipy.special import expit
+from scipy.special import logit as logit_of
 
 from hare_jax.app.explainer import cells, wording
 from hare_jax.app.explainer.cells import blocks, moved
@@ -236,17 +238,12 @@ def _of_number(person: Person, limits: Limits, feature: Feature, at: int, wanted
 def probability(logit_fn: LogitFn, logit: float) -> float | None:
     """The model's probability of acceptance; None of a model that gives none."""
     if isinstance(logit_fn, Classifier):
-        return _sigmoid(logit)
+        return float(expit(logit))
     model: Any = logit_fn.args[0] if isinstance(logit_fn, Wrapped) else None
     decision = getattr(model, "decision", None)
     scores = hasattr(model, "judge") and (model.classes or getattr(decision, "outputs", None) != PROBABILITY)
     if not isinstance(decision, ByClass) or scores:
         return None
     if decision.threshold is not None:
-        odds = np.log(decision.threshold) - np.log1p(-decision.threshold)
-        return _sigmoid(logit + float(odds))
-    return _sigmoid(logit) if len(decision.inside) + len(decision.outside) == _TWO else None
-
-
-def _sigmoid(logit: float) -> float:
-    return float(1 / (1 + np.exp(-np.clip(logit, -500, 500))))
+        return float(expit(logit + logit_of(decision.threshold)))
+    return float(expit(logit)) if len(decision.inside) + len(decision.outside) == _TWO else None

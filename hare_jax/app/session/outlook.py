@@ -16,6 +16,7 @@ from hare_jax.app.explainer import wording
 from hare_jax.app.explainer.cells import blocks, outward
 from hare_jax.app.session import programs
 from hare_jax.app.session.showing import Person
+from hare_jax.app.session.texts import percent
 from hare_jax.app.session.turns import Turn
 from hare_jax.base import Recourse
 from hare_jax.data.schema import Feature
@@ -28,7 +29,6 @@ from hare_jax.space import allows, is_follower, project
 _NUM_DRAWS = 512  # of each kind of person
 _SEED = 0
 _SURE = 0.95
-_MOST_SURE = 0.99  # that is shown
 _FEW = 5  # answers, before which little has been shown that could be preferred
 _STILL = 5  # answers without a new recommendation
 _LEVEL = 0.9  # of the region
@@ -133,10 +133,7 @@ def advice(sure: float | None, turn: Turn, *, valid: bool, ended: bool) -> tuple
     if not turn.question.asked:
         return True, "no question is left"
     if sure is not None and sure >= _SURE and turn.num_answers >= _FEW:
-        return (
-            True,
-            f"with {min(sure, _MOST_SURE):.0%} probability nothing that was shown is preferred to the recommendation",
-        )
+        return True, f"with {percent(sure)}% probability nothing that was shown is preferred to the recommendation"
     if turn.still >= _STILL:
         return True, f"the last {turn.still} answers have not changed the recommendation"
     return False, "further answers can improve the recommendation"

@@ -6,12 +6,11 @@ from typing import Any
 
 from hare_jax.app.session import exploring, file_rules, outlook, saving, showing, telling, turns
 from hare_jax.app.session.dialogue import Dialogue, pair
-from hare_jax.app.session.turns import Turn
-from hare_jax.app.session.views import Asked, Best, Event, Exploration, Option
+from hare_jax.app.session.views import Asked, Best, Event, Exploration
 from hare_jax.base import require
 from hare_jax.data import Table
 
-_RECOMMENDATION, _PROPOSAL = "recommendation", "nearest recourse"
+_RECOMMENDATION = "recommendation"  # label
 
 
 class Session(Dialogue):
@@ -32,12 +31,9 @@ class Session(Dialogue):
         turn = self._turn
         if self.ended or not turn.question.asked:
             return None
-        options = self._options(turn)
+        options = showing.options(self.person, turn.shown)
         different = showing.differences(self.person, options)
         return Asked(turn.num_asked, self.questions, options, different)
-
-    def _options(self, turn: Turn) -> tuple[Option, ...]:
-        return showing.options(self.person, turn.shown)
 
     def answer(self, choice: str) -> None:
         """Answer the question: the label of the preferred option, or `CANNOT_TELL`.

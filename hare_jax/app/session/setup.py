@@ -179,8 +179,8 @@ def compile_rest(name: str, problem: Problem, turn: Turn, first: "Future[Any]") 
 
 def _compile_rest(name: str, problem: Problem, turn: Turn, first: "Future[Any]") -> None:
     first.result()
+    if hasattr(turn.state, "belief"):
+        programs.prepared(outlook.outlook, turn.state)  # shown after the first answer
     for answer in telling.examples(name, problem.x):
         programs.prepared(programs.tell, problem.elicitor, turn.state, answer)
-    if hasattr(turn.state, "belief"):
-        programs.prepared(outlook.outlook, turn.state)
     exploring.prepare(problem, turn)

@@ -8,10 +8,9 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from hare_jax.app import interrupts, options
 from hare_jax.app.session import CANNOT_TELL, Asked, Session
@@ -47,17 +46,11 @@ y     take the best change so far, and end
 s     save to a file; q quit, which saves first: --resume FILE goes on later"""
 
 
-class Files(NamedTuple):
-    """Where a session is written."""
-
-    save: Path | None
-
-
 class Conversation:
-    """A session with a person at a console; `run` returns when it has ended."""
+    """A session with a person at a console, written to a file if one is given; `run` returns when it has ended."""
 
-    def __init__(self, session: Session, console: Console, reader: Reader, files: Files) -> None:
-        self.session, self.console, self.reader, self.save_to = session, console, reader, files.save
+    def __init__(self, session: Session, console: Console, reader: Reader, save_to: Path | None) -> None:
+        self.session, self.console, self.reader, self.save_to = session, console, reader, save_to
         self.left = False
         self._do: dict[str, Callable[[str], None]] = {
             "?": lambda rest: self.session.answer(CANNOT_TELL),
@@ -150,7 +143,7 @@ class Conversation:
         return self._line(prompt)
 
     def _line(self, prompt: str) -> str:
-        self.console.print(Text(f"{prompt}: "), end="" if self.reader.by_key else "\n")
+        self.console.print(showing.plain(f"{prompt}: "), end="" if self.reader.by_key else "\n")
         return self.reader.line() or ""
 
     def _undo(self, rest: str) -> None:
@@ -199,7 +192,7 @@ class Conversation:
             self._say(f"Not saved: {options.one_line(error)}", style="red")
 
     def _say(self, text: str, style: str = "") -> None:
-        self.console.print(Text(text, style=style), soft_wrap=True)
+        self.console.print(showing.plain(text, style), soft_wrap=True)
 
     def _waited(self, fn: Callable[..., Any], *args: Any) -> Any:
         """`fn(*args)`, with a spinner if it takes long."""
@@ -230,4 +223,5 @@ def _spinner(console: Console) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        timer.join()  # it may be starting the spinner
         status.stop()

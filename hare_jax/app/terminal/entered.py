@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from hare_jax.app.parsing import number
+from hare_jax.app.session.parsing import number
 from hare_jax.data.schema import Feature
 
 _WORDS = {

@@ -14,7 +14,7 @@ from hare_jax.app.explainer import Explainer
 from hare_jax.app.notebook import ask
 from hare_jax.app.session import CANNOT_TELL, Session
 from hare_jax.app.session.showing import written
-from hare_jax.app.terminal import Conversation, Files, Reader
+from hare_jax.app.terminal import Conversation, Reader
 from hare_jax.base import Recourse
 
 FEATURES = {
@@ -106,7 +106,7 @@ def test_the_same_answers_give_the_same_recourse(explainer, session):
 
     typed = Session(explainer, None, REFUSED, seed=1, questions=NUM_QUESTIONS)
     lines = io.StringIO("\n".join([*asked, "y"]).lower() + "\n")
-    Conversation(typed, Console(file=io.StringIO()), Reader(lines), Files(None)).run()
+    Conversation(typed, Console(file=io.StringIO()), Reader(lines), None).run()
     assert typed.best().option.row.to_dict() == expected
 
     clicked = Session(explainer, None, REFUSED, seed=1, questions=NUM_QUESTIONS)

@@ -11,7 +11,7 @@ from hare_jax import data, models
 from hare_jax.app.commands import ask
 from hare_jax.app.explainer import Explainer
 from hare_jax.app.session import Asked, Best, Change, Difference, Exploration, Option
-from hare_jax.app.terminal import Conversation, Files, Reader
+from hare_jax.app.terminal import Conversation, Reader
 
 FEATURES = {
     "income": {"type": "continuous", "range": [0, 120], "unit": "thousand $", "label": "yearly income"},
@@ -86,7 +86,7 @@ def told(explainer):
 
     def run(*lines, save=None, of=3):
         session, console = FakeSession(explainer, of), Console(file=io.StringIO(), width=100)
-        Conversation(session, console, Reader(io.StringIO("".join(f"{line}\n" for line in lines))), Files(save)).run()
+        Conversation(session, console, Reader(io.StringIO("".join(f"{line}\n" for line in lines))), save).run()
         return session, console.file.getvalue()
 
     return run
@@ -101,6 +101,16 @@ def test_a_question_is_a_table_of_what_differs_and_what_changes(told):
     assert rows["debt"][-3:] == ["10", "4", "4"]
     assert "owner" not in rows
     assert "v rule out" in out
+
+
+def test_texts_of_a_file_send_no_escape_sequences(told, explainer, monkeypatch):
+    sequence = "\x1b[2J\x9b2J"
+    labelled = {name: one._replace(label=one.label + sequence) for name, one in explainer.features.items()}
+    monkeypatch.setattr(explainer, "features", labelled)
+    monkeypatch.setattr(Option, "sentence", f"any{sequence}")
+    _, out = told("v", "", f"w income{sequence} = 3", f"v {sequence}", "w income = 30", "y")
+    assert "yearly income[2J2J, thousand $" in out
+    assert not {"\x1b", "\x9b"} & set(out)
 
 
 def test_answers_and_the_end(told):

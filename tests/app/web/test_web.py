@@ -18,7 +18,7 @@ from hare_jax import elicit, people
 from hare_jax.app.compiling import quickest_jit
 from hare_jax.app.session import Session
 from hare_jax.app.session.dialogue import pair
-from hare_jax.app.web.app import Talk, build
+from hare_jax.app.web.app import Service, Talk, build
 from hare_jax.app.web.app.visits import Visits
 from hare_jax.app.web.pages import compared
 from hare_jax.app.web.security import DEFAULTS, new_link
@@ -328,6 +328,12 @@ def test_sessions_that_are_dropped_are_opened_no_longer(client, service, monkeyp
     assert start(example="0")(client, None).status_code == 503
     monkeypatch.undo()
     asyncio.run(dropped_while_opening(service))
+
+
+def test_a_service_whose_sessions_could_not_start_is_an_error(explainer, service):
+    for option in ({"questions": 1001}, {"seed": 2**31}):
+        with pytest.raises(ValueError, match=f"{next(iter(option))}: must be a whole number"):
+            Service(explainer, service.rows, **option)
 
 
 async def dropped_while_opening(service):

@@ -5,15 +5,13 @@ All programs are compiled once, by a session of a thread in the background that 
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from hare_jax.app.explainer import Explainer, wording
 from hare_jax.app.explainer.judging import complete, encode, judge
-from hare_jax.app.session import Session
-from hare_jax.app.session.telling import takes
+from hare_jax.app.session import Session, setup
 from hare_jax.app.web.app.talk import Talk
 
 SHARE_FIRST = 0.9  # of the progress: what the first question needs
@@ -34,7 +32,11 @@ def stage_text(stage: str) -> str:
 
 
 class Service:
-    """The model of an `explainer`; of the `rows`, the first `most` that it refuses are offered as examples."""
+    """The model of an `explainer`; of the `rows`, the first `most` that it refuses are offered as examples.
+
+    Raises:
+        ValueError: no session could start with these arguments.
+    """
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Service:
         most: int = 20,
         about: str = "",
     ) -> None:
+        setup.check(setup.Given(explainer, None, None, elicitor, seed, questions, None, {}))
         self.explainer, self.elicitor = explainer, elicitor
         self.questions, self.seed, self.about = questions, seed, about
         refused = _refused(explainer, rows)
@@ -54,7 +57,6 @@ class Service:
         self.examples = tuple(_described(explainer, row) for _, row in self.rows.iterrows())  # in words
         self.progress = (0.0, "The questions are prepared.")
         self.first = threading.Event()  # what the first question needs is compiled
-        self.done = threading.Event()
 
     def session(self, row: Any) -> Session:
         """A session for a row.
@@ -78,46 +80,17 @@ class Service:
             _LOG.error("%s in the preparation", type(error).__name__, exc_info=error)
         finally:
             self.first.set()
-            self.done.set()
 
     def _try(self, row: pd.DataFrame) -> bool:
         """Compile by a session for a row; False if there is nothing to find for it."""
         try:
-            talk = Talk(self.session(row))
-            talk.prepare(self._note)
+            Talk(self.session(row)).prepare(self._note)
         except ValueError:
             return False
-        self.first.set()
-        talk.best()
-        _tell_all(talk)
         return True
 
     def _note(self, share: float, stage: str) -> None:
         self.progress = (SHARE_FIRST * share, stage_text(stage))
-
-
-def _tell_all(talk: Talk) -> None:
-    """Tell one thing of each kind, which compiles it."""
-    session, movable = talk.session, talk.movable()
-    told: list[Callable[[], Any]] = []
-    numbers = [one for one in movable if one.numeric]
-    if numbers:
-        told.append(lambda: session.explore({numbers[0].feature: _other(numbers[0], session.row)}))
-    if numbers and "ranges" in takes(session.elicitor):
-        told.append(lambda: session.range(numbers[0].feature, float(numbers[0].low), None))
-    if movable and "vetoes" in takes(session.elicitor):
-        told.append(lambda: session.veto(movable[-1].feature))
-    for tell in told:
-        try:
-            tell()
-        except ValueError:  # this row can't be told so
-            continue
-
-
-def _other(field: Any, row: Mapping[str, Any]) -> float:
-    """Another value of a number."""
-    low, high = float(field.low), float(field.high)
-    return high if float(row[field.feature]) == low else low
 
 
 def _refused(explainer: Explainer, rows: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hare_jax.app.session.texts import NOTHING_LEFT
 from hare_jax.app.web.app import replies
 from hare_jax.app.web.app.talk import ACTIONS
 from hare_jax.app.web.app.visits import Taken, Visit, Visits
@@ -117,6 +118,7 @@ class SessionPages:
             status,
             best=await self.workers.run(talk.best),
             form=self.form(visit),
+            nothing_left=NOTHING_LEFT,
             errors=errors,
             ended=talk.session.ended,
             more=await self.workers.run(talk.question) is not None,

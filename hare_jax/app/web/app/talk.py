@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from hare_jax.app.parsing import number
 from hare_jax.app.session import CANNOT_TELL, Session
+from hare_jax.app.session.parsing import number
 from hare_jax.app.session.telling import takes
 from hare_jax.app.web import pages
 from hare_jax.app.web.pages import Field, FormError

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from hare_jax.app.explainer import Explainer, wording
-from hare_jax.app.parsing import number
+from hare_jax.app.explainer.cells import blocks
+from hare_jax.app.session.parsing import number
 from hare_jax.data import missing
 from hare_jax.data.schema import Feature
 from hare_jax.space import is_follower
@@ -52,15 +53,12 @@ class FormError(Exception):
 
 def fields_of(explainer: Explainer, row: Mapping[str, Any] | None = None) -> tuple[Field, ...]:
     """The fields of the features that are not computed from others, with the values of a `row` or empty."""
-    table, followers, start, found = explainer.table, is_follower(explainer.table.space), 0, []
-    by_name = {}
-    for feature in table.features:
-        by_name[feature.name] = start
-        start += len(feature.columns)
+    table, followers, found = explainer.table, is_follower(explainer.table.space), []
+    start = {feature.name: columns.start for feature, columns in blocks(table.features)}
     for position, name in enumerate(table.schema["features"]):
         feature = explainer.features[name]
         if feature.type != "derived":
-            own = feature.mutable and not bool(followers[by_name[name]])
+            own = feature.mutable and not bool(followers[start[name]])
             found.append(_field(explainer, feature, f"x{position}", own, None if row is None else row[name]))
     return tuple(found)
 

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from hare_jax.app.explainer import Explainer, wording
+from hare_jax.app.explainer import Explainer
 from hare_jax.app.session import Asked, Best, Event, Exploration, Option
-from hare_jax.app.session_texts import as_sentences, percent
+from hare_jax.app.session.texts import as_sentences, percent, sentences, value
 from hare_jax.app.web.pages.picture import picture
 
 
@@ -74,7 +74,7 @@ def _card(explainer: Explainer, option: Option, index: int, asked: Asked, row: M
     changed = {change.feature for change in option.changes}
     lines = []
     for one in asked.differences:
-        before, after = (_text(explainer, one.feature, value) for value in (row[one.feature], one.values[index]))
+        before, after = (value(explainer, one.feature, shown) for shown in (row[one.feature], one.values[index]))
         lines.append(Line(one.label, before, after, one.unit, one.feature in changed))
     return Card(option.label, tuple(lines))
 
@@ -85,37 +85,32 @@ def summed_up(explainer: Explainer, best: Best) -> Recommended:
     lines = tuple(
         Line(
             one.label,
-            _text(explainer, one.feature, one.before),
-            _text(explainer, one.feature, one.after),
+            value(explainer, one.feature, one.before),
+            value(explainer, one.feature, one.after),
             one.unit,
             True,
         )
         for one in changes
     )
-    texts = as_sentences(tuple(change.text for change in changes))
     sure = "" if best.sure is None else _in_hundred(best.sure)
     shown = picture(explainer, changes)
-    return Recommended(best.valid, texts, lines, shown, sure, best.region, best.stop, best.num_answers)
+    return Recommended(best.valid, sentences(best.option), lines, shown, sure, best.region, best.stop, best.num_answers)
 
 
 def responded(explainer: Explainer, found: Exploration) -> Response:
     """The answer to a proposal, in words."""
     usable = found.accepted and found.allowed
     verdict = "This would be accepted." if found.accepted else "This would be refused."
-    changes = () if found.nearest is None or usable else found.nearest.changes
+    near = None if usable else found.nearest
     return Response(
         accepted=found.accepted,
         usable=usable,
         verdict=verdict,
         chance="" if found.probability is None else _in_hundred(found.probability),
         problems=as_sentences(found.problems),
-        sentences=as_sentences(tuple(change.text for change in changes)),
-        picture=picture(explainer, changes),
+        sentences=() if near is None else sentences(near),
+        picture=picture(explainer, () if near is None else near.changes),
     )
-
-
-def _text(explainer: Explainer, feature: str, value: Any) -> str:
-    return wording.text(explainer.features[feature], explainer.digits, value)
 
 
 def _in_hundred(share: float) -> str:
@@ -135,7 +130,7 @@ def _veto(explainer: Explainer, details: Mapping[str, Any]) -> str:
 def _range(explainer: Explainer, details: Mapping[str, Any]) -> str:
     feature = explainer.features[details["feature"]]
     ends = [
-        f"{word} {_text(explainer, feature.name, details[key])}{f' {feature.unit}' if feature.unit else ''}"
+        f"{word} {value(explainer, feature.name, details[key])}{f' {feature.unit}' if feature.unit else ''}"
         for key, word in (("lower", "at least"), ("upper", "at most"))
         if details[key] is not None
     ]
@@ -144,8 +139,8 @@ def _range(explainer: Explainer, details: Mapping[str, Any]) -> str:
 
 def _idea(explainer: Explainer, details: Mapping[str, Any]) -> str:
     parts = (
-        f"{explainer.features[name].label} {_text(explainer, name, value)}"
-        for name, value in details["changes"].items()
+        f"{explainer.features[name].label} {value(explainer, name, shown)}"
+        for name, shown in details["changes"].items()
     )
     return f"an idea of your own: {', '.join(parts)}"
 

@@ -1,4 +1,4 @@
-"""What a person reads in a session, as plain texts and tables of text: for the terminal and the notebook."""
+"""What a person reads in a session, as plain texts and tables of text."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hare_jax.app.explainer import Explainer, wording
-from hare_jax.app.session import Asked, Best, Exploration, Option
+from hare_jax.app.session.views import Asked, Best, Exploration, Option
 from hare_jax.data.schema import Feature
 
 SAME = "·"  # an option does not change this
