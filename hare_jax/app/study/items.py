@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hare_jax.app.parsing import number
+from hare_jax.app.session.parsing import number
 from hare_jax.app.study.design import CHOICE, NUMBER, SCALE, TEXT, Item
 from hare_jax.app.study.rules import Key, Required, check_names, checked, flag, is_name, is_number, text, texts, whole
 from hare_jax.base import choose, require
