@@ -121,9 +121,15 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
 
 def _prior(hp: Bayes, x: Array, space: ActionSpace) -> Prior:
     """The prior (h, ...) of each hypothesis."""
-    given = hp.priors or {}
-    priors = [PERSONS[kind].prior(given.get(kind), x, space, reach) for kind, reach in states.hypotheses(hp)]  # type: ignore
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *priors)
+    given, reaches = hp.priors or {}, jnp.stack([jnp.asarray(each.reach, x.dtype) for each in states.hypotheses(hp)])
+    kinds = states.kinds_of(hp)
+
+    def of_kind(kind: str) -> Prior:
+        prior: Any = PERSONS[kind].prior
+        return jax.vmap(lambda reach: prior(given.get(kind), x, space, reach))(reaches[kinds.span(kind)])
+
+    priors = [of_kind(kind) for kind in dict.fromkeys(kinds.names)]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *priors)
 
 
 @exact_products
