@@ -61,7 +61,7 @@ class _Problem(NamedTuple):
     x: Array  # (d,)
     space: ActionSpace
     region: Region  # of the targets
-    cast: Callable[[Any, Array], Recourse]  # of the problem and a target
+    cast: Callable[[Any, Array], Any]  # of the problem and a target: an incumbent
 
 
 class _Draws(NamedTuple):
@@ -122,7 +122,7 @@ def _first_round(problem: _Problem, draws: _Draws) -> _Incumbent:
     sparse = jax.vmap(jax.vmap(partial(sparse_target, problem.region)))(draws.sparse)
     dense = jax.vmap(jax.vmap(partial(dense_target, problem.region)))(draws.dense)
     rays = jax.vmap(jax.vmap(partial(problem.cast, problem)))(jnp.concatenate([sparse, dense], axis=1))
-    return jax.vmap(partial(_best_of, problem))(rays)
+    return jax.vmap(_best_of)(rays)
 
 
 def _with_given(problem: _Problem, incumbents: _Incumbent, recourse: Recourse) -> _Incumbent:
@@ -135,13 +135,13 @@ def _with_given(problem: _Problem, incumbents: _Incumbent, recourse: Recourse) -
 def _one_round(problem: _Problem, incumbents: _Incumbent, draws: PerturbationDraw) -> tuple[_Incumbent, None]:
     """Cast rays in perturbed directions (num_starts, num_rays); keep for each start whatever is cheaper."""
 
-    def cast(draw: PerturbationDraw, z: Array) -> Recourse:
+    def cast(draw: PerturbationDraw, z: Array) -> _Incumbent:
         return problem.cast(problem, perturbed_target(problem.region, draw, z))
 
     old = incumbents.recourse
     own = jax.vmap(partial(own_values, problem.space, problem.x))(old.x)
     rays = jax.vmap(jax.vmap(cast, in_axes=(0, None)))(draws, own)
-    return _cheaper(incumbents, jax.vmap(partial(_best_of, problem))(rays)), None
+    return _cheaper(incumbents, jax.vmap(_best_of)(rays)), None
 
 
 def _cheaper(old: _Incumbent, new: _Incumbent) -> _Incumbent:
@@ -155,14 +155,13 @@ def _cost(problem: _Problem, recourse: Recourse) -> Array:
     return jnp.where(recourse.valid, problem.cost_fn(recourse.x), jnp.inf)
 
 
-def _best_of(problem: _Problem, found: Recourse) -> _Incumbent:
-    """The cheapest of several recourses, with an axis in front."""
-    costs = jax.vmap(partial(_cost, problem))(found)
-    best = jnp.argmin(costs)
-    return _Incumbent(jax.tree.map(lambda leaf: leaf[best], found), costs[best])
+def _best_of(found: _Incumbent) -> _Incumbent:
+    """The cheapest of several, with an axis in front."""
+    best = jnp.argmin(found.cost)
+    return jax.tree.map(lambda leaf: leaf[best], found)
 
 
-def _cast_ray(problem: _Problem, target: Array) -> Recourse:
+def _cast_ray(problem: _Problem, target: Array) -> _Incumbent:
     """The cheaper of the `target` (d,) and the boundary before it; if it is refused, the boundary beyond it."""
     hp, _, logit_fn, x, space, *_ = problem
     near, far = jax.lax.optimization_barrier(
@@ -171,11 +170,12 @@ def _cast_ray(problem: _Problem, target: Array) -> Recourse:
     given = Recourse(near, logit_fn(near) >= hp.margin)
     end = jnp.where(given.valid, near, far)
     found = _if_allowed(problem, boundary(logit_fn, x, end, space, margin=hp.margin, num_steps=hp.num_steps))
-    cheaper = _cost(problem, given) < _cost(problem, found)
-    return Recourse(jnp.where(cheaper, given.x, found.x), given.valid | found.valid)
+    costs = jnp.stack([_cost(problem, given), _cost(problem, found)])
+    x_cf = jnp.where(costs[0] < costs[1], given.x, found.x)
+    return _Incumbent(Recourse(x_cf, given.valid | found.valid), jnp.min(costs))
 
 
-def _sample_ray(problem: _Problem, target: Array) -> Recourse:
+def _sample_ray(problem: _Problem, target: Array) -> _Incumbent:
     """The cheapest accepted point of some on the ray to the `target` (d,) and beyond it, from one call."""
     hp, _, logit_fn, x, space, *_ = problem
     near, far = _ends(x, space, target)
@@ -184,7 +184,8 @@ def _sample_ray(problem: _Problem, target: Array) -> Recourse:
     parts = [jax.vmap(partial(along, space, x, end))(t) for end, t in ((near, before), (far, beyond))]
     points = jnp.concatenate(parts)
     accepted = jax.vmap(logit_fn)(points) >= hp.margin
-    return _best_of(problem, jax.vmap(partial(_if_allowed, problem))(Recourse(points, accepted))).recourse
+    recourses = jax.vmap(partial(_if_allowed, problem))(Recourse(points, accepted))
+    return _best_of(_Incumbent(recourses, jax.vmap(partial(_cost, problem))(recourses)))
 
 
 def _if_allowed(problem: _Problem, recourse: Recourse) -> Recourse:

@@ -25,7 +25,7 @@ SHORT = LocalSearch(num_first=2, num_starts=1, num_rounds=1, num_rays=2)
 PROBLEMS = {"free": random_problems, "related": random_relations.random_problems}
 QUICK: dict[type, dict[str, Any]] = {
     Hare: {"sampling": Sampling(num_steps=5)},
-    Bayes: {"num_pool": 12, "num_local": 4, "num_cheap": 2, "search": SHORT, "short_search": SHORT},
+    Bayes: {"num_pool": 12, "num_local": 4, "num_cheap": 2, "search": SHORT},
     Challenger: {},
     Perceptron: {"num_pool": 8, "num_local": 4, "search": SHORT, "short_search": SHORT},
     Reap: {"num_pool": 8, "num_local": 4, "search": SHORT},

@@ -40,7 +40,6 @@ QUICK: dict[type, dict[str, Any]] = {
         "num_cheap": 2,
         "num_favourites": 2,
         "search": SHORT,
-        "short_search": SHORT,
     },
 }
 CDF = {"logistic": stats.logistic.cdf, "probit": stats.norm.cdf}

@@ -1,7 +1,7 @@
 """Bayesian elicitation: ask the question of highest acquisition value, recommend by expected utility.
 
 The posterior covers several kinds of persons and lapse rates at once (see `posterior`). Questions are pairs from a pool
-of valid recourses: some drawn once within the reach of the factual, some from the posterior, for each proposal. `offer`
+of valid recourses: some drawn once within the reach of the factual, some from the posterior, after each answer. `offer`
 selects a set of more than two. Besides comparisons, `tell` takes choices from a set, ratings, vetoes and ranges.
 """
 
@@ -27,7 +27,7 @@ from hare_jax.space import ActionSpace
 
 
 def elicitor(hp: Bayes | None = None) -> Elicitor:
-    """Bayesian elicitation with `hp.questions_per_proposal` questions for each proposal.
+    """Bayesian elicitation.
 
     A question is the pair of valid recourses whose better one has the highest expected utility (Viappiani and
     Boutilier, 2010, "Optimal Bayesian recommendation sets and myopically optimal choice query sets"), or whose answer
@@ -40,7 +40,7 @@ def elicitor(hp: Bayes | None = None) -> Elicitor:
     hp = Bayes() if hp is None else hp
     states.check(hp)
     hp = states.with_probabilities(hp)
-    return of_state(hp, _start, _propose, _tell, hp.questions_per_proposal)
+    return of_state(hp, _start, _propose, _tell)
 
 
 def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
@@ -96,14 +96,14 @@ def offer(state: State, key: Array, num: int) -> Recourse:
 @exact_products
 def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace) -> State:
     check_problem(key, logit_fn, x, space, recourse)
-    key_pool, key_search, key_state = jax.random.split(key, 3)
+    key_pool, key_state = jax.random.split(key)
     kinds = states.kinds_of(hp)
     drawn = pool.draw(key_pool, logit_fn, x, recourse, space, pool.distances(hp.num_pool, hp.reaches), hp.margin)
     first = search.first_pool(hp, kinds, recourse, drawn)
     prior = _prior(hp, x, space)
     log_prior = states.log_prior(hp).astype(x.dtype)
     unrated = Rating(recourse.x, jnp.zeros((), x.dtype))
-    state = State(
+    return State(
         logit_fn=logit_fn,
         x=x,
         space=space,
@@ -117,23 +117,24 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
         rated=Rated(jnp.array(False), unrated, unrated),
         vetoed=None if space.relations is None else jnp.zeros(x.shape, bool),
     )
-    return search.recommend(hp, search.at_boundary(hp, state), key_search)
 
 
 def _prior(hp: Bayes, x: Array, space: ActionSpace) -> Prior:
     """The prior (h, ...) of each hypothesis."""
-    given = hp.priors or {}
-    priors = [PERSONS[kind].prior(given.get(kind), x, space, reach) for kind, reach in states.hypotheses(hp)]  # type: ignore
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *priors)
+    given, reaches = hp.priors or {}, jnp.stack([jnp.asarray(each.reach, x.dtype) for each in states.hypotheses(hp)])
+    kinds = states.kinds_of(hp)
+
+    def of_kind(kind: str) -> Prior:
+        prior: Any = PERSONS[kind].prior
+        return jax.vmap(lambda reach: prior(given.get(kind), x, space, reach))(reaches[kinds.span(kind)])
+
+    priors = [of_kind(kind) for kind in dict.fromkeys(kinds.names)]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *priors)
 
 
 @exact_products
 def _propose(hp: Bayes, state: State, key: Array) -> State:
-    """Draw recourses from the posterior, and choose a question."""
-    return _choose_question(hp, search.refresh(hp, state, key))
-
-
-def _choose_question(hp: Bayes, state: State) -> State:
+    """Choose a question; the pool was drawn by the last answer."""
     members, options = pool.members(state.pool), (hp.acquisition, hp.num_favourites, hp.noise)
     a, b, gain = acquisition.best_pair(*options, state.belief, state.x, members, state.space)
     asked = (gain > hp.least_gain) & (state.belief.num_told < hp.max_questions)
@@ -144,5 +145,4 @@ def _choose_question(hp: Bayes, state: State) -> State:
 def _tell(hp: Bayes, state: State, answer: Answer) -> State:
     key_search, key = jax.random.split(jax.random.wrap_key_data(state.key))
     state = learn(hp, state._replace(key=jax.random.key_data(key)), answer)
-    state = search.recommend(hp, search.at_boundary(hp, state), key_search)
-    return _choose_question(hp, state) if hp.questions_per_proposal > 1 else state
+    return search.search(hp, search.at_boundary(hp, state), key_search)

@@ -1,7 +1,8 @@
 """The posterior as a pytree: h hypotheses, each with a Gaussian, and what has been answered; see `posterior`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,15 @@ class Kinds:
         first = self.names.index(kind)
         return slice(first, first + self.names.count(kind))
 
+    def stacked(self, of_kind: Callable[[str], Any]) -> Any:
+        """A pytree for each hypothesis (h, ...) from one for each kind, which is evaluated once."""
+        rows = [self._rows(kind, of_kind(kind)) for kind in dict.fromkeys(self.names)]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
+
+    def _rows(self, kind: str, value: Any) -> Any:
+        num = self.names.count(kind)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num, *jnp.shape(leaf))), value)
+
 
 class Belief(NamedTuple):
     """The posterior under h hypotheses after at most T answers."""
@@ -61,9 +71,7 @@ def features(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None)
 
     In a `space` with relations they are those of own changes for the kinds that weigh them (`people.in_space`).
     """
-    persons = [PERSONS[kind] for kind in kinds.names]
-    phi, c = zip(*(in_space(person, person.features, space)(x, z) for person in persons), strict=True)  # type: ignore
-    return jnp.stack(phi), jnp.stack(c)
+    return kinds.stacked(lambda kind: in_space(PERSONS[kind], PERSONS[kind].features, space)(x, z))  # type: ignore
 
 
 def init(kinds: Kinds, prior: Prior, log_prior: Array, grid: Grid, num_answers: int) -> Belief:

@@ -15,6 +15,9 @@ from jax.scipy.special import ndtr
 
 from hare_jax.elicit.bayesian.propagation import Normal
 
+_FACTORS_PER_LOG = 8
+_LEAST_LIKELIHOOD = 1e-4  # of an answer, so that a product of so many is a normal number in float32
+
 
 class Axis(NamedTuple):
     """The values of one parameter, and their prior probabilities."""
@@ -63,8 +66,8 @@ def fit(grid: Grid, answered: Answered) -> Manner:
     probability = jnp.where(answered.tied[None, :], jnp.maximum(1 - above - below, 0), above)  # (W, T)
     age = answered.age[None, None, :]
     rates = error_rate(grid.lapse.value[:, None, None], grid.memory.value[None, :, None], age)[:, None]  # (L, 1, M, T)
-    log_p = jnp.log(rates + (1 - 2 * rates) * probability[None, :, None])
-    score = jnp.sum(jnp.where(answered.told[None, None, None, :], log_p, 0), axis=-1)  # (L, W, M)
+    likelihood = rates + (1 - 2 * rates) * probability[None, :, None]  # (L, W, M, T)
+    score = _log_product(jnp.where(answered.told[None, None, None, :], likelihood, 1))
     weight = jax.nn.softmax(score + sum(_aligned(*(axis.log_prior for axis in grid))), axis=(0, 1, 2))
     return Manner(*(jnp.sum(weight * values) for values in _aligned(*(axis.value for axis in grid))))
 
@@ -72,6 +75,15 @@ def fit(grid: Grid, answered: Answered) -> Manner:
 def error_rate(lapse: Array, memory: Array, age: Array) -> Array:
     """The error rate of answers of this `age`."""
     return 0.5 - (0.5 - lapse) * memory**age
+
+
+def _log_product(factors: Array) -> Array:
+    """The log of the product over the last axis, with one logarithm for several factors."""
+    num = factors.shape[-1]
+    padding = [(0, 0)] * (factors.ndim - 1) + [(0, -num % _FACTORS_PER_LOG)]
+    padded = jnp.pad(jnp.maximum(factors, _LEAST_LIKELIHOOD), padding, constant_values=1)
+    products = jnp.prod(padded.reshape(*factors.shape[:-1], _FACTORS_PER_LOG, -1), axis=-2)
+    return jnp.sum(jnp.log(products), axis=-1)
 
 
 def _aligned(lapse: Array, width: Array, memory: Array) -> tuple[Array, Array, Array]:

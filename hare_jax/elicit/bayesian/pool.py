@@ -1,4 +1,4 @@
-"""The pool: valid recourses from which questions are chosen, some drawn once, some again for each proposal."""
+"""The pool: valid recourses from which questions are chosen, some drawn once, some again after each answer."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +15,7 @@ from hare_jax.solvers.directions import uniform_moves
 from hare_jax.space import ActionSpace, project
 
 _NEAR_EVERY = 3  # of so many target points, one is within any of the reaches, the others within the largest
+_NUM_PASSES = 2  # over the drawn target points
 _BOUNDARY_STEPS = 10  # bisections between a target point and its anchor
 
 
@@ -24,8 +25,8 @@ class Pool(NamedTuple):
     base: Recourse  # (d,)
     best: Recourse  # (d,) the recommendation
     drawn: Recourse  # (num_pool, d) for random target points, at the start
-    local: Recourse  # (., d) for target points drawn from the posterior, for each proposal
-    cheap: Recourse  # (., d) of a local search for each of some utilities drawn from the posterior, for each proposal
+    local: Recourse  # (., d) for target points drawn from the posterior, after each answer
+    cheap: Recourse  # (., d) of a local search for each of some utilities drawn from the posterior, after each answer
 
 
 def members(pool: Pool) -> Recourse:
@@ -34,7 +35,7 @@ def members(pool: Pool) -> Recourse:
 
 
 def lasting(pool: Pool) -> Recourse:
-    """The recourses that do not change with a proposal: (2 + num_pool, d)."""
+    """The recourses that do not change with an answer but for the recommendation: (2 + num_pool, d)."""
     return _prepend(pool.base, _prepend(pool.best, pool.drawn))
 
 
@@ -50,9 +51,9 @@ def with_members(pool: Pool, moved: Recourse) -> Pool:
     return Pool(rows(0), rows(1), drawn, local, cheap)
 
 
-def start(base: Recourse, drawn: Recourse, num_local: int, num_cheap: int) -> Pool:
-    """The pool before the first proposal: the parts that a proposal draws are not valid yet."""
-    return Pool(base, base, drawn, _invalid(base, num_local), _invalid(base, num_cheap))
+def start(base: Recourse, best: Recourse, drawn: Recourse, num_local: int, num_cheap: int) -> Pool:
+    """The pool before the first answer: the parts that are drawn after an answer are not valid yet."""
+    return Pool(base, best, drawn, _invalid(base, num_local), _invalid(base, num_cheap))
 
 
 def draw(
@@ -64,11 +65,18 @@ def draw(
     distance: Array,
     margin: float,
 ) -> Recourse:
-    """Recourses (m, d) for target points in uniform directions, at a `distance` (m,) from `x` (d,)."""
+    """Recourses (m, d) for target points in uniform directions, at a `distance` (m,) from `x` (d,).
+
+    The anchors of the first pass are accepted target points, those of the second one what the first has found.
+    """
     moves = uniform_moves(key, distance.astype(x.dtype), space)
     targets = jax.vmap(lambda move: project(space, x, x + move))(moves)
-    anchors = _prepend(base, Recourse(targets, jax.vmap(logit_fn)(targets) >= margin))
-    return to_accepted(logit_fn, x, targets, anchors, space, margin)
+
+    def once(_: Array, found: Recourse) -> Recourse:
+        return to_accepted(logit_fn, x, targets, _prepend(base, found), space, margin)
+
+    given = Recourse(targets, jax.vmap(logit_fn)(targets) >= margin)
+    return jax.lax.fori_loop(0, _NUM_PASSES, once, given)
 
 
 def distances(num: int, reaches: Sequence[Array | float]) -> Array:

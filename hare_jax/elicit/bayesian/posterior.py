@@ -27,11 +27,11 @@ from hare_jax.elicit.bayesian.propagation import (
     Site,
     add_site,
     held_out,
+    log_likelihood,
     prior_sites,
     replace_site,
     sweep,
     sweep_columns,
-    update_site,
 )
 from hare_jax.people import PERSONS, in_space
 from hare_jax.people.base import Prior
@@ -73,7 +73,7 @@ def update(
         num_told=at + 1,
     )
     told = told._replace(slope=_slopes(told, x, space))
-    new = _fitted(_with_manner(_add_answer(told, at)), num_sweeps)
+    new = _fitted(_with_manner(_weighed(told, at)), num_sweeps)
     return jax.tree.map(lambda new, old: jnp.where(at < belief.offset.shape[1], new, old), new, belief)
 
 
@@ -184,17 +184,11 @@ def _sites(belief: Belief) -> Site:
     )
 
 
-def _add_answer(belief: Belief, at: Array) -> Belief:
-    """Fit the site of answer number `at`, and multiply the hypotheses' weights by its marginal likelihood."""
+def _weighed(belief: Belief, at: Array) -> Belief:
+    """Multiply the hypotheses' weights by the marginal likelihood of answer number `at`, which has no site yet."""
     site = jax.tree.map(lambda leaf: leaf[:, at], _sites(belief))
-    mean, cov, fitted = jax.vmap(update_site)(belief.mean, belief.cov, site)
-    return belief._replace(
-        mean=mean,
-        cov=cov,
-        log_weight=belief.log_weight + fitted.log_likelihood,
-        precision=belief.precision.at[:, at].set(fitted.precision),
-        shift=belief.shift.at[:, at].set(fitted.shift),
-    )
+    evidence = jax.vmap(log_likelihood)(belief.mean, belief.cov, site)
+    return belief._replace(log_weight=belief.log_weight + evidence)
 
 
 def _fitted(belief: Belief, num_sweeps: int) -> Belief:
@@ -207,17 +201,22 @@ def _fitted(belief: Belief, num_sweeps: int) -> Belief:
 def _fit_all(num_sweeps: int, prior: Prior, lapse: Array, boundary: Plane, sites: Site) -> tuple[Array, Array, Site]:
     """The posterior's `mean` (d,) and `cov` (d, d) of one hypothesis, and the sites (T, ...) of the answers."""
     none = jnp.zeros_like(sites.precision)
-    mean, cov, sites = sweep(prior.mean, prior.cov, sites._replace(precision=none, shift=none))
-    mean, cov = add_site(mean, cov, boundary)
-    first = mean, cov, sites, prior_sites(prior.marginals, prior.varies), categories.prior_sites(prior.levels)
+    columns, levels = prior_sites(prior.marginals, prior.varies), categories.prior_sites(prior.levels)
+    first = *add_site(prior.mean, prior.cov, boundary), columns, levels, sites._replace(precision=none, shift=none)
 
-    def again(_: Array, fitted: tuple[Any, ...]) -> tuple[Any, ...]:
-        mean, cov, sites, columns, levels = fitted
+    def of_prior(fitted: tuple[Any, ...]) -> tuple[Any, ...]:
+        mean, cov, columns, levels = fitted
         mean, cov, columns = sweep_columns(mean, cov, prior.marginals, prior.varies, columns, lapse)
         mean, cov, levels = categories.sweep(mean, cov, prior.levels, levels)
-        return *sweep(mean, cov, sites), columns, levels
+        return mean, cov, columns, levels
 
-    return jax.lax.fori_loop(0, num_sweeps, again, first)[:3]
+    def once(at: Array, fitted: tuple[Any, ...]) -> tuple[Any, ...]:
+        mean, cov, columns, levels = jax.lax.cond(at > 0, of_prior, lambda same: same, fitted[:-1])
+        mean, cov, sites = sweep(mean, cov, fitted[-1])
+        return mean, cov, columns, levels, sites
+
+    mean, cov, *_, sites = jax.lax.fori_loop(0, num_sweeps + 1, once, first)
+    return mean, cov, sites
 
 
 def _with_manner(belief: Belief) -> Belief:

@@ -173,6 +173,11 @@ def held_out(mean: Array, cov: Array, site: Site) -> Normal:
     return Normal(cavity.mean + site.offset, cavity.variance + site.noise + TINY)
 
 
+def log_likelihood(mean: Array, cov: Array, site: Site) -> Array:
+    """Log of the marginal likelihood () of an answer, given all other answers."""
+    return _fit(_cavity(_marginal(mean, cov, site.plane), site.precision, site.shift), site).log_likelihood
+
+
 def _cavity(marginal: Normal, precision: Array, shift: Array) -> Normal:
     """A marginal without one of its sites: R&W, equation 3.56."""
     kept = jnp.maximum(1 - precision * marginal.variance, _LEAST_KEPT)

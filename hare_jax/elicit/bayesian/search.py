@@ -1,6 +1,11 @@
-"""Recourses that are good under the posterior: the recommendation, and the parts of the pool that a proposal draws."""
+"""Recourses that are good under the posterior: the recommendation, and the parts of the pool that follow each answer.
+
+One batched local search serves the expected utility, for the recommendation, and utilities drawn from the posterior;
+each row of it starts from the best recourse known for its utility.
+"""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +18,7 @@ from hare_jax.elicit.bayesian.acquisition import utility_scales
 from hare_jax.elicit.bayesian.answers import in_ranges
 from hare_jax.elicit.bayesian.belief import Kinds, features, weight
 from hare_jax.elicit.bayesian.pool import Pool
-from hare_jax.elicit.bayesian.posterior import clip_kind, clipped, draw_hidden, on_boundary, utilities, worse
+from hare_jax.elicit.bayesian.posterior import clip_kind, clipped, draw_hidden, on_boundary, worse
 from hare_jax.elicit.bayesian.state import Bayes, State, hypotheses
 from hare_jax.people import PERSONS
 from hare_jax.solvers.host import calls_host
@@ -22,33 +27,39 @@ from hare_jax.space import project
 
 _PENALTY = 1e3  # of a probability of harm above the bound, in prior s.d.s of the utility
 _DEEP = 0.1  # distance beyond the boundary from which on a recourse says little about where it lies
-_UNKNOWN_VARIANCE = 1.0  # of the boundary before the first proposal
+_UNKNOWN_VARIANCE = 1.0  # of the boundary before the first answer
 
 
-def recommend(hp: Bayes, state: State, key: Array) -> State:
-    """Search for the valid recourse of highest expected utility, from the best of the pool.
+class _Utility(NamedTuple):
+    """The utility `sum_h share_h (phi_h(z) . theta_h + c_h(z))` over h hypotheses."""
 
-    Recourses that are worse than the base with a probability above `hp.most_harm` are used only if the base is not
-    valid.
+    theta: Array  # (h, d)
+    share: Array  # (h,)
+
+
+def first_pool(hp: Bayes, kinds: Kinds, base: Recourse, drawn: Recourse) -> Pool:
+    """The pool before the first answer, which recommends the base, or if that is not valid the first valid one."""
+    targeted, searched = by_target(kinds)
+    first = jnp.argmax(drawn.valid)
+    best = Recourse(jnp.where(base.valid, base.x, drawn.x[first]), base.valid | drawn.valid[first])
+    return pool.start(base, best, drawn, hp.num_local * len(targeted), hp.num_cheap * len(searched))
+
+
+def search(hp: Bayes, state: State, key: Array) -> State:
+    """Recommend, and draw the other parts of the pool again, from the posterior.
+
+    The recommendation is the valid recourse of highest expected utility that is found, and not worse than the base with
+    a probability above `hp.most_harm`, unless the base is not valid.
     """
-    belief, known = state.belief, pool.members(state.pool)
-    usual = clipped(belief)
-    scale = utility_scales(belief, state.x, known, state.space)
-    share = weight(belief) / scale
-    base = state.pool.base
-
-    def cost(z: Array) -> Array:
-        utility = jnp.sum(share * utilities(usual, state.x, z, state.space))
-        harm = jnp.where(base.valid, worse(belief, state.x, z, base.x, state.space), 0)
-        utility -= _PENALTY * jnp.maximum(harm - hp.most_harm, 0)
-        return jnp.where(in_ranges(state.ranges, state.x, z), -utility, jnp.inf)
-
-    costs = jnp.where(known.valid, jax.vmap(cost)(known.x), jnp.inf)
-    near = jnp.argmin(costs)
-    stays = state.best.valid & (cost(state.best.x) <= costs[near])
-    start = Recourse(jnp.where(stays, state.best.x, known.x[near]), stays | known.valid[near])
-    best = local_search(hp.search, key, cost, state.logit_fn, state.x, start, state.space)
-    return state._replace(pool=state.pool._replace(best=best))
+    targeted, searched = by_target(state.belief.kinds)
+    counts = [hp.num_local] * len(targeted) + [hp.num_cheap] * len(searched)
+    key_draws, key_search = jax.random.split(key)
+    normal = jax.random.normal(key_draws, (sum(counts), len(state.x)), state.x.dtype)
+    parts = jnp.split(normal, np.cumsum(counts)[:-1])
+    theta = draw_hidden(state.belief, state.space.mutable, dict(zip(targeted + searched, parts, strict=True)))
+    best, cheap = _of_high_utility(hp, state, key_search, {kind: theta[kind] for kind in searched})
+    local = _near_targets(hp, state, {kind: theta[kind] for kind in targeted})
+    return state._replace(pool=state.pool._replace(best=best, local=local, cheap=cheap))
 
 
 def at_boundary(hp: Bayes, state: State) -> State:
@@ -79,25 +90,6 @@ def at_boundary(hp: Bayes, state: State) -> State:
     return state._replace(belief=belief, slack=slack)
 
 
-def first_pool(hp: Bayes, kinds: Kinds, base: Recourse, drawn: Recourse) -> Pool:
-    """The pool before the first proposal."""
-    targeted, searched = by_target(kinds)
-    return pool.start(base, drawn, hp.num_local * len(targeted), hp.num_cheap * len(searched))
-
-
-def refresh(hp: Bayes, state: State, key: Array) -> State:
-    """Draw theta of each kind from the posterior, and put a recourse of high utility for each draw into the pool."""
-    targeted, searched = by_target(state.belief.kinds)
-    counts = [hp.num_local] * len(targeted) + [hp.num_cheap] * len(searched)
-    keys = jax.random.split(key, 1 + hp.num_cheap * len(searched))
-    normal = jax.random.normal(keys[0], (sum(counts), len(state.x)), state.x.dtype)
-    parts = jnp.split(normal, np.cumsum(counts)[:-1])
-    theta = draw_hidden(state.belief, state.space.mutable, dict(zip(targeted + searched, parts, strict=True)))
-    local = _near_targets(hp, state, {kind: theta[kind] for kind in targeted})
-    cheap = _of_low_cost(hp, state, keys[1:], {kind: theta[kind] for kind in searched})
-    return state._replace(pool=state.pool._replace(local=local, cheap=cheap))
-
-
 def by_target(kinds: Kinds) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The kinds with a target point in closed form (`Person.target`), and those without, which need a search."""
     names = tuple(dict.fromkeys(kinds.names))
@@ -115,27 +107,53 @@ def _near_targets(hp: Bayes, state: State, theta: dict[str, Array]) -> Recourse:
     return found._replace(valid=found.valid & jax.vmap(partial(in_ranges, state.ranges, state.x))(found.x))
 
 
-def _of_low_cost(hp: Bayes, state: State, keys: Array, theta: dict[str, Array]) -> Recourse:
-    """Recourses found by a short local search for the utility of each draw of `theta` (n, d), by kind."""
-    if not theta:
-        return state.pool.cheap
-    kinds = Kinds(tuple(theta))
-    draws = jnp.concatenate([clip_kind(kind, draws) for kind, draws in theta.items()])
-    index = jnp.repeat(jnp.arange(len(theta)), hp.num_cheap)
-    known = pool.lasting(state.pool)
-    return jax.vmap(partial(_search_one, hp, state, kinds, known))(keys, draws, index)
+def _of_high_utility(hp: Bayes, state: State, key: Array, theta: dict[str, Array]) -> tuple[Recourse, Recourse]:
+    """The recommendation (d,), and a recourse found for the utility of each draw of `theta` (n, d), by kind."""
+    known = pool.members(state.pool)
+    expected = _expected(state, known)
+    wanted = jax.tree.map(lambda one, drawn: jnp.concatenate([one[None], drawn]), expected, _drawn(state, theta))
+    costs = jax.vmap(lambda utility: jax.vmap(partial(_cost, state, utility))(known.x))(wanted)  # (1 + n, m)
+    harm = _PENALTY * jax.vmap(partial(_excess_harm, hp, state))(known.x)
+    near = jnp.argmin(jnp.where(known.valid, costs.at[0].add(harm), jnp.inf), axis=1)
+
+    def one(key: Array, utility: _Utility, near: Array) -> Recourse:
+        start = jax.tree.map(lambda leaf: leaf[near], known)
+        return local_search(hp.search, key, partial(_cost, state, utility), state.logit_fn, state.x, start, state.space)
+
+    found = jax.vmap(one)(jax.random.split(key, len(near)), wanted, near)
+    first, cheap = (jax.tree.map(lambda leaf, at=at: leaf[at], found) for at in (0, slice(1, None)))
+    harmless = _excess_harm(hp, state, first.x) <= 0
+    return Recourse(jnp.where(harmless, first.x, known.x[near[0]]), first.valid), cheap
 
 
-def _search_one(
-    hp: Bayes, state: State, kinds: Kinds, known: Recourse, key: Array, theta: Array, index: Array
-) -> Recourse:
-    """Local search from the `known` recourses (m, d), by the utility `theta` (d,) of the kind at `index` ()."""
+def _expected(state: State, known: Recourse) -> _Utility:
+    """The expected utility over all hypotheses, each in its s.d. over the `known` recourses (m, d)."""
+    scale = utility_scales(state.belief, state.x, known, state.space)
+    return _Utility(clipped(state.belief).mean, weight(state.belief) / scale)
 
-    def cost(z: Array) -> Array:
-        phi, c = features(kinds, state.x, z, state.space)
-        utility = jnp.sum(phi[index] * theta) + c[index]
-        return jnp.where(in_ranges(state.ranges, state.x, z), -utility, jnp.inf)
 
-    near = jnp.argmin(jnp.where(known.valid, jax.vmap(cost)(known.x), jnp.inf))
-    start = Recourse(known.x[near], known.valid[near])
-    return local_search(hp.short_search, key, cost, state.logit_fn, state.x, start, state.space)
+def _drawn(state: State, theta: dict[str, Array]) -> _Utility:
+    """The utility of each draw of `theta` (n, d), by kind: leaves with an axis of all draws in front."""
+    kinds, like = state.belief.kinds, state.belief.mean
+    one_hot = [jnp.zeros(len(like), like.dtype).at[kinds.span(kind).start].set(1) for kind in theta]
+    share = [jnp.broadcast_to(hot, (len(draws), len(hot))) for hot, draws in zip(one_hot, theta.values(), strict=True)]
+    draws = [clip_kind(kind, draws) for kind, draws in theta.items()]
+    none = jnp.zeros((0, len(like)), like.dtype)
+    all_draws = jnp.concatenate([jnp.zeros((0, like.shape[1]), like.dtype), *draws])
+    return _Utility(
+        jnp.broadcast_to(all_draws[:, None, :], (len(all_draws), *like.shape)), jnp.concatenate([none, *share])
+    )
+
+
+def _cost(state: State, utility: _Utility, z: Array) -> Array:
+    """Minus the utility () of `z` (d,), infinite outside of the ranges."""
+    phi, c = features(state.belief.kinds, state.x, z, state.space)
+    value = jnp.sum(utility.share * (jnp.sum(phi * utility.theta, axis=1) + c))
+    return jnp.where(in_ranges(state.ranges, state.x, z), -value, jnp.inf)
+
+
+def _excess_harm(hp: Bayes, state: State, z: Array) -> Array:
+    """By how much () the probability that `z` (d,) is worse than the base exceeds `hp.most_harm`, or 0."""
+    base = state.pool.base
+    harm = worse(state.belief, state.x, z, base.x, state.space)
+    return jnp.where(base.valid, jnp.maximum(harm - hp.most_harm, 0), 0)

@@ -23,7 +23,7 @@ from hare_jax.solvers.local_search import LocalSearch
 from hare_jax.space import ActionSpace
 
 _SUM_TOLERANCE = 1e-5  # of probabilities in float32
-_SEARCH = LocalSearch(num_first=4, num_starts=1, num_rounds=3, num_rays=8)
+_SEARCH = LocalSearch(num_first=4, num_starts=1, num_rounds=2, num_rays=8, num_steps=8)
 Weighted = tuple[tuple[float, float], ...]  # values, each with its prior probability
 
 
@@ -53,14 +53,12 @@ class Bayes:
     acquisition: str = "mixed"  # a row of `acquisition.ACQUISITIONS`
     least_gain: float = -1e9  # least acquisition value of a question
     num_pool: Count = 64  # recourses drawn at the start
-    num_local: Count = 24  # recourses a proposal, near draws of the target point, for each kind with one
-    num_cheap: Count = 8  # recourses a proposal, searched by drawn utilities, for each kind without a target point
-    num_favourites: Count = 8  # members of highest expected utility, one of which is in each question
+    num_local: Count = 24  # recourses an answer, near draws of the target point, for each kind with one
+    num_cheap: Count = 4  # recourses an answer, searched by drawn utilities, for each kind without a target point
+    num_favourites: Count = 4  # members of highest expected utility, one of which is in each question
     max_questions: Count = 32  # answers that a session can hold
-    questions_per_proposal: Count = 1
     num_sweeps: Natural = 1  # of expectation propagation, after each answer
-    search: LocalSearch = _SEARCH  # of the recommendation
-    short_search: LocalSearch = _SEARCH  # of each drawn utility
+    search: LocalSearch = _SEARCH  # after each answer, of the recommendation and of each drawn utility
     margin: NonNegative = MARGIN  # the least logit of a recourse
 
 

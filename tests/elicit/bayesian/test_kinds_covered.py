@@ -20,7 +20,7 @@ from hare_jax.solvers.local_search import LocalSearch
 from hare_jax.space import action_space
 
 SHORT = LocalSearch(num_first=2, num_starts=1, num_rounds=1, num_rays=2)
-SMALL = {"num_pool": 8, "num_local": 4, "num_cheap": 2, "max_questions": 4, "search": SHORT, "short_search": SHORT}
+SMALL = {"num_pool": 8, "num_local": 4, "num_cheap": 2, "max_questions": 4, "search": SHORT}
 SPACE = action_space([True] * 3, np.zeros(3), np.ones(3))
 X, BASE = jnp.full(3, 0.1), Recourse(jnp.full(3, 0.4), jnp.array(True))
 

@@ -27,7 +27,6 @@ HP = Bayes(
     num_local=4,
     num_cheap=2,
     search=SHORT,
-    short_search=SHORT,
     reaches=(0.3, 1.0),
     probabilities={"ideal": 0.5, "weights": 0.5},
     max_questions=NUM_ANSWERS * (NUM_OPTIONS - 1),
@@ -68,7 +67,7 @@ def tell(state, key, kind):
     key_answer, key_search = jax.random.split(key)
     told = [partial(learn, HP, state, answer) for answer in answers(key_answer, state)]
     state = jax.lax.switch(kind, told)
-    return search.recommend(HP, search.at_boundary(HP, state), key_search)
+    return search.search(HP, search.at_boundary(HP, state), key_search)
 
 
 def finite(state):
