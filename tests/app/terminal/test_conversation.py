@@ -7,18 +7,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from hare_jax import data, models
 from hare_jax.app.commands import ask
-from hare_jax.app.explainer import Explainer
 from hare_jax.app.session import Asked, Best, Change, Difference, Exploration, Option
 from hare_jax.app.terminal import Conversation, Reader
+from tests import loans
 
-FEATURES = {
-    "income": {"type": "continuous", "range": [0, 120], "unit": "thousand $", "label": "yearly income"},
-    "debt": {"type": "ordered", "direction": "down"},
-    "job": {"type": "categorical"},
-    "owner": {"type": "categorical", "mutable": False},
-}
 ROWS = pd.DataFrame(
     {"income": [20.0, 90.0, 40.0], "debt": [10, 2, 3], "job": ["none", "full", "half"], "owner": ["no", "yes", "no"]}
 )
@@ -74,10 +67,8 @@ class FakeSession:
 
 @pytest.fixture(scope="module")
 def explainer():
-    rows = ROWS.assign(paid=[0, 1, 0])
-    table = data.from_frame(rows, {"target": "paid", "features": FEATURES}, test=rows)
-    weights = models.from_layers([([[4.0, -4.0, 1.0, 0.0, 0.0, 0.5]], [-1.0])])
-    return Explainer(models.classifier(weights), table, "growing_spheres")
+    rows = ROWS.assign(paid=["no", "yes", "no"])
+    return loans.explainer(rows, rows)
 
 
 @pytest.fixture
