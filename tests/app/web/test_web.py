@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hostile import REFUSED, begin, tell
+from hostile import INCOME, REFUSED, SCRIPT, begin, tell
 
 from hare_jax import elicit, people
 from hare_jax.app.compiling import quickest_jit
 from hare_jax.app.session import Session
 from hare_jax.app.session.dialogue import pair
+from hare_jax.app.session.views import Event
+from hare_jax.app.web import pages
 from hare_jax.app.web.app import Talk
 from hare_jax.app.web.pages import compared
 from tests.loans import NUM_QUESTIONS
@@ -69,7 +71,22 @@ def test_a_session(client, explainer):
     check_recommended(page, session)
     page = tell(client, page, "undo")
     page = tell(client, page, "undo")
+    check_accessible(page)
     assert f"Question {NUM_QUESTIONS} of {NUM_QUESTIONS}" in page.text
+
+
+def test_importance_and_points(service, explainer, monkeypatch):
+    told = []
+    for name in ("importance", "rate"):
+        monkeypatch.setattr(Session, name, lambda session, *details: told.append(details))
+    talk = Talk(service.session(REFUSED))
+    talk.act("importance", {"feature": "x1", "over": "x0"})
+    for option in ("A", "best"):
+        talk.act("rate", {"option": option, "points": "6"})
+    assert told == [("debt", INCOME), (6.0, "A"), (6.0, None)]
+    events = Event("importance", {"feature": "debt", "over": INCOME}), Event("rate", {"value": 6.0, "option": "A"})
+    harder = f"Debt{{{{ 7 * 7 }}}} is harder to change than income{SCRIPT}."
+    assert pages.told(explainer, events) == (harder, "An option A has 6 points.")
 
 
 @pytest.mark.slow
