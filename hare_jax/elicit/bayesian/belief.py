@@ -61,8 +61,9 @@ def features(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None)
 
     In a `space` with relations they are those of own changes for the kinds that weigh them (`people.in_space`).
     """
-    persons = [PERSONS[kind] for kind in kinds.names]
-    phi, c = zip(*(in_space(person, person.features, space)(x, z) for person in persons), strict=True)  # type: ignore
+    persons = {kind: PERSONS[kind] for kind in kinds.names}
+    own = {kind: in_space(person, person.features, space)(x, z) for kind, person in persons.items()}  # type: ignore
+    phi, c = zip(*(own[kind] for kind in kinds.names), strict=True)
     return jnp.stack(phi), jnp.stack(c)
 
 
