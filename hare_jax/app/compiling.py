@@ -1,9 +1,11 @@
 """Compilation of the programs of the shell."""
 
+import contextlib
 import functools
+import gc
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ _QUICK = {"xla_backend_optimization_level": 1}
 _QUICKEST = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 _FOLDER = "compiled"  # in the user's cache folder
 _VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+_GC_THRESHOLDS = 50_000, 20, 100
 
 
 def keep_compiled() -> None:
@@ -31,6 +34,18 @@ def keep_compiled() -> None:
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")  # compiled again
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Trace without garbage collections, and with few afterwards: it makes many objects, few of which are garbage."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*_GC_THRESHOLDS)
+        gc.freeze()
+        gc.enable()
 
 
 def quick_jit(fn: Callable) -> Any:

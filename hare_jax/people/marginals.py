@@ -30,6 +30,7 @@ class Marginal(NamedTuple):
     log_inside: Array  # () -inf where there are atoms alone
 
 
+@jax.jit  # one trace for all columns' priors
 def clipped_normal(centre: Array, sd: Array, lower: Array, upper: Array) -> Marginal:
     """The prior of a normal variable that is clipped to an interval, which may be infinite."""
     below, above = log_ndtr((lower - centre) / sd), log_ndtr((centre - upper) / sd)
@@ -45,6 +46,7 @@ def clipped_normal(centre: Array, sd: Array, lower: Array, upper: Array) -> Marg
     )
 
 
+@jax.jit
 def moments(marginal: Marginal) -> tuple[Array, Array]:
     """Mean () and variance () of the prior itself."""
     return _mixed(marginal, marginal.centre, marginal.variance, jnp.zeros_like(marginal.centre), marginal.log_mass)

@@ -62,6 +62,7 @@ def settle(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     return _restrained(space, x, _settle_columns(space, x, _released(space, x, x_cf)))
 
 
+@jax.jit  # one trace for all programs of a process
 def _project_columns(space: ActionSpace, x: Array, x_cf: Array) -> Array:
     """`x_cf` (d,) with intact one-hot groups, within the bounds and on the grid, feature by feature."""
     score = jnp.where(jnp.isnan(x_cf), x, x_cf)
@@ -214,6 +215,7 @@ def between(space: ActionSpace, x: Array, start: Array, end: Array, fraction: Ar
     return point + jax.lax.stop_gradient(jnp.where(fraction >= 1, end - point, 0))
 
 
+@jax.jit
 def _along_columns(space: ActionSpace, x: Array, x_cf: Array, fraction: Array) -> Array:
     """The point (d,) at `fraction` () of the way from `x` to `x_cf`, column by column."""
     change = fraction * (x_cf - x)

@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 import os
 import re
 import runpy
@@ -299,3 +300,11 @@ def test_demo_prints_five_arms_and_one_applicant(capsys, quick_compiles):
     assert float(arms["many rounds"][3]) <= float(arms["base"][3])
     assert "Applicant 1 of " in out
     assert "hidden" in out.partition("Applicant 1 of ")[2]
+
+
+def test_collections_go_on_after_an_error():
+    with compiling.uncollected():
+        assert not gc.isenabled()
+    with pytest.raises(ValueError, match="invalid literal"), compiling.uncollected():
+        int("none")
+    assert gc.isenabled()

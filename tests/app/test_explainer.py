@@ -13,37 +13,27 @@ import hare_jax
 from hare_jax import data, models
 from hare_jax.app.explainer import plot, saving, search
 from hare_jax.recourse.growing_spheres import GrowingSpheres
+from tests import loans
+from tests.loans import FEATURES, schema
 
-FEATURES = {
-    "income": {"type": "continuous", "range": [0, 120], "unit": "thousand $", "label": "yearly income"},
-    "debt": {"type": "ordered", "direction": "down"},
-    "job": {"type": "categorical"},
-    "owner": {"type": "categorical", "mutable": False},
-}
 pytestmark = pytest.mark.usefixtures("quick_programs")
-SCHEMA = {"target": "paid", "positive": "yes", "features": FEATURES}
 
 
 def applicants(num, seed):
-    rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({"name": [f"row {index}" for index in range(num)], "income": rng.integers(10, 100, num) / 1.0})
-    frame["debt"] = rng.integers(0, 20, num)
-    frame["job"] = rng.choice(["full", "half", "none"], num)
-    frame["owner"] = rng.choice(["no", "yes"], num)
-    worth = frame["income"] / 100 - frame["debt"] / 20 + 0.3 * (frame["job"] == "full")
-    frame["paid"] = np.where(worth > 0.2, "yes", "no")
+    """Loans with a column that is no feature."""
+    frame = loans.applicants(num, seed)
+    frame.insert(0, "name", [f"row {index}" for index in range(num)])
     return frame
 
 
 @pytest.fixture(scope="module")
 def table():
-    return data.from_frame(applicants(200, 0), SCHEMA, test=applicants(20, 1))
+    return data.from_frame(applicants(200, 0), schema(FEATURES), test=applicants(20, 1))
 
 
 @pytest.fixture(scope="module")
 def logit_fn():
-    """A linear model of income, debt, the three jobs and the owner."""
-    return models.classifier(models.from_layers([([[4.0, -4.0, 1.0, 0.0, 0.0, 0.5]], [-1.0])]))
+    return loans.logit_fn()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """`hare-jax ask`: a session in the terminal."""
 
 import dataclasses
-import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from hare_jax.app import tables
 from hare_jax.app.commands.explain import explainer_of
-from hare_jax.app.compiling import keep_compiled
+from hare_jax.app.compiling import keep_compiled, uncollected
 from hare_jax.app.explainer import Explainer
 from hare_jax.app.explainer.judging import judge
 from hare_jax.app.session import Session, file_rules, saving
@@ -25,7 +24,6 @@ from hare_jax.recourse import METHODS
 
 _ELICITOR, _QUESTIONS = "bayes", 30
 _SHARE_LOADED = 0.2  # of the preparation
-_GC_THRESHOLDS = 50_000, 20, 100  # tracing allocates many objects, few of which are garbage
 _OF_THE_FILE = ("row", "elicitor", "base", "questions")  # options that --resume replaces
 
 
@@ -58,11 +56,10 @@ class Ask(tables.TableOptions):
 def run_command(options: Ask, console: Console) -> None:
     """Prepare with progress, show the row, and ask."""
     check(options)
-    gc.set_threshold(*_GC_THRESHOLDS)
     if options.cache:
         keep_compiled()
     columns = TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.elapsed:.0f} s")
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with uncollected(), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("Loading", total=1)
         session = prepared(options, lambda share, stage: bar.update(task, completed=share, description=stage))
     if console.is_terminal:

@@ -1,5 +1,6 @@
 """The state of a session: it is prepared, takes events, and goes back."""
 
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -118,16 +119,22 @@ class Dialogue:
 
     def _open(self, tell: Progress) -> None:
         tell(0.0, "reading the model")
-        self._compiling = setup.compile_first(self.problem, opens=not self._turns)
-        if not self._turns:
-            tell(setup.SHARE_READ, "searching for a first recourse")
-            self.base_recourse = setup.base_recourse(self._given, self.person)
-        tell(setup.SHARE_FOUND, "preparing the questions")
-        if not self._turns:
-            self._turns = [self._first_turn()]
+        shown = threading.Event()
+        self._compiling = setup.compile_first(self.problem, shown, opens=not self._turns)
+        try:
+            if not self._turns:
+                self._begin(tell)
+        finally:
+            shown.set()
         self._ready = True
         tell(1.0, "ready")
         setup.compile_rest(self.elicitor, self.problem, self._turn, self._compiling)
+
+    def _begin(self, tell: Progress) -> None:
+        tell(setup.SHARE_READ, "searching for a first recourse")
+        self.base_recourse = setup.base_recourse(self._given, self.person)
+        tell(setup.SHARE_FOUND, "preparing the questions")
+        self._turns = [self._first_turn()]
 
     def _first_turn(self) -> Turn:
         assert self.base_recourse is not None

@@ -13,8 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
-from scipy.special import expit
-from scipy.special import logit as logit_of
 
 from hare_jax.app.explainer import cells, wording
 from hare_jax.app.explainer.cells import blocks, moved
@@ -238,12 +236,17 @@ def _of_number(person: Person, limits: Limits, feature: Feature, at: int, wanted
 def probability(logit_fn: LogitFn, logit: float) -> float | None:
     """The model's probability of acceptance; None of a model that gives none."""
     if isinstance(logit_fn, Classifier):
-        return float(expit(logit))
+        return _expit(logit)
     model: Any = logit_fn.args[0] if isinstance(logit_fn, Wrapped) else None
     decision = getattr(model, "decision", None)
     scores = hasattr(model, "judge") and (model.classes or getattr(decision, "outputs", None) != PROBABILITY)
     if not isinstance(decision, ByClass) or scores:
         return None
     if decision.threshold is not None:
-        return float(expit(logit + logit_of(decision.threshold)))
-    return float(expit(logit)) if len(decision.inside) + len(decision.outside) == _TWO else None
+        return _expit(logit + np.log(decision.threshold) - np.log1p(-decision.threshold))
+    return _expit(logit) if len(decision.inside) + len(decision.outside) == _TWO else None
+
+
+def _expit(logit: float) -> float:
+    """`1 / (1 + exp(-logit))`, without overflow; SciPy's takes a tenth of a second to import."""
+    return float(np.exp(-np.logaddexp(0.0, -logit)))

@@ -138,12 +138,12 @@ def base_within(person: Person, space: ActionSpace) -> Recourse:
     return Recourse(x, valid)
 
 
-def compile_first(problem: Problem, *, opens: bool) -> "Future[list[Future[Any]]]":
-    """Trace in the background what the first question and its answer need; the result are the programs.
+def compile_first(problem: Problem, shown: threading.Event, *, opens: bool) -> "Future[list[Future[Any]]]":
+    """Trace in the background what the first question needs, and what its answer needs once the question is `shown`.
 
-    `opens`: a session is opened, too.
+    The result are the programs. `opens`: a session is opened, too.
     """
-    return _in_background(_compile_first, problem, opens)
+    return _in_background(_compile_first, problem, shown, opens)
 
 
 def _in_background(fn: Any, *args: Any) -> "Future[Any]":
@@ -160,7 +160,7 @@ def _in_background(fn: Any, *args: Any) -> "Future[Any]":
     return done
 
 
-def _compile_first(problem: Problem, opens: bool) -> "list[Future[Any]]":
+def _compile_first(problem: Problem, is_shown: threading.Event, opens: bool) -> "list[Future[Any]]":
     elicitor, x = problem.elicitor, problem.x
     valid: Any = np.array(True)
     base = Recourse(x, valid)
@@ -168,6 +168,7 @@ def _compile_first(problem: Problem, opens: bool) -> "list[Future[Any]]":
     shown = programs.shapes(programs.start, *start) if opens else jax.eval_shape(programs.start, *start)
     given = elicitor, shown.state, problem.keys.propose[0], np.int32(0)
     shown = programs.shapes(programs.propose, *given)
+    is_shown.wait()  # two threads that trace take turns: the question would come later
     told = programs.prepared(programs.tell, elicitor, shown.state, np.int32(0))
     return [programs.prepared(programs.propose, *given).compiled, told.compiled]
 

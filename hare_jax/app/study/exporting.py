@@ -10,7 +10,7 @@ import pandas as pd
 
 from hare_jax.app.session import CANNOT_TELL
 from hare_jax.app.study.database import Database
-from hare_jax.app.study.design import AFTER, BEFORE
+from hare_jax.app.study.design import AFTER, BEFORE, SCALE
 from hare_jax.app.study.store import QUESTIONS
 from hare_jax.base import require
 
@@ -133,15 +133,17 @@ def _time(seconds: float | None) -> str | None:
 def _people(stored: _Stored, answers: pd.DataFrame) -> pd.DataFrame:
     own, none = dict(iter(answers.groupby("person"))), answers.iloc[:0]
     frame = pd.DataFrame([_person(one, stored, own.get(one["number"] + 1, none)) for one in stored.people])
-    return frame.reindex(columns=_columns(stored)).astype(_PEOPLE)
-
-
-def _columns(stored: _Stored) -> list[str]:
-    """The columns of a person: those of all studies, the row, and the questionnaires in their order."""
-    study = json.loads(stored.facts["design"])
+    items = _items(stored)
     names = dict.fromkeys(name for person in stored.people for name in json.loads(person["row"] or "{}"))
-    items = [f"{part}_{item['name']}" for part in (BEFORE, AFTER) for item in study[part]]
-    return [*_PEOPLE, *(f"row_{name}" for name in names), *items]
+    columns = [*_PEOPLE, *(f"row_{name}" for name in names), *items]
+    whole = {name: "Int64" for name, item in items.items() if item["type"] == SCALE or item["whole"]}
+    return frame.reindex(columns=columns).astype(_PEOPLE | whole)
+
+
+def _items(stored: _Stored) -> dict[str, dict[str, Any]]:
+    """The items of the questionnaires in their order, by their columns."""
+    study = json.loads(stored.facts["design"])
+    return {f"{part}_{item['name']}": item for part in (BEFORE, AFTER) for item in study[part]}
 
 
 def _person(found: dict[str, Any], stored: _Stored, own: pd.DataFrame) -> dict[str, Any]:

@@ -22,13 +22,15 @@ from hare_jax.data.schema import Feature
 
 _GAP = "  "  # between two keys
 _PATIENCE = 0.5  # seconds until a spinner is shown
-_NEEDS = {"v": "vetoes", "r": "ranges"}  # what the elicitor must take
+_NEEDS = {"v": "vetoes", "r": "ranges", "i": "importance", "t": "ratings"}  # what the elicitor must take
 _KEYS = {
     "a": "A is better",
     "b": "B is better",
     "?": "can't tell",
     "v": "rule out a change",
     "r": "set limits",
+    "i": "which is harder",
+    "t": "rate",
     "w": "what if",
     "u": "undo",
     "y": "take the best so far",
@@ -40,6 +42,8 @@ _HELP = """\
 a, b  which of the two you would rather do; ? if you can't tell
 v     rule out that something changes, such as: v 1, or: v cosigner
 r     set limits of a number, such as: r income 20 60; - is no limit: r income - 60
+i     say which of two is harder to change, such as: i job > income
+t     rate an option, or the best so far, such as: t a 7, or: t 7; on any scale, higher is better
 w     try a change of your own, such as: w income = 40, cosigner = yes
 u     take back the last thing you told
 y     take the best change so far, and end
@@ -56,6 +60,8 @@ class Conversation:
             "?": lambda rest: self.session.answer(CANNOT_TELL),
             "v": self._veto,
             "r": self._range,
+            "i": self._importance,
+            "t": self._rate,
             "w": self._explore,
             "u": self._undo,
             "y": lambda rest: self._accept(),
@@ -122,6 +128,18 @@ class Conversation:
         text = self._entered(rest, "Which, from what to what? Such as: 1 20 60; - is no limit", features)
         if text:
             self._waited(self.session.range, *entered.limits(text, features))
+
+    def _importance(self, rest: str) -> None:
+        features = self._mutable()
+        text = self._entered(rest, "Which is harder to change than which? Such as: 1 > 2", features)
+        if text:
+            self._waited(self.session.importance, *entered.harder(text, features))
+
+    def _rate(self, rest: str) -> None:
+        text = rest or self._line("A or B and a number, such as: a 7; or a number, of the best so far")
+        if text:
+            self._waited(self.session.rate, *entered.rating(text))
+            self._say("Rated. It is compared with your other ratings.")
 
     def _explore(self, rest: str) -> None:
         features = self._mutable()

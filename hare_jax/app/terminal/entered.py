@@ -13,6 +13,8 @@ _WORDS = {
     "?": ("can't tell", "cannot tell", "both", "none"),
     "v": ("veto", "rule out"),
     "r": ("range", "limit"),
+    "i": ("harder",),
+    "t": ("rate",),
     "w": ("what if", "what-if", "try"),
     "u": ("undo", "back"),
     "y": ("yes", "accept", "take"),
@@ -20,10 +22,12 @@ _WORDS = {
     "q": ("quit", "exit"),
     "h": ("help",),
 }  # besides the key itself
-_WITH_MORE = "vrwsq"  # keys that text can follow
+_WITH_MORE = "vritwsq"  # keys that text can follow
 _NO_LIMIT = ("-", "*", "any", "none")
 _BETWEEN = re.compile(r"(.+?)\s+(\S+?)(?:\s+to\s+|\s*\.\.\s*|\s+)(\S+)")  # a name and two limits
 _BEYOND = re.compile(r"(.+?)\s*([<>])=?\s*(\S+)")  # a name and one limit
+_HARDER = re.compile(r"(.+?)\s*(?:>|\bthan\b)\s*(.+)")  # two names
+_RATING = re.compile(r"(?:([ab])\s+)?(\S+)", re.IGNORECASE)  # an option, or none, and a number
 _CHANGE = re.compile(r"[;,]\s*(?=[^;,=]+=)")  # between two changes; not the comma in 30,000
 
 
@@ -112,6 +116,45 @@ def _number(text: str) -> float:
         return number(text)
     except ValueError as error:
         raise ValueError(f"{text.strip()!r} {error}") from None
+
+
+class Harder(NamedTuple):
+    """One feature is harder to change than another."""
+
+    name: str
+    over: str
+
+
+def harder(text: str, features: Iterable[Feature]) -> Harder:
+    """Two features, of which the first is harder to change: `job > income`, `job than income`.
+
+    Raises:
+        ValueError: no such features.
+    """
+    known, found = list(features), _HARDER.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text.strip()!r} is not two names with > between them, as in: job > income")
+    return Harder(*(feature(part, known).name for part in found.groups()))
+
+
+class Rating(NamedTuple):
+    """A rating of an option, or of the best so far."""
+
+    value: float
+    option: str | None
+
+
+def rating(text: str) -> Rating:
+    """An option and a number, or a number: `A 7`, `7`.
+
+    Raises:
+        ValueError: no number.
+    """
+    found = _RATING.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text.strip()!r} is not a or b and a number, as in: a 7")
+    option, value = found.groups()
+    return Rating(_number(value), option and option.upper())
 
 
 def changes(text: str, features: Mapping[str, Feature]) -> dict[str, Any]:

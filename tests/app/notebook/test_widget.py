@@ -5,37 +5,25 @@ import sys
 
 import jax
 import numpy as np
-import pandas as pd
 import pytest
 from rich.console import Console
 
-from hare_jax import data, elicit, models, people
-from hare_jax.app.explainer import Explainer
+from hare_jax import elicit, people
 from hare_jax.app.notebook import ask
 from hare_jax.app.session import CANNOT_TELL, Session
 from hare_jax.app.session.showing import written
 from hare_jax.app.terminal import Conversation, Reader
 from hare_jax.base import Recourse
+from tests import loans
+from tests.loans import NUM_QUESTIONS, REFUSED
 
-FEATURES = {
-    "income": {"type": "continuous", "range": [0, 120], "unit": "thousand $", "label": "yearly <b>income</b>"},
-    "debt": {"type": "ordered", "direction": "down"},
-    "job": {"type": "categorical"},
-}
-REFUSED = {"income": 20.0, "debt": 10, "job": "none"}
-NUM_QUESTIONS = 5
+FEATURES = loans.FEATURES | {"income": loans.FEATURES["income"] | {"label": "yearly <b>income</b>"}}
 pytestmark = [pytest.mark.usefixtures("quick_programs"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def explainer():
-    rng = np.random.default_rng(0)
-    rows = pd.DataFrame({"income": rng.integers(10, 100, 100) / 1.0, "debt": rng.integers(0, 20, 100)})
-    rows["job"] = rng.choice(["full", "half", "none"], 100)
-    rows["paid"] = (rows["income"] / 100 - rows["debt"] / 20 > 0.2).astype(int)
-    table = data.from_frame(rows, {"target": "paid", "features": FEATURES}, test=rows)
-    weights = models.from_layers([([[4.0, -4.0, 1.0, 0.0, 0.0]], [-1.0])])
-    return Explainer(models.classifier(weights), table, "growing_spheres")
+    return loans.explainer(loans.applicants(200, 0), loans.applicants(20, 1), FEATURES)
 
 
 @pytest.fixture
@@ -46,17 +34,17 @@ def session(explainer):
 def test_buttons(session):
     asking = ask(session)
     buttons = asking.buttons
-    assert "Question 1 of at most 5" in asking.page.value
+    assert "Question 1 of at most 6" in asking.page.value
     assert "yearly &lt;b&gt;income&lt;/b&gt;, thousand $" in asking.page.value
     buttons["undo"].click()
     assert "There is nothing to undo." in asking.message.value
     buttons["B"].click()
-    assert "Question 2 of at most 5" in asking.page.value
+    assert "Question 2 of at most 6" in asking.page.value
     assert "Best for you so far (" in asking.page.value
     buttons[CANNOT_TELL].click()
     asking.vetoed.value = "job"
     buttons["veto"].click()
-    assert "Question 3 of at most 5" in asking.page.value
+    assert "Question 3 of at most 6" in asking.page.value
     asking.tried.value, asking.value.value = "income", "21"
     buttons["what if"].click()
     assert "would be refused (probability" in asking.message.value
@@ -86,7 +74,7 @@ def test_the_same_answers_give_the_same_recourse(explainer, session):
     """By `elicit.run` for a simulated person, and as told to a `Session`, in a terminal and by the widget."""
     session.prepare()
     problem, base = session.problem, session.base_recourse
-    prefers = people.prefers("ideal", np.asarray([0.4, 0.0, 0.0, 0.0, 1.0], np.float32))
+    prefers = people.prefers("ideal", np.asarray([0.4, 0.0, 0.0, 0.0, 1.0, 0.0], np.float32))
     asked = []
 
     def noted(key, x, a, b):

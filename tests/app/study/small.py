@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 
 import jax
-import numpy as np
 import pandas as pd
 import uvicorn
 from starlette.testclient import TestClient
 
-from hare_jax import data, models, people
-from hare_jax.app.explainer import Explainer
+from hare_jax import people
 from hare_jax.app.study import facts, reading
 from hare_jax.app.study.conduct import Conduct
 from hare_jax.app.study.database import Database
@@ -20,17 +18,10 @@ from hare_jax.app.study.sessions import Sessions
 from hare_jax.app.study.setting import Setting
 from hare_jax.app.study.site import Tokens, build
 from hare_jax.app.study.store import Store
+from tests import loans
+from tests.loans import NUM_QUESTIONS, REFUSED
 
-FEATURES = {
-    "income": {"type": "continuous", "range": [0, 120], "unit": "thousand $", "label": "yearly income"},
-    "debt": {"type": "ordered", "direction": "down"},
-    "job": {"type": "categorical"},
-    "owner": {"type": "categorical", "mutable": False},
-}
-SCHEMA = {"target": "paid", "positive": "yes", "features": FEATURES}
-REFUSED = {"income": 20.0, "debt": 10, "job": "none", "owner": "no"}
 QUESTION = "<h1>Which would you rather do?"
-NUM_QUESTIONS = 6  # as in the tests of `Session`, whose programs are shared
 DESIGN = {
     "title": "A study of <b>loans</b>",
     "seed": 3,
@@ -49,20 +40,6 @@ DESIGN = {
     ],
     "rating": {"points": 7},
 }
-
-
-def applicants(num, seed):
-    rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({"income": rng.integers(10, 100, num) / 1.0, "debt": rng.integers(0, 20, num)})
-    frame["job"], frame["owner"] = rng.choice(["full", "half", "none"], num), rng.choice(["no", "yes"], num)
-    frame["paid"] = np.where(frame["income"] / 100 - frame["debt"] / 20 > 0.2, "yes", "no")
-    return frame
-
-
-def small_explainer():
-    table = data.from_frame(applicants(200, 0), SCHEMA, test=applicants(20, 1))
-    logit_fn = models.classifier(models.from_layers([([[4.0, -4.0, 1.0, 0.0, 0.0, 0.5]], [-1.0])]))
-    return Explainer(logit_fn, table, "growing_spheres")
 
 
 class Server:
@@ -147,4 +124,4 @@ class Simulated(Visitor):
 
 
 if __name__ == "__main__":  # FOLDER PORT: a process that can be killed
-    uvicorn.run(Server(small_explainer(), Path(sys.argv[1])).app, port=int(sys.argv[2]), log_level="warning")
+    uvicorn.run(Server(loans.explainer(), Path(sys.argv[1])).app, port=int(sys.argv[2]), log_level="warning")

@@ -8,14 +8,16 @@ import pytest
 
 from hare_jax.app.session import Session
 from hare_jax.app.study import assigning, database, exporting
-from tests.app.study.small import NUM_QUESTIONS, Server, Simulated, small_explainer
+from tests import loans
+from tests.app.study.small import Server, Simulated
+from tests.loans import NUM_QUESTIONS
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
 
 @pytest.fixture(scope="module")
 def explainer():
-    return small_explainer()
+    return loans.explainer()
 
 
 @pytest.fixture
@@ -149,7 +151,10 @@ def test_forms_of_others_are_refused(server, person):
     assert len(exporting.tables(server.database).answers) == 0
     assert not server.conduct.store.find(person.link).withdrawn
     assert server.client.get("/p/" + "a" * 43).status_code == 404
-    assert server.client.get("/p/1").status_code == 404
+    for path in ("/p/1", "/nothing"):
+        page = server.client.get(path)
+        assert page.status_code == 404
+        assert "A study of &lt;b&gt;loans" in page.text
 
 
 def test_a_row_that_is_entered(explainer, tmp_path):

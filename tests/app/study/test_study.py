@@ -241,7 +241,7 @@ def test_export(kept, study, tmp_path):
     assert found.people["rating"].tolist() == [3, 3, 0, pd.NA]
     assert found.people["agreement"].tolist() == [1, 0, 1, pd.NA]
     assert found.people["answers"].tolist() == [2, 2, 2, pd.NA]
-    assert found.people["before_age"].tolist()[:3] == [20, 21, 22]
+    assert found.people["before_age"].tolist() == [20, 21, 22, pd.NA]
     assert found.people["row_job"].tolist()[:3] == ["'=1+1"] * 3
     assert found.people["after_remarks"].tolist()[:3] == ["'=danger()"] * 3
     assert found.people["withdrawn"].tolist() == [False, False, False, True]

@@ -7,18 +7,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from hare_jax import data, models
 from hare_jax.app.commands import ask
-from hare_jax.app.explainer import Explainer
 from hare_jax.app.session import Asked, Best, Change, Difference, Exploration, Option
 from hare_jax.app.terminal import Conversation, Reader
+from tests import loans
 
-FEATURES = {
-    "income": {"type": "continuous", "range": [0, 120], "unit": "thousand $", "label": "yearly income"},
-    "debt": {"type": "ordered", "direction": "down"},
-    "job": {"type": "categorical"},
-    "owner": {"type": "categorical", "mutable": False},
-}
 ROWS = pd.DataFrame(
     {"income": [20.0, 90.0, 40.0], "debt": [10, 2, 3], "job": ["none", "full", "half"], "owner": ["no", "yes", "no"]}
 )
@@ -53,6 +46,12 @@ class FakeSession:
             raise ValueError("range: of income must meet its values")
         self.events.append(("range", limits))
 
+    def importance(self, name, over):
+        self.events.append(("importance", name, over))
+
+    def rate(self, value, option):
+        self.events.append(("rate", value, option))
+
     def explore(self, changes):
         self.events.append(("explore", changes))
         near = Option("", self.row, (HIRED,), "change job from none to full")
@@ -74,10 +73,8 @@ class FakeSession:
 
 @pytest.fixture(scope="module")
 def explainer():
-    rows = ROWS.assign(paid=[0, 1, 0])
-    table = data.from_frame(rows, {"target": "paid", "features": FEATURES}, test=rows)
-    weights = models.from_layers([([[4.0, -4.0, 1.0, 0.0, 0.0, 0.5]], [-1.0])])
-    return Explainer(models.classifier(weights), table, "growing_spheres")
+    rows = ROWS.assign(paid=["no", "yes", "no"])
+    return loans.explainer(rows, rows)
 
 
 @pytest.fixture
@@ -137,11 +134,21 @@ def test_what_is_told_besides_on_one_line_or_on_two(told):
     assert "This counts" in out
 
 
+def test_importance_and_ratings(told):
+    session, out = told("i", "job > 1", "harder debt than job", "t a 7", "rate", "-2.5", "t", "", "q")
+    importance = [("importance", "job", "income"), ("importance", "debt", "job")]
+    assert session.events == [*importance, ("rate", 7.0, "A"), ("rate", -2.5, None)]
+    assert out.count("Rated.") == 2
+
+
 def test_wrong_input_is_one_line_and_the_question_again(told):
     for line, message in (
         ("x", "'x' is none of the keys"),
         ("v pay", "'pay' is none of: yearly income, debt, job"),
         ("r income 200 300", "range: of income must meet its values"),
+        ("i income", "'income' is not two names"),
+        ("t a b", "'b' must be a number"),
+        ("t a 1 2", "'a 1 2' is not a or b and a number"),
         ("w income", "'income' is not a name, = and a value"),
         ("s /no/such/folder/file", "not saved: "),
     ):
@@ -163,7 +170,7 @@ def test_what_an_elicitor_does_not_take_is_not_offered(told, monkeypatch):
     session, out = told("v debt")
     assert session.events == []
     assert "'rule out a change' is not possible here" in out
-    assert "v rule out" not in out
+    assert not any(text in out for text in ("v rule out", "i which", "t rate"))
 
 
 def test_the_session_is_saved_after_each_event(told, tmp_path):

@@ -2,10 +2,11 @@
 
 import pandas as pd
 import pytest
-from hostile import NUM_QUESTIONS, REFUSED, hostile_explainer
+from hostile import REFUSED, hostile_explainer
 from starlette.testclient import TestClient
 
 from hare_jax.app.web.app import Service, build
+from tests.loans import NUM_QUESTIONS
 
 
 @pytest.fixture(scope="session")

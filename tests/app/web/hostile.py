@@ -1,40 +1,30 @@
-"""A small table whose texts are hostile, and what a browser does with the pages about it."""
+"""The loans with hostile texts, and the forms that a browser sends."""
 
 import re
 
-import numpy as np
-import pandas as pd
-
-from hare_jax import data, models
-from hare_jax.app.explainer import Explainer
+from tests import loans
 
 SCRIPT = "<script>alert(1)</script>"
 INCOME = "income'\"><img src=x onerror=alert(1)>"  # a name of a column
-FEATURES = {
-    INCOME: {"type": "continuous", "range": [0, 120], "unit": SCRIPT, "label": f"income{SCRIPT}"},
-    "debt": {"type": "ordered", "direction": "down", "label": "debt{{ 7 * 7 }}"},
-    "job": {"type": "categorical"},
-    "owner": {"type": "categorical", "mutable": False},
-}
-JOBS = [f"full{SCRIPT}", "half' OR '1'='1", "none"]
-REFUSED = {INCOME: 20.0, "debt": 10, "job": "none", "owner": "no"}
-NUM_QUESTIONS = 6  # as in the tests of `Session`, whose programs are shared
+TEXTS = {INCOME: {"unit": SCRIPT, "label": f"income{SCRIPT}"}, "debt": {"label": "debt{{ 7 * 7 }}"}}
+JOBS = dict(zip(loans.JOBS, [f"full{SCRIPT}", "half' OR '1'='1", "none"], strict=True))
+
+
+def renamed(mapping):
+    """The same with the hostile name of the income."""
+    return {INCOME if name == "income" else name: value for name, value in mapping.items()}
+
+
+REFUSED = renamed(loans.REFUSED)
+FEATURES = {name: one | TEXTS.get(name, {}) for name, one in renamed(loans.FEATURES).items()}
 
 
 def applicants(num, seed):
-    rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({INCOME: rng.integers(10, 100, num) / 1.0, "debt": rng.integers(0, 20, num)})
-    frame["job"], frame["owner"] = rng.choice(JOBS, num), rng.choice(["no", "yes"], num)
-    frame["paid"] = np.where(frame[INCOME] / 100 - frame["debt"] / 20 > 0, "yes", "no")
-    return frame
+    return loans.applicants(num, seed).rename(columns={"income": INCOME}).replace({"job": JOBS})
 
 
 def hostile_explainer():
-    """A linear model of income, debt, the three jobs and the owner."""
-    schema = {"target": "paid", "positive": "yes", "features": FEATURES}
-    table = data.from_frame(applicants(200, 0), schema, test=applicants(20, 1))
-    logit_fn = models.classifier(models.from_layers([([[4.0, -4.0, 1.0, 0.0, 0.0, 0.5]], [-1.0])]))
-    return Explainer(logit_fn, table, "growing_spheres")
+    return loans.explainer(applicants(200, 0), applicants(20, 1), FEATURES)
 
 
 def hidden(page):
@@ -44,7 +34,7 @@ def hidden(page):
 
 
 def begin(client):
-    """The path of a new session, at its first question."""
+    """The page of the first question of a new session."""
     form = hidden(client.get("/")) | {"example": "0"}
     page = client.post("/example", data=form)
     while "Getting ready" in page.text:

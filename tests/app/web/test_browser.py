@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from hostile import NUM_QUESTIONS, REFUSED
+from hostile import REFUSED
 
 from hare_jax.app.session import Session
 from hare_jax.app.web.app import build
+from tests.loans import NUM_QUESTIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_programs")]
 CHOICES = ("A", "B", "can't tell", "A", "B", "A")[:NUM_QUESTIONS]

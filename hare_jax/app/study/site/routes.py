@@ -36,7 +36,8 @@ _FULL = "This could not be stored just now. Nothing of what you told us before i
 def build(conduct: Conduct, tokens: Tokens, hosts: Sequence[str], limits: Limits = _LIMITS) -> ASGIApp:
     """The application; `hosts` are the names under which it is reached."""
     site = _Site(Desk(conduct, tokens))
-    handlers = HANDLERS | {RefusedError: site.on_refused, UnavailableError: site.on_unavailable}
+    handlers = HANDLERS | {RefusedError: site.on_refused, HTTPException: site.on_http_error}
+    handlers[UnavailableError] = site.on_unavailable
     app = Starlette(routes=site.routes(), exception_handlers=handlers, lifespan=site.lifespan)
     return Guard(app, hosts, replies.last_resort, limits)
 
@@ -122,8 +123,17 @@ class _Site:
     async def on_refused(self, request: Request, error: Any) -> Response:
         """The page of a form that was refused, with the way back to the page of the person: not to a new beginning."""
         if error.status == HTTPStatus.NOT_FOUND:
-            return await replies.on_refused(request, error)
-        return replies.failure(error.status, error.text, self._way_back(request), "Go on")
+            return self._failure(error.status, error.text)
+        return self._failure(error.status, error.text, self._way_back(request), "Go on")
+
+    async def on_http_error(self, request: Request, error: Any) -> Response:
+        """The page of an error of routing."""
+        found = self._failure(error.status_code)
+        found.headers.update(error.headers or {})
+        return found
+
+    def _failure(self, status: int, text: str = "", link: str = "/", link_text: str = "Go to the start") -> Response:
+        return self.desk.message(*replies.worded(status, text), status, link, link_text)
 
     def _way_back(self, request: Request) -> str:
         link = request.path_params.get("link")

@@ -56,9 +56,11 @@ class Walk:
         step = step_of(self.study, record)
         return step == ROW or (step == QUESTIONS and not self.conduct.sessions.is_live(record.number))
 
-    def message(self, heading: str, text: str, status: int = 200, link: str = "") -> Response:
+    def message(
+        self, heading: str, text: str, status: int = 200, link: str = "", link_text: str = "Try again"
+    ) -> Response:
         """A page that says one thing."""
-        return self._show("message", status, heading=heading, text=text, link=link, link_text="Try again")
+        return self._show("message", status, heading=heading, text=text, link=link, link_text=link_text)
 
     def record(self, link: str) -> Record:
         """The person of a link.

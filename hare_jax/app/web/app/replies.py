@@ -39,10 +39,14 @@ def redirect(path: str) -> RedirectResponse:
     return RedirectResponse(path, 303)
 
 
+def worded(status: int, text: str = "") -> tuple[str, str]:
+    """The heading and the text of the page of an error."""
+    return _HEADINGS.get(status, HTTPStatus(status).phrase), text or _TEXTS.get(status, "")
+
+
 def failure(status: int, text: str = "", link: str = "/", link_text: str = "Go to the start") -> HTMLResponse:
     """The page of an error."""
-    heading = _HEADINGS.get(status, HTTPStatus(status).phrase)
-    shown = text or _TEXTS.get(status, "")
+    heading, shown = worded(status, text)
     return page("message", status, heading=heading, text=shown, link=link, link_text=link_text)
 
 

@@ -11,7 +11,9 @@ from hare_jax.app.web.pages.views import Compared, Recommended, Response
 
 _CHOICES = ("A", "B", CANNOT_TELL)
 _FEW = 5  # answers
-_BESIDES, _MOST_BESIDES = ("veto", "range", "try"), 100  # that are kept, besides answers
+_BESIDES, _MOST_BESIDES = ("veto", "range", "importance", "rate", "try"), 100  # that are kept, besides answers
+_POINTS = tuple(map(str, range(1, 8)))  # of a rating
+_BEST = "best"  # the recommendation, as what is rated
 _NOT_TAKEN = "This could not be taken. Nothing was changed."
 
 Progress = Callable[[float, str], None]
@@ -97,10 +99,10 @@ def _answer(talk: Talk, form: Mapping[str, str]) -> str:
     return ""
 
 
-def _feature(talk: Talk, form: Mapping[str, str]) -> Field:
-    """The field that a form names."""
+def _feature(talk: Talk, form: Mapping[str, str], key: str = "feature") -> Field:
+    """The field that a form names under a key."""
     for one in talk.movable():
-        if one.name == form.get("feature"):
+        if one.name == form.get(key):
             return one
     raise FormError({"": "Choose one from the list."})
 
@@ -131,6 +133,23 @@ def _limit(text: str) -> float | None:
         raise FormError({"": "A limit must be a number."}) from None
 
 
+def _importance(talk: Talk, form: Mapping[str, str]) -> str:
+    one, over = _feature(talk, form), _feature(talk, form, "over")
+    if one == over:
+        raise FormError({"": "Choose two different ones."})
+    talk.session.importance(one.feature, over.feature)
+    return ""
+
+
+def _rate(talk: Talk, form: Mapping[str, str]) -> str:
+    option, points = form.get("option", ""), form.get("points", "")
+    options = (_BEST,) if talk.question() is None else ("A", "B", _BEST)
+    if option not in options or points not in _POINTS:
+        raise FormError({"": "Choose what you rate, and a number of points."})
+    talk.session.rate(float(points), None if option == _BEST else option)
+    return ""
+
+
 def _try(talk: Talk, form: Mapping[str, str]) -> str:
     session = talk.session
     changes, before = pages.changes_in(session.explainer, session.row, form), len(session.events)
@@ -156,6 +175,8 @@ ACTIONS: dict[str, Callable[[Talk, Mapping[str, str]], str]] = {
     "answer": _answer,
     "veto": _veto,
     "range": _range,
+    "importance": _importance,
+    "rate": _rate,
     "try": _try,
     "undo": _undo,
     "accept": _accept,

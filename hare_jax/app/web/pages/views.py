@@ -145,4 +145,20 @@ def _idea(explainer: Explainer, details: Mapping[str, Any]) -> str:
     return f"an idea of your own: {', '.join(parts)}"
 
 
-_TOLD: dict[str, Callable[[Explainer, Mapping[str, Any]], str]] = {"veto": _veto, "range": _range, "explore": _idea}
+def _importance(explainer: Explainer, details: Mapping[str, Any]) -> str:
+    harder, over = (explainer.features[details[key]].label for key in ("feature", "over"))
+    return f"{harder} is harder to change than {over}"
+
+
+def _rating(explainer: Explainer, details: Mapping[str, Any]) -> str:
+    rated = "the recommendation" if details["option"] is None else f"an option {details['option']}"
+    return f"{rated} has {details['value']:g} points"
+
+
+_TOLD: dict[str, Callable[[Explainer, Mapping[str, Any]], str]] = {
+    "veto": _veto,
+    "range": _range,
+    "importance": _importance,
+    "rate": _rating,
+    "explore": _idea,
+}
