@@ -110,7 +110,7 @@ def test_help_explains_every_option(capsys):
     assert err == ""
     explained = " ".join(out.replace("│", " ").split())
     for field in dataclasses.fields(demo.Demo):
-        name = f"--{field.name.replace('_', '-')} "
+        name = f"--{'no-' if field.name == 'cache' else ''}{field.name.replace('_', '-')} "
         default = " ".join(field.default) if isinstance(field.default, tuple) else field.default
         assert f"(default: {default})" in explained.partition(name)[2].partition(" --")[0]
     for argv, part in (
