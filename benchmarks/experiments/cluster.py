@@ -8,13 +8,15 @@ import contextlib
 import functools
 import logging
 import os
+import pickle
 import queue
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from typing import Any, NamedTuple
 
 import dask
@@ -72,6 +74,8 @@ def _connected(resources: Resources) -> Iterator[Client]:
         if resources.scheduler is not None:
             yield stack.enter_context(_remote(resources.scheduler))
             return
+        os.environ.setdefault("PYTHONWARNINGS", _QUIET)
+        resource_tracker.ensure_running()  # the first call ends the block of SIGINT in Python 3.11
         with interrupts.held():  # workers, and threads that start more of them, never receive SIGINT
             cluster = stack.enter_context(_local(resources.processes or 1))
             client = stack.enter_context(Client(cluster, set_as_default=False))
@@ -88,7 +92,6 @@ def _remote(address: str) -> Client:
 
 def _local(processes: int) -> LocalCluster:
     """A cluster of `processes` that share the cores, without a limit of memory and without a web page."""
-    os.environ.setdefault("PYTHONWARNINGS", _QUIET)
     return LocalCluster(
         n_workers=processes,
         threads_per_worker=max(1, (os.cpu_count() or 1) // processes),
@@ -137,8 +140,8 @@ class _Run:
         """Submit a piece to each worker that has none."""
         for worker in sorted(workers.keys() - {worker for worker, _ in self.running.values()}):
             if (piece := self.todo.take(worker)) is not None:
-                args = _result, self.setup, self.work, piece
-                future = self.client.submit(*args, workers=[worker], pure=False)
+                call = pickle.dumps(_Call(_result, (self.setup, self.work, piece)))
+                future = self.client.submit(pickle.loads, call, key=f"row-{uuid.uuid4()}", workers=[worker])
                 self.running[future] = worker, piece
                 future.add_done_callback(self.done.put)
 
@@ -158,6 +161,17 @@ class _Run:
         _, piece = self.running.pop(future)
         future.release()
         yield piece.spec, result
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call that is made where its pickle is loaded: the scheduler, which would load it, need not know the code."""
+
+    fn: Callable
+    args: tuple
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return self.fn, self.args
 
 
 _shared = Shared()  # of this worker

@@ -262,6 +262,22 @@ def test_compiled_programs_are_kept_unless_the_environment_names_a_folder(monkey
     assert kept == {}
 
 
+STUDY = "study", "run", "study.toml", "--db", "study.db"
+
+
+@pytest.mark.parametrize(
+    "argv", [("demo",), ("ask",), ("serve",), ("explain", "adult"), ("audit", "adult", "--by", "sex"), STUDY]
+)
+def test_every_command_that_compiles_keeps_it_unless_told_otherwise(monkeypatch, argv):
+    calls = []
+    monkeypatch.setattr(cli, "keep_compiled", lambda: calls.append(argv))
+    monkeypatch.setattr(cli, "_RUN", dict.fromkeys(cli._RUN, lambda command, console: None))
+    assert cli.main([*argv, "--no-cache"]) == 0
+    assert calls == []
+    assert cli.main([*argv]) == 0
+    assert calls == [argv]
+
+
 def test_a_closed_pipe_is_no_error():
     read_end, write_end = os.pipe()
     os.close(read_end)
