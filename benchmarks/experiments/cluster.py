@@ -37,7 +37,11 @@ _LOGGERS = ("distributed", "distributed.client", "distributed.gc", "tornado", "t
 _CONFIG = {
     "logging": dict.fromkeys(_LOGGERS, "critical"),
     "distributed.nanny.pre-spawn-environ": {},  # workers have the environment of this process
-    "distributed.worker.profile.enabled": False,  # it would run during timings
+    "distributed.worker.profile.enabled": False,  # this and the following take processor time from the rows
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.work-stealing": False,
 }
 _QUIET = "ignore:resource_tracker"  # of a process that is interrupted: its semaphores are removed without a warning
 
