@@ -13,6 +13,7 @@ import pooch
 import tyro
 
 from benchmarks.experiments import gradients, optimality, preferences, questions, runner, speed
+from benchmarks.experiments.grid import Resources
 from benchmarks.options import (
     OUT,
     SEEDS,
@@ -24,13 +25,14 @@ from benchmarks.options import (
     OwnLevels,
     OwnMethods,
     OwnModels,
+    Scheduler,
     Seeds,
     Users,
 )
 from benchmarks.pages import render, report
 from benchmarks.tables import DATASETS, TABLES, Choice, specs
 from benchmarks.timing import compile_quickly
-from hare_jax.app.options import one_line, parse
+from hare_jax.app.options import Cache, one_line, parse
 
 _PROG = "python -m benchmarks"
 
@@ -48,18 +50,21 @@ def _command(names: tuple[str, ...], about: str) -> Callable[..., int]:
         users: Users = USERS,
         feasible: Feasible = False,
         out: Out = OUT,
+        scheduler: Scheduler = None,
+        cache: Cache = True,
     ) -> int:
         mode = "feasible" if feasible else "paper"
-        return _run_tables(names, Choice(datasets, models, methods, arms, levels, seeds, users, mode), out)
+        choice = Choice(datasets, models, methods, arms, levels, seeds, users, mode)
+        return _run_tables(names, choice, out, Resources(scheduler=scheduler, cache=cache))
 
     command.__doc__ = about
     return command
 
 
-def _run_tables(names: tuple[str, ...], choice: Choice, out: Path) -> int:
+def _run_tables(names: tuple[str, ...], choice: Choice, out: Path, resources: Resources) -> int:
     """Run the missing experiments of the tables `names`, and render them and the page of all results."""
-    compile_quickly()
-    status = runner.run([spec for name in names for spec in specs(name, choice)], out)
+    compile_quickly(resources.cache)
+    status = runner.run([spec for name in names for spec in specs(name, choice)], out, resources)
     for name in names:
         print(render.write(name, out))
     print(report.write(out))

@@ -39,6 +39,14 @@ Users = Annotated[int, tyro.conf.arg(help="Refused rows per seed.")]
 Feasible = Annotated[
     bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Keep all recourses feasible, unlike the original code.")
 ]
+Scheduler = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="ADDRESS",
+        help="Scheduler of a dask cluster whose workers run the experiments, as tcp://HOST:8786; by default the cores "
+        "of this computer.",
+    ),
+]
 Out = Annotated[Path, tyro.conf.arg(help="Folder of the results.")]
 
 SEEDS = (1, 2, 3, 4, 5)

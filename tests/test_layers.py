@@ -72,6 +72,12 @@ def test_only_data_and_the_shell_know_pandas():
     assert {room(file) for file, names in named.items() if "pandas" in names} == {"data", "app"}
 
 
+def test_only_the_cluster_of_the_benchmarks_knows_dask():
+    paths = [*FILES.values(), *(ROOT.parent / "benchmarks").rglob("*.py")]
+    named = {path.name: {name.split(".")[0] for name in imports(path.read_text("utf-8"))} for path in paths}
+    assert [name for name, found in named.items() if found & {"dask", "distributed"}] == ["cluster.py"]
+
+
 def test_the_check_itself():
     assert forbidden("solvers/boundary.py", "from hare_jax.space import along\nfrom hare_jax import base") == []
     assert forbidden("elicit/hare.py", "from hare_jax.elicit.base import Elicitor") == []

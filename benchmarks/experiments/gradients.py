@@ -23,7 +23,7 @@ from benchmarks.options import OUT, SEEDS, Methods, Out, Seeds
 from benchmarks.pages import terminal
 from benchmarks.specs import MODELS, GradientSpec, named_methods, not_empty
 from benchmarks.store import Row, Store
-from benchmarks.timing import machine, timed
+from benchmarks.timing import compiling_anew, machine, timed
 from hare_jax import data, models
 from hare_jax.base import choose, require
 from hare_jax.data import SOURCES
@@ -34,6 +34,7 @@ _REPEATED_USERS = 200  # at most, of the repeated search
 _USERS_EACH = 100  # at most, of each of many classifiers
 
 
+@compiling_anew()
 def gradients(
     dataset: str = "adult",
     methods: Methods = ("all",),

@@ -26,6 +26,7 @@ from benchmarks.specs import BASE, Spec, check, named_methods, not_empty
 from benchmarks.store import Row, Store
 from benchmarks.tables import DATASETS
 from benchmarks.timing import compile_quickly, compiled, run_fields
+from hare_jax.app.options import Cache
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.recourse import exact
 from hare_jax.solvers.boundary import scale_back
@@ -54,6 +55,7 @@ def optimality(
     seeds: Seeds = (1, 2, 3),
     users: Users = 100,
     out: Out = OUT,
+    cache: Cache = True,
 ) -> int:
     """Compare the cost of each method with the least one, and write a row per method and seed, and a table."""
     methods = named_methods(methods)
@@ -64,7 +66,7 @@ def optimality(
         for model in models
     }
     unavailable = runner.fetch(datasets)
-    compile_quickly()
+    compile_quickly(cache)
     store = Store(out)
     for names, specs in todo.items():
         if names[0] in unavailable:

@@ -23,6 +23,7 @@ from benchmarks.store import Store
 from benchmarks.tables import DATASETS
 from benchmarks.timing import Timed, compile_quickly, run_fields, timed
 from hare_jax import people
+from hare_jax.app.options import Cache
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.evaluate.simulate import Sessions
 from hare_jax.people.fit import Comparisons, Prior, answers, fit_preferences
@@ -45,6 +46,7 @@ def preferences(
     seeds: Seeds = SEEDS,
     users: Users = USERS,
     out: Out = OUT,
+    cache: Cache = True,
 ) -> int:
     """Measure the weighted cost of each arm on the same users; compute the missing rows, and print all."""
     not_empty(datasets=datasets, seeds=seeds)
@@ -53,7 +55,7 @@ def preferences(
         for dataset in datasets
     }
     unavailable = runner.fetch(datasets)
-    compile_quickly()
+    compile_quickly(cache)
     store = Store(out)
     for dataset in sorted(todo.keys() - unavailable):
         specs = todo[dataset]

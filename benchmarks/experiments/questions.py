@@ -15,7 +15,7 @@ from rich.progress import track
 
 from benchmarks import noise as noises
 from benchmarks.cohort import prepare
-from benchmarks.experiments import answering, cases, cells, groups, observing, question_rows, runner, sessions
+from benchmarks.experiments import answering, cases, cells, grid, groups, observing, question_rows, runner, sessions
 from benchmarks.experiments.arms import OBSERVER, bind, default, table
 from benchmarks.experiments.best_known import best_known
 from benchmarks.experiments.question_rows import MOST
@@ -25,6 +25,7 @@ from benchmarks.specs import Spec, not_empty
 from benchmarks.store import Store
 from benchmarks.tables import DATASETS
 from benchmarks.timing import Timed, compile_quickly, run_fields, timed
+from hare_jax.app.options import Cache
 from hare_jax.base import Recourse
 from hare_jax.evaluate import simulate
 
@@ -38,13 +39,14 @@ def questions(
     seeds: Seeds = SEEDS,
     users: Users = USERS,
     out: Out = OUT,
+    cache: Cache = True,
 ) -> int:
     """Run sessions of thirty questions, and write a row per elicitor and budget, a table and a plot."""
     not_empty(datasets=datasets)
     choice = cases.Choice(people, ideal, noise, default() if arms is None else arms, seeds, users)
     todo = {dataset: cases.specs(dataset, choice) for dataset in datasets}
     unavailable = runner.fetch(datasets)
-    compile_quickly()
+    compile_quickly(cache)
     store, failed = Store(out), False
     for dataset in sorted(todo.keys() - unavailable):
         failed |= _run(store, dataset, todo[dataset])
@@ -79,7 +81,7 @@ def _outcomes(missing: list[Spec], kinds: tuple[str, ...]) -> Iterator[tuple[Spe
         try:
             yield spec, study.rows(spec)
         except Exception as error:  # the other specs continue
-            yield spec, runner.reason(error)
+            yield spec, grid.reason(error)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
 """Runs the experiments of tables: base method, arm and metrics, one row per spec.
 
-The specs of one data set, model and mode form a group: they share data, classifiers and compiled programs. Groups run
-in parallel processes.
+The specs of one data set, model and mode form a group: they share data and classifiers, and those of a base method
+most compiled programs.
 """
 
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,13 +11,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.cohort import prepare
-from benchmarks.experiments import cells
-from benchmarks.experiments.pool import side_by_side
+from benchmarks.experiments import cells, grid
+from benchmarks.experiments.grid import HERE, Piece, Resources
 from benchmarks.specs import BASE, Spec
 from benchmarks.store import Store
 from benchmarks.timing import run_fields
@@ -26,13 +24,13 @@ from hare_jax import data
 from hare_jax.app.options import one_line
 
 Outcome = tuple[Spec, dict[str, Any] | str]  # a spec with its results, or with an error message
+_Group = tuple[Spec, tuple[int, ...]]  # one of its specs, and the seeds of all
 
 
-def run(specs: Sequence[Spec], out: Path, processes: int | None = None) -> int:
+def run(specs: Sequence[Spec], out: Path, resources: Resources = HERE) -> int:
     """Run the specs without a row of the running code in `out`, and merge the rows into the committed files.
 
-    Returns 0 on success, 1 if a spec failed. The default of `processes` is one per core on a CPU, and one on an
-    accelerator.
+    Returns 0 on success, 1 if a spec failed.
     """
     store = Store(out)
     missing = [spec for spec in specs if asdict(spec) not in store]
@@ -41,7 +39,7 @@ def run(specs: Sequence[Spec], out: Path, processes: int | None = None) -> int:
     start, rows, failed = time.perf_counter(), [], bool(unavailable)
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(missing))
-        for spec, row in outcomes(missing, processes):
+        for spec, row in outcomes(missing, resources):
             progress.update(task, advance=1, description=f"{spec.dataset} {spec.model} {spec.method} {spec.arm}")
             if isinstance(row, str):
                 failed = True
@@ -72,32 +70,30 @@ def _summary(num: int, rows: list[dict[str, Any]], seconds: float) -> str:
     return f"{num} experiments, {sessions} sessions, {seconds / 60:.1f} minutes, {peak_mib} MiB a process"
 
 
-def outcomes(specs: Iterable[Spec], processes: int | None = None) -> Iterator[Outcome]:
-    """Each spec with its outcome, as soon as it is available; groups are distributed over `processes`."""
+def outcomes(specs: Iterable[Spec], resources: Resources = HERE) -> Iterator[Outcome]:
+    """Each spec with its outcome, as soon as it is available; specs that differ in the table alone run once."""
+    named: dict[Spec, list[Spec]] = {}
+    for spec in specs:
+        named.setdefault(replace(spec, table=""), []).append(spec)
+    for first, found in grid.outcomes(WORK, pieces(same[0] for same in named.values()), resources):
+        yield from ((spec, found) for spec in named[replace(first, table="")])
+
+
+def pieces(specs: Iterable[Spec]) -> list[Piece]:
+    """The specs, group by group."""
     groups: dict[tuple, list[Spec]] = {}
     for spec in specs:
         groups.setdefault((spec.dataset, spec.model, spec.mode), []).append(spec)
-    if processes is None:
-        processes = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-    return side_by_side(group_outcomes, list(groups.values()), processes)
+    found = []
+    for members in groups.values():
+        group = members[0], tuple(sorted({spec.seed for spec in members}))
+        found += [Piece(group, spec.method, spec) for spec in members]
+    return found
 
 
-def group_outcomes(specs: list[Spec]) -> Iterator[Outcome]:
-    """The outcomes of the specs of one group."""
-    try:
-        group = cells.Group(prepare(specs[0], sorted({spec.seed for spec in specs})))
-    except Exception as error:  # the other groups continue
-        yield from ((spec, reason(error)) for spec in specs)
-        return
-    rows: dict[Spec, dict[str, Any]] = {}  # tables share many of their experiments
-    for spec in specs:
-        shared = replace(spec, table="")
-        try:
-            if shared not in rows:
-                rows[shared] = _row(group, spec)
-            yield spec, rows[shared]
-        except Exception as error:  # the other specs continue
-            yield spec, reason(error)
+def _prepare(group: _Group) -> cells.Group:
+    """The data and the classifiers of a group."""
+    return cells.Group(prepare(*group))
 
 
 def _row(group: cells.Group, spec: Spec) -> dict[str, Any]:
@@ -108,6 +104,4 @@ def _row(group: cells.Group, spec: Spec) -> dict[str, Any]:
     return {**figures, **run_fields(timing, base.fit_s)}
 
 
-def reason(error: Exception) -> str:
-    """The type and the message of an error, in one line."""
-    return f"{type(error).__name__}: {one_line(error)}"
+WORK = grid.Work(_prepare, _row)

@@ -15,6 +15,7 @@ from rich.console import Console
 from hare_jax import __version__
 from hare_jax.app import demo, interrupts, options
 from hare_jax.app.commands import ask, audit, data, demonstration, elicitors, explain, methods, serve, study
+from hare_jax.app.compiling import keep_compiled
 from hare_jax.base import require
 
 _PROG = "hare-jax"
@@ -72,6 +73,8 @@ def _dispatch(argv: list[str]) -> int:
     if command is None:
         return 0
     pooch.get_logger().setLevel("WARNING")  # only errors go to stderr
+    if getattr(getattr(command, "action", command), "cache", False):  # a command that compiles
+        keep_compiled()
     _RUN[type(command)](command, _Console(width=_WIDTH, highlight=False))
     return 0
 

@@ -24,6 +24,7 @@ def keep_compiled() -> None:
 
     Where the environment names another folder, JAX uses that; a folder that can't be written is not used.
     """
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")  # compiled again
     if os.environ.get(_VARIABLE):
         return
     folder = Path(pooch.os_cache("hare_jax")) / _FOLDER
@@ -31,7 +32,6 @@ def keep_compiled() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return
-    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")  # compiled again
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 

@@ -19,6 +19,7 @@ from jax.tree_util import Partial
 
 from hare_jax import data, elicit, models, recourse
 from hare_jax.app.compiling import quick_jit
+from hare_jax.app.options import Cache
 from hare_jax.base import LogitFn, Recourse, choose, require
 from hare_jax.elicit import ELICITORS
 from hare_jax.evaluate import metrics, simulate
@@ -58,6 +59,7 @@ class Demo:
     """Distance of the hidden ideals from the factuals: near, intermediate or far."""
     applicant: int = 0
     """Number of the person to show, from 1; 0 selects the one with the largest gain from the questions."""
+    cache: Cache = True
 
 
 class Arm(NamedTuple):

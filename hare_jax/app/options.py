@@ -4,10 +4,14 @@ import contextlib
 import io
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from rich.text import Text
 
+Cache = Annotated[
+    bool, tyro.conf.arg(help="Keep what is compiled in the user's cache folder, for a quicker start the next time.")
+]
 _TRACEBACK = "Traceback (most recent call last)"
 
 

@@ -10,6 +10,7 @@ import tyro
 from hare_jax import data, models
 from hare_jax.app import model_files
 from hare_jax.app.explainer.choice import built_in
+from hare_jax.app.options import Cache
 from hare_jax.base import LogitFn, require
 from hare_jax.data.missing import DROP
 from hare_jax.data.schema import check_schema
@@ -42,6 +43,7 @@ class TableOptions:
     """Names of the classes of a model that does not know them, in the order of its probabilities."""
     seed: int = 0
     """Seed of the split, the built-in classifier and the method."""
+    cache: Cache = True
 
 
 class Loaded(NamedTuple):

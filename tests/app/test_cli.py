@@ -111,7 +111,7 @@ def test_help_explains_every_option(capsys):
     assert err == ""
     explained = " ".join(out.replace("│", " ").split())
     for field in dataclasses.fields(demo.Demo):
-        name = f"--{field.name.replace('_', '-')} "
+        name = f"--{'no-' if field.name == 'cache' else ''}{field.name.replace('_', '-')} "
         default = " ".join(field.default) if isinstance(field.default, tuple) else field.default
         assert f"(default: {default})" in explained.partition(name)[2].partition(" --")[0]
     for argv, part in (
@@ -261,6 +261,22 @@ def test_compiled_programs_are_kept_unless_the_environment_names_a_folder(monkey
     kept.clear()
     compiling.keep_compiled()
     assert kept == {}
+
+
+STUDY = "study", "run", "study.toml", "--db", "study.db"
+
+
+@pytest.mark.parametrize(
+    "argv", [("demo",), ("ask",), ("serve",), ("explain", "adult"), ("audit", "adult", "--by", "sex"), STUDY]
+)
+def test_every_command_that_compiles_keeps_it_unless_told_otherwise(monkeypatch, argv):
+    calls = []
+    monkeypatch.setattr(cli, "keep_compiled", lambda: calls.append(argv))
+    monkeypatch.setattr(cli, "_RUN", dict.fromkeys(cli._RUN, lambda command, console: None))
+    assert cli.main([*argv, "--no-cache"]) == 0
+    assert calls == []
+    assert cli.main([*argv]) == 0
+    assert calls == [argv]
 
 
 def test_a_closed_pipe_is_no_error():

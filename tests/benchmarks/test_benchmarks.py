@@ -16,6 +16,7 @@ import pytest
 from benchmarks import compact, digest, store
 from benchmarks.commands import main
 from benchmarks.experiments import preferences, question_rows, questions, runner, speed
+from benchmarks.experiments.grid import Resources
 from benchmarks.original import paper
 from benchmarks.pages import render, report
 from benchmarks.tables import TABLES, Choice, Table, specs
@@ -221,6 +222,18 @@ def test_a_full_disk_is_one_line_and_keeps_the_rows_before(monkeypatch, tmp_path
     assert rows(tmp_path)[0]["arm"] == found[0].arm
     with pytest.raises(OSError, match=r"^out: must be a folder that can be written to; got '/dev/null/x'"):
         store.Store(Path("/dev/null/x"))
+
+
+def test_programs_are_kept_unless_told_otherwise(monkeypatch, tmp_path):
+    kept = []
+    monkeypatch.setattr("benchmarks.timing.keep_compiled", lambda: kept.append("programs"))
+    monkeypatch.setattr(runner, "run", lambda specs, out, resources: kept.append(resources) or 0)
+    monkeypatch.setattr("benchmarks.commands.render.write", lambda name, out: out)
+    monkeypatch.setenv("XLA_FLAGS", "")
+    options = ["table1", "--scheduler", "tcp://there:1", "--out", str(tmp_path)]
+    assert main([*options, "--no-cache"]) == main(options) == 0
+    assert kept == [Resources(scheduler="tcp://there:1"), "programs", Resources(scheduler="tcp://there:1", cache=True)]
+    assert os.environ["XLA_FLAGS"] == "--xla_backend_optimization_level=1"
 
 
 @pytest.mark.parametrize("change", [{}, {"loss_gain": None}, {"loss": None, "loss_gain": None}])

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from hare_jax.app import tables
 from hare_jax.app.commands.explain import explainer_of
-from hare_jax.app.compiling import keep_compiled, uncollected
+from hare_jax.app.compiling import uncollected
 from hare_jax.app.explainer import Explainer
 from hare_jax.app.explainer.judging import judge
 from hare_jax.app.session import Session, file_rules, saving
@@ -49,15 +49,11 @@ class Ask(tables.TableOptions):
     """File for the session, written after each answer; by default that of --resume."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File of a session to go on with; give the same data and model again."""
-    cache: bool = True
-    """Keep what is compiled in the user's cache folder, for a quicker start the next time."""
 
 
 def run_command(options: Ask, console: Console) -> None:
     """Prepare with progress, show the row, and ask."""
     check(options)
-    if options.cache:
-        keep_compiled()
     columns = TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.elapsed:.0f} s")
     with uncollected(), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("Loading", total=1)

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 
 from hare_jax.app import interrupts, tables
-from hare_jax.app.compiling import keep_compiled
 from hare_jax.app.explainer import Explainer
 from hare_jax.base import choose, require
 from hare_jax.elicit import ELICITORS
@@ -39,8 +38,6 @@ class Serve(tables.TableOptions):
     """Questions to a person, at most."""
     rows: int = 20
     """Refused rows of FILE that are offered as examples, to anyone who can reach the page; 0 for none."""
-    cache: bool = True
-    """Keep what is compiled in the user's cache folder, for a quicker start the next time."""
     sessions: int = 200
     """Sessions that are kept in memory; the one that was unused for longest is dropped."""
 
@@ -64,8 +61,6 @@ def run_command(options: Serve, console: Console) -> None:
     from hare_jax.app.web.app import Service, build
     from hare_jax.app.web.serve import hosts_of, listening, serve
 
-    if options.cache:
-        keep_compiled()
     opened = listening(options.host, options.port)
     with Console(stderr=True).status("Load the rows") as status:
         loaded = tables.load(options, held_out=True)

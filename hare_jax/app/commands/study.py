@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hare_jax.app import interrupts
-from hare_jax.app.compiling import keep_compiled
+from hare_jax.app.options import Cache
 from hare_jax.app.study import analysis, exporting, facts, reading, setting
 from hare_jax.app.study.conduct import Conduct
 from hare_jax.app.study.database import Database
@@ -42,8 +42,7 @@ class Run:
     """Port to listen at."""
     names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
     """Names under which the page is reached from elsewhere, such as study.example.org."""
-    no_cache: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Compile anew, instead of keeping compiled programs in the user's cache folder."""
+    cache: Cache = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,8 +88,6 @@ def _run(options: Run, console: Console) -> None:
 
     opened = listening(options.host, options.port)
     database = Database(options.db, create=True)
-    if not options.no_cache:
-        keep_compiled()
     with Console(stderr=True).status("Load the data and the model"):
         found, store = setting.load(study), Store(database)
         secret = facts.agreed(store, study, found)
