@@ -69,8 +69,8 @@ def directions(hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: 
     """Optimise unit vectors (N, d), from `noise` (N, d), to be far apart and to lead from `centre` to accepted points.
 
     Immutable columns stay 0. The gradient of the validity loss is taken at the nearest point within the bounds
-    (straight-through), and includes the columns that follow others. Differentiable; with the
-    paper's solver, the nearest pairs are held constant.
+    (straight-through), and includes the columns that follow others. Differentiable; the paper's solver holds the
+    nearest pairs constant.
     """
     check_fields(hp, Sampling)
     check_row(x, space, centre=centre)

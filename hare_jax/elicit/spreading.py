@@ -27,6 +27,7 @@ from hare_jax.base import exact_products
 _PAPER_DECAYS = (0.9, 0.999)  # of Adam's first and second moment
 _ANNEALED_DECAYS = (0.5, 0.8)  # short memories: the objective changes from step to step
 _LEAST_MOMENT = 1e-20  # added to the second moment, whose root has no derivative at 0, as in a column that is not moved
+_MOST_TERMS = 64  # of a sum that is written out; more take long to compile
 _FIRST_SHARPNESS, _LAST_SHARPNESS = 5.0, 40.0
 
 Slope = Callable[[Array], Array]  # unit (d, N, B) -> gradient (d, N, B) of the validity loss
@@ -86,7 +87,7 @@ def _step(
     unit = state.free * scale
     slope_fn = partial(_slope, spread_weight, validity_slope, sharpness)
     slope = jax.lax.cond(rate > 0, slope_fn, jnp.zeros_like, unit)  # kept: without it XLA repeats the sums for each use
-    radial = _sum([along * by for along, by in zip(slope, state.free, strict=True)]) / squares
+    radial = _inner(slope, state.free) / squares
     tangent = scale * (slope - state.free * radial[None])
     updates, moments = adam.update(jnp.where(moving, tangent, 0), state.adam)
     return _State(state.free - rate * updates, moments), None
@@ -116,19 +117,35 @@ def _of_largest(unit: Array) -> Array:
     return jnp.einsum("ijb,djb->dib", pairs, unit) / num
 
 
+@exact_products
 def _of_smooth(unit: Array, sharpness: Array) -> Array:
     """The gradient of the mean of the smooth maxima: the pair i, j is weighted by its softmax in both rows."""
     num = unit.shape[1]
-    cosine = _sum([row[:, None] * row[None] for row in unit])
-    weight = jnp.where(jnp.eye(num, dtype=bool)[:, :, None], 0, jnp.exp(sharpness * cosine))
+    weight = jnp.where(jnp.eye(num, dtype=bool)[:, :, None], 0, jnp.exp(sharpness * _cosines(unit)))
     total = jnp.maximum(jnp.sum(weight, axis=0), jnp.finfo(unit.dtype).tiny)
     pairs = weight * (1 / total[None] + 1 / total[:, None])
+    if num > _MOST_TERMS:
+        return jnp.einsum("ijb,djb->dib", pairs, unit) / num
     return _sum([pairs[j][None] * unit[:, j][:, None] for j in range(num)]) / num
+
+
+def _cosines(unit: Array) -> Array:
+    """Products (N, N, B) of all pairs of directions (d, N, B)."""
+    if len(unit) > _MOST_TERMS:
+        return jnp.einsum("dib,djb->ijb", unit, unit)
+    return _sum([row[:, None] * row[None] for row in unit])
+
+
+def _inner(a: Array, b: Array) -> Array:
+    """Inner product (N, B) of each direction of `a` with that of `b`, both (d, N, B)."""
+    if len(a) > _MOST_TERMS:
+        return jnp.sum(a * b, axis=0)
+    return _sum([one * other for one, other in zip(a, b, strict=True)])
 
 
 def _squares(free: Array) -> Array:
     """Squared Euclidean norm (N, B) of directions (d, N, B), at least the smallest normal number."""
-    return jnp.maximum(_sum([row * row for row in free]), jnp.finfo(free.dtype).tiny)
+    return jnp.maximum(_inner(free, free), jnp.finfo(free.dtype).tiny)
 
 
 def _sum(terms: Sequence[Array]) -> Array:
