@@ -4,7 +4,7 @@ Programs are compiled once for all seeds of a data set, as the weights and rows 
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +20,7 @@ from benchmarks.original import paper
 from benchmarks.specs import BASE, Spec, takes
 from benchmarks.timing import Timed, timed
 from hare_jax import elicit, recourse
-from hare_jax.elicit.candidates import Sampling
+from hare_jax.elicit.candidates import PAPER
 from hare_jax.evaluate import metrics, simulate, summary
 
 _GAINS = ("ideal_l2", "weighted_cost", "loss")  # metrics compared with those of the base recourse
@@ -104,7 +104,7 @@ def bind_elicitor(spec: Spec, movable: Array | None = None) -> elicit.Elicitor:
     if movable is not None and takes(spec.arm, "sample_fn"):
         plain = elicit.bind(spec.arm, **rounds)
         num = plain.questions_per_proposal or spec.budget // plain.num_proposals
-        hyperparameters["sample_fn"] = Partial(paper.sample, Sampling(num_directions=num), movable)
+        hyperparameters["sample_fn"] = Partial(paper.sample, replace(PAPER, num_directions=num), movable)
         hyperparameters["margin"] = 0.0
     return elicit.bind(spec.arm, **rounds, **hyperparameters)
 

@@ -41,7 +41,8 @@ class Scaling(NamedTuple):
 class Affine(nn.Module):
     """`weight @ x + bias` of a vector. The product is exact float32 on every device.
 
-    The reduced precision that GPUs use otherwise moves a decision boundary by more than a recourse's margin.
+    The reduced precision that GPUs use otherwise moves a decision boundary by more than a recourse's margin. The bias
+    is a column of the matrix: `vmap` moves the batch of a sum to its first axis, and each layer would be transposed.
     """
 
     width: int
@@ -51,7 +52,8 @@ class Affine(nn.Module):
         """Map `x` (in,) to (width,)."""
         weight = self.param("weight", nn.initializers.zeros, (self.width, x.shape[0]), x.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.width,), x.dtype)
-        return jnp.dot(weight, x, precision="highest") + bias
+        joined = jnp.concatenate([weight, bias[:, None]], axis=1)
+        return jnp.dot(joined, jax.lax.pad(x, jnp.ones((), x.dtype), [(0, 1, 0)]), precision="highest")
 
 
 class Perceptron(nn.Module):

@@ -13,7 +13,7 @@ from benchmarks.original import paper
 from hare_jax import models
 from hare_jax.base import Recourse
 from hare_jax.elicit import PREFERS_A, PREFERS_B, Hare, hare, run
-from hare_jax.elicit.candidates import Sampling, directions
+from hare_jax.elicit.candidates import PAPER, Sampling, directions
 from hare_jax.people import prefers_nearer
 from hare_jax.solvers.boundary import boundary
 
@@ -70,7 +70,7 @@ def test_every_winner_is_the_same(golden, logit_fn, free):
 
 
 def test_prototypes_and_validity_agree(golden, logit_fn, free):
-    hp = Sampling(num_directions=30)
+    hp = replace(PAPER, num_directions=30)
     optimise = jax.jit(jax.vmap(lambda noise, x, centre: directions(hp, noise, logit_fn, x, centre, free)))
     unit = np.asarray(optimise(golden["start_noise"], golden["factual"], golden["growing_spheres"]))
 
@@ -89,7 +89,7 @@ def test_prototypes_and_validity_agree(golden, logit_fn, free):
 
 
 def test_many_rounds_end_as_near_to_the_ideal(golden, logit_fn, free):
-    hp = Hare(sampling=Sampling(num_directions=5), margin=0.0)
+    hp = Hare(sampling=replace(PAPER, num_directions=5), margin=0.0)
     movable = golden["movable"].astype(bool)
 
     def many_rounds(noise, x, base, ideal):

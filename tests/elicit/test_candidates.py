@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -7,8 +8,8 @@ import pytest
 from spaces import WIDTH, array, full_space, jit, random_problems, random_rows, row, split, widen
 
 from hare_jax import models
-from hare_jax.elicit import candidates
-from hare_jax.elicit.candidates import Sampling, directions, sample
+from hare_jax.elicit import spreading
+from hare_jax.elicit.candidates import PAPER, Sampling, directions, sample
 from hare_jax.evaluate import metrics
 
 NUM, NUM_DIRECTIONS = 40, 12
@@ -88,20 +89,50 @@ def test_validity_draws_towards_accepted_points(problems, units, centre):
     assert accepted[0] > accepted[2] + 0.05
 
 
-@pytest.mark.parametrize("width", [2, WIDTH])
-def test_spread_gradient_is_the_gradient_of_the_mean_row_maximum(width):
+@pytest.mark.parametrize(("width", "sharpness"), [(2, None), (WIDTH, None), (WIDTH, 20.0)])
+def test_spread_gradient_is_the_gradient_of_the_mean_row_maximum(width, sharpness):
     unit = array(unit_rows(np.random.default_rng(3).normal(size=(50, NUM_DIRECTIONS, width))))
 
     def spread(unit):
-        cosine = unit @ unit.T
-        return jnp.mean(jnp.max(jnp.where(jnp.eye(NUM_DIRECTIONS, dtype=bool), -2, cosine), axis=1))
+        cosine = jnp.where(jnp.eye(NUM_DIRECTIONS, dtype=bool), -2, unit @ unit.T)
+        if sharpness is None:
+            return jnp.mean(jnp.max(cosine, axis=1))
+        return jnp.mean(jax.nn.logsumexp(sharpness * cosine, axis=1)) / sharpness
 
     def both(unit):
-        return candidates._spread_gradient(unit), jax.grad(spread)(unit)
+        ours = spreading.spread_gradient(unit.T[:, :, None], sharpness)
+        return ours[:, :, 0].T, jax.grad(spread)(unit)
 
     with jax.default_matmul_precision("highest"):
         ours, theirs = jit(jax.vmap(both))(unit)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_quarter_of_the_steps_spreads_as_far(problems, units, centre):
+    slow = np.asarray(optimise(replace(PAPER, num_directions=NUM_DIRECTIONS), noise(1), problems, centre))
+    assert HP.num_steps <= PAPER.num_steps / 4
+    assert largest_cosine(units[1:]).mean() <= largest_cosine(slow[1:]).mean() + 0.01
+
+
+def test_users_of_a_batch_are_optimised_as_if_alone(problems, centre):
+    """With and without a derivative, and with a classifier and a space of their own."""
+    hp, few = Sampling(num_directions=4, num_steps=6), 3
+    given = noise(1)[:few, :4], problems.x[:few], centre[:few]
+    params, space = row(problems.params, 0), row(problems.space, 1)
+
+    def one(radius, params, noise, x, centre):
+        return directions(replace(hp, radius=radius), noise, models.classifier(params), x, centre, space)
+
+    together = jit(jax.vmap(one, in_axes=(None, None, 0, 0, 0)))(1.0, params, *given)
+    alone = jit(lambda *given: jax.lax.map(lambda each: one(1.0, params, *each), given))(*given)
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf] * few), params)
+    own = jit(jax.vmap(one, in_axes=(None, 0, 0, 0, 0)))(1.0, many, *given)
+    value, tangent = jit(jax.vmap(lambda *given: jax.jvp(lambda r: one(r, params, *given), (1.0,), (1.0,))))(*given)
+    slope = jit(jax.vmap(lambda *given: jax.jacrev(lambda r: one(r, params, *given))(1.0)))(*given)
+    for other in (alone, own, value):
+        np.testing.assert_allclose(together, other, atol=1e-4)
+    assert np.abs(tangent).max() > 0
+    np.testing.assert_allclose(tangent, slope, rtol=1e-3, atol=1e-4)
 
 
 def test_candidates_are_allowed_and_on_the_sphere(problems, centre):
