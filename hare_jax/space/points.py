@@ -238,5 +238,6 @@ def _to_one_hot(group: Array, score: Array, upper: Array) -> Array:
     score = jnp.where(is_one(upper), score, -jnp.inf)  # a closed level is never chosen
     order = jnp.arange(score.shape[0])
     ahead = (score[:, None] > score[None, :]) | ((score[:, None] == score[None, :]) & (order[:, None] < order[None, :]))
-    beaten = jnp.any(ahead & (group[:, None] == group[None, :]), axis=0)
+    others = (group[:, None] == group[None, :]) & ~jnp.eye(len(order), dtype=bool)  # XLA may evaluate a score twice
+    beaten = jnp.any(ahead & others, axis=0)
     return jnp.where(beaten, 0, 1).astype(score.dtype)
