@@ -51,7 +51,7 @@ def run(trial: Trial, key: Array, x: Array) -> dict[str, Counted]:
 def run_resampled(trial: Trial, rows: Array, key: Array) -> dict[str, Counted]:
     """As `run`, for a row drawn from `rows` (n, d) with equal probabilities."""
     key_row, key_run = jax.random.split(key)
-    return run(trial, key_run, rows[jax.random.randint(key_row, (), 0, len(rows))])
+    return run(trial, key_run, jnp.asarray(rows)[jax.random.randint(key_row, (), 0, len(rows))])
 
 
 def _session(trial: Trial, key: Array, x: Array, users: simulate.Users, start: simulate.Sessions) -> simulate.Sessions:

@@ -159,7 +159,7 @@ def finished(process):
     """Users of a process, and the summary that it printed."""
     printed, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
-    users, *numbers = map(int, printed.splitlines()[-1].split())  # collectives print lines of their own
+    users, *numbers = map(int, printed.splitlines()[-1].split())  # the first ones are of JAX
     return users, np.reshape(numbers, (-1, 2)).tolist()
 
 
