@@ -32,7 +32,7 @@ from hare_jax.hyperparams import Count, check_values
 
 _NUM_BATCHES = 100  # of a device in a chunk, by default
 _AHEAD = 1  # chunks that are computed while one is added up
-_NUM_NUMBERS = 2**32  # of users
+_MOST_USERS = 2**31  # whose numbers are uint32, those that fill up the last block too
 
 
 class Counted(NamedTuple):
@@ -108,8 +108,9 @@ def chunks(
         OSError: the checkpoint can't be read or written.
     """
     size = default_batch_size() if batch_size is None else batch_size
+    check_values(batch_size=(size, Count))
     chunk = size * jax.local_device_count() * _NUM_BATCHES if chunk is None else chunk
-    check_values(batch_size=(size, Count), chunk=(chunk, Count))
+    check_values(chunk=(chunk, Count))
     first, all_blocks = _peek(_blocks(population, size))
     work = _work(as_partial(fn), key, first, size)
     about = {"population": None if first.rows is not None else population, "batch_size": size}
@@ -122,7 +123,7 @@ def _blocks(population: int | Iterable[Any], size: int) -> Iterator[Block]:
         require(isinstance(population, Iterable), "population", "must be a number or an iterable of rows", population)
         return blocks.of_pieces(population, size)
     check_values(population=(population, Count))
-    require(population <= _NUM_NUMBERS, "population", f"must be at most {_NUM_NUMBERS}", population)
+    require(population <= _MOST_USERS, "population", f"must be at most {_MOST_USERS}", population)
     return blocks.numbered(population, size)
 
 
@@ -161,7 +162,10 @@ def _progress(work: _Work, own: Iterator[Block], file: checkpoints.File | None, 
     given = [jax.device_put((work.fn, work.key), device) for device in jax.local_devices()]
     running: deque[_Running] = deque()
     for part in iter(lambda: list(itertools.islice(own, num_blocks)), []):
-        running.append(_dispatched(work, given, part, crc))
+        calls = _calls(work, given, part)
+        if not running:
+            _compile(calls[: len(given)])
+        running.append(_dispatched(calls, part, crc))
         crc = running[-1].crc
         if len(running) > _AHEAD:
             progress = _added(work, progress, running.popleft(), file)
@@ -187,24 +191,28 @@ def _crc(block: Block, crc: int) -> int:
     return crc
 
 
-def _dispatched(work: _Work, given: list[tuple[Partial, Array]], part: list[Block], crc: int) -> _Running:
-    """Let the devices compute the blocks of `part` by turns; `given` are the function and the key on each of them."""
-    calls = [(*given[block.number % len(given)], *_users(block, work.size)) for block in part]
+def _calls(work: _Work, given: list[tuple[Partial, Array]], part: list[Block]) -> list[tuple]:
+    """The arguments of `_figures` for each block of `part`; `given` are the function and the key on each device."""
+    devices = itertools.cycle(given)
+    return [(*next(devices), _numbers(block, work.size), block.rows) for block in part]
+
+
+def _numbers(block: Block, size: int) -> np.ndarray:
+    """The numbers (size,) of the users of a block."""
+    return np.arange(block.number * size, (block.number + 1) * size, dtype=np.uint32)
+
+
+def _compile(calls: list[tuple]) -> None:
+    """Compile the programs of `_figures` for the devices of `calls`, several at once, unless they have been."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        deque(pool.map(_compile, calls[: len(given)]))
+        deque(pool.map(lambda call: _figures.lower(*call).compile(), calls))
+
+
+def _dispatched(calls: list[tuple], part: list[Block], crc: int) -> _Running:
+    """Let the devices compute the blocks of `part`, after rows with the checksum `crc`; returns before they have."""
     for block in part:
         crc = _crc(block, crc)
     return _Running([_figures(*call) for call in calls], [block.num_users for block in part], crc)
-
-
-def _users(block: Block, size: int) -> tuple[np.ndarray, Any]:
-    """The numbers (size,) and the rows of the users of a block."""
-    return np.arange(block.number * size, (block.number + 1) * size, dtype=np.uint32), block.rows
-
-
-def _compile(call: tuple) -> None:
-    """Compile the program of `_figures` for the device of a call, unless it has been."""
-    _figures.lower(*call).compile()
 
 
 @jax.jit
