@@ -36,7 +36,6 @@ from hare_jax.evaluate.trial import Trial, run_resampled
 from hare_jax.hyperparams import Count, Natural, check_values
 
 _AUTO = "auto"
-_CHUNK = 10_000
 _USERS = 100_000
 
 Coordinator = Annotated[
@@ -66,7 +65,7 @@ def stream(
     budget: int = 30,
     per_round: int = 5,
     seed: int = 1,
-    chunk: int = _CHUNK,
+    chunk: int | None = None,
     checkpoint: Path | None = None,
     coordinator: Coordinator = None,
     num_processes: int | None = None,
@@ -88,7 +87,7 @@ def stream(
         budget: Number of questions, K.
         per_round: Candidates per round of many.
         seed: Seed of training, users and sampling.
-        chunk: Users of each process between two checkpoints.
+        chunk: Users of each process between two checkpoints; by default 100 batches for each of its devices.
         checkpoint: File that a killed run continues from; each of several processes has one of its own.
         coordinator: Address of process 0.
         num_processes: Number of processes.
@@ -111,8 +110,9 @@ def stream(
         users=users,
     )
     check(cell)
-    check_values(chunk=(chunk, Count))
+    check_values(chunk=(1 if chunk is None else chunk, Count))
     _join(Cluster(coordinator, num_processes, process_id, devices))
+    chunk = streaming.default_chunk(default_batch_size()) if chunk is None else chunk
     about = {"chunk": chunk, "processes": jax.process_count(), "devices": jax.local_device_count()}
     spec = StreamSpec(**asdict(cell), **about, device=machine()["device"])
     _stored(spec, checkpoint, out)

@@ -59,6 +59,11 @@ class _Running(NamedTuple):
     crc: int  # of all rows up to the end of the chunk
 
 
+def default_chunk(batch_size: int) -> int:
+    """Users in a chunk: 100 batches for each device of this process."""
+    return batch_size * jax.local_device_count() * _NUM_BATCHES
+
+
 def summarise(
     fn: Callable[..., dict[str, Counted]],
     key: Array,
@@ -98,7 +103,7 @@ def chunks(
         population: The number of users, or an iterable of rows: pytrees with leaves (n, ...), each of any n.
         batch_size: Users that a device computes at a time, by default `default_batch_size()`. Another number is
             another program, which may round differently.
-        chunk: Users whose figures are held at a time; rounded up to whole batches.
+        chunk: Users whose figures are held at a time, by default `default_chunk`; rounded up to whole batches.
         checkpoint: A file that is replaced after each chunk. If it exists, the run continues after its last chunk;
             an iterable has to give the same rows again. Each of several processes has a file of its own.
 
@@ -109,7 +114,7 @@ def chunks(
     """
     size = default_batch_size() if batch_size is None else batch_size
     check_values(batch_size=(size, Count))
-    chunk = size * jax.local_device_count() * _NUM_BATCHES if chunk is None else chunk
+    chunk = default_chunk(size) if chunk is None else chunk
     check_values(chunk=(chunk, Count))
     first, all_blocks = _peek(_blocks(population, size))
     work = _work(as_partial(fn), key, first, size)
