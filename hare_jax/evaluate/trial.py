@@ -8,6 +8,7 @@ from hare_jax import elicit, people
 from hare_jax.base import Generate, LogitFn, choose, pytree_dataclass
 from hare_jax.evaluate import simulate
 from hare_jax.evaluate.stream import Counted
+from hare_jax.hyperparams import check_fields
 from hare_jax.space import ActionSpace
 
 _OF_ALL = ("success", "valid")  # counted for everyone; the other metrics for those with a recourse
@@ -33,8 +34,9 @@ def run(trial: Trial, key: Array, x: Array) -> dict[str, Counted]:
     a person whose draw is not valid.
 
     Raises:
-        ValueError: no such person, or an argument as in `base.check_problem`.
+        ValueError: no such person, a hyperparameter out of its range, or an argument as in `base.check_problem`.
     """
+    check_fields(trial, Trial, "trial")
     choose("person", trial.person, people.PERSONS)
     key_user, key_base, key_session = jax.random.split(key, 3)
     kinds = simulate.kinds_for(trial.person)

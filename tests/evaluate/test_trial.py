@@ -8,7 +8,7 @@ from jax.tree_util import Partial
 from spaces import jit, random_problems, row, split
 from test_simulate import ELICITOR, towards_one
 
-from hare_jax import models
+from hare_jax import models, people
 from hare_jax.evaluate import metrics, simulate, stream
 from hare_jax.evaluate.trial import Trial, run, run_resampled
 
@@ -55,7 +55,14 @@ def test_the_figures_are_all_metrics_and_the_questions(trial, rows):
     assert set(figures) == {*metrics.Measures._fields, "questions"}
 
 
-def test_a_person_that_does_not_exist_is_named(trial, rows):
-    wrong = Partial(run_resampled, replace(trial, person="idol"), rows)
-    with pytest.raises(ValueError, match=r"person: must be one of ideal, weights, .*; got 'idol'"):
-        stream.summarise(wrong, KEY, 2)
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"person": "idol"}, r"person: must be one of ideal, weights, .*; got 'idol'"),
+        ({"noise": people.Noise(flip=2.0)}, r"noise.flip: must be from 0 to 1; got 2.0"),
+        ({"population": 3}, r"population: must be a Population; got 3"),
+    ],
+)
+def test_wrong_trials_are_named(trial, rows, change, rule):
+    with pytest.raises(ValueError, match=rule):
+        stream.summarise(Partial(run_resampled, replace(trial, **change), rows), KEY, 2)
