@@ -12,7 +12,7 @@ import jax
 import pooch
 import tyro
 
-from benchmarks.experiments import gradients, optimality, preferences, questions, runner, speed
+from benchmarks.experiments import gradients, optimality, preferences, questions, runner, speed, stream
 from benchmarks.experiments.grid import Resources
 from benchmarks.options import (
     OUT,
@@ -100,6 +100,7 @@ def _parse(argv: list[str]) -> Callable[[], int] | None:
         "preferences": preferences.preferences,
         "questions": questions.questions,
         "speed": speed.speed,
+        "stream": stream.stream,
     }
     bound = {name: _bind_only(command) for name, command in commands.items()}
     return parse(lambda: tyro.extras.subcommand_cli_from_dict(bound, prog=_PROG, args=argv), _PROG, argv)

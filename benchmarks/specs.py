@@ -15,6 +15,7 @@ MODELS = {"mlp": (10, 5, 10), "linear": ()}
 MODES = ("feasible", "paper")
 BOUNDARIES = ("all", "winner")
 REASONS = ("kink", "other_minimum", "unexplained")  # of a derivative that differs from the repeated search
+QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}  # of the metrics of a streamed population, by suffix
 BASE = "base"  # the arm without an elicitor
 
 
@@ -70,7 +71,22 @@ class GradientSpec:
     device: str
 
 
-_SPECS: dict[str, type] = {"speed": SpeedSpec, "gradients": GradientSpec}  # by table; `Spec` for all others
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StreamSpec(Spec):
+    """A streamed population of users with their own refused rows, drawn from those of the test set."""
+
+    table: str = "stream"
+    chunk: int
+    processes: int
+    devices: int  # of each process
+    device: str
+
+
+_SPECS: dict[str, type] = {
+    "speed": SpeedSpec,
+    "gradients": GradientSpec,
+    "stream": StreamSpec,
+}  # by table; `Spec` for all others
 
 
 def spec_fields(table: str) -> tuple[dataclasses.Field, ...]:

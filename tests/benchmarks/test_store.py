@@ -9,10 +9,12 @@ import benchmarks
 import hare_jax
 from benchmarks import compact, digest, store
 from benchmarks.experiments import runner
-from benchmarks.specs import GradientSpec, SpeedSpec
+from benchmarks.specs import GradientSpec, SpeedSpec, StreamSpec
 from benchmarks.tables import Choice, specs
 
 CHOICE = Choice(("mortgage",), ("linear",), ("wachter",), seeds=(1,), users=5, mode="feasible")
+
+STREAM = {"dataset": "adult", "model": "mlp", "method": "ar", "arm": "multi"}
 
 
 def row_of(seed, **figures):
@@ -75,6 +77,7 @@ def test_merged_rows_survive_without_the_working_ones(tmp_path):
     [
         SpeedSpec(dataset="adult", stage="a, b", method="ar", users=1, budget=2, per_round=1, seed=1, device="0"),
         GradientSpec(experiment="training", dataset="adult", seed=1, users=9, recourse_weight=0.1, device="cpu"),
+        StreamSpec(**STREAM, chunk=10, processes=1, devices=2, device="cpu"),
     ],
 )
 def test_every_experiment_has_a_key_of_its_own(tmp_path, spec):
