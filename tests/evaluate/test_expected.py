@@ -33,7 +33,7 @@ H = 1e-5  # of the central differences
 NEAR = 1 - 2.0**-7  # a recourse is on the boundary if it is refused at this fraction of its change
 SHORT = LocalSearch(num_first=2, num_starts=1, num_rounds=1, num_rays=2)
 QUICK: dict[type, dict[str, Any]] = {
-    Hare: {"sampling": Sampling(num_steps=4, learning_rate=0.3, spread_weight=0.1)},
+    Hare: {"sampling": Sampling(num_steps=4, learning_rate=0.3, annealed=False, spread_weight=0.1)},
     Bayes: {
         "num_pool": 12,
         "num_local": 4,

@@ -9,7 +9,7 @@ from hare_jax import elicit, people
 from hare_jax.app.session import Session, setup
 from hare_jax.app.session.dialogue import pair
 
-QUESTIONS = 5
+QUESTIONS, SEED = 5, 4
 HIDDEN = {
     "ideal": jnp.array([0.6, 0.2, 1.0, 0.0, 0.0, 0.0]),
     "weights": jnp.array([0.5, 1.0, 2.0, 2.0, 2.0, 1.0]),
@@ -40,11 +40,11 @@ def dialogue(session, prefers):
 )
 def test_session_is_run(explainer, refused, name, kind, monkeypatch):
     monkeypatch.setattr(setup, "compile_rest", lambda *args: None)
-    session = Session(explainer, None, refused, name, seed=3, questions=QUESTIONS)
+    session = Session(explainer, None, refused, name, seed=SEED, questions=QUESTIONS)
     session.prepare()
     prefers = people.prefers(kind, HIDDEN[kind])
     elicitor = elicit.bind(name, budget=QUESTIONS)
-    given = jax.random.key(3), explainer.logit_fn, jnp.asarray(session.problem.x), session.base_recourse
+    given = jax.random.key(SEED), explainer.logit_fn, jnp.asarray(session.problem.x), session.base_recourse
     best, trace = jax.jit(elicit.run)(elicitor, prefers, *given, explainer.table.space)
     if name != "random":
         np.testing.assert_allclose(dialogue(session, prefers), trace.x[trace.asked], atol=1e-5)

@@ -104,7 +104,7 @@ def test_by_mouse(opened, sentences):
     opened.click("button:has-text('Take back the last step')")
     opened.click("text=Try an idea of your own")
     check_fits(opened)
-    opened.fill("#x0", "21")
+    opened.fill("#x0", "60")
     opened.click("button:has-text('What would happen?')")
     opened.wait_for_selector("h2:has-text('This would be refused')")
     check_fits(opened)
