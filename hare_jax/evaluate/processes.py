@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import jax
 import numpy as np
-from jax._src.distributed import global_state  # JAX has no other access to its coordinator
 
 from hare_jax.evaluate.sketch import Sketch, pack, unpack
 
@@ -41,6 +40,8 @@ def _merged(name: str, own: Sketch) -> Sketch:
 
 def _gathered(message: bytes) -> list[bytes]:
     """The messages of all processes, once the last one has sent its own."""
+    from jax._src.distributed import global_state  # private: JAX has no public access to its coordinator
+
     client, prefix = global_state.client, f"hare_jax/{next(_rounds)}"
     assert client is not None, "there are several processes, so that there is a coordinator"
     client.key_value_set_bytes(f"{prefix}/{jax.process_index()}", message)

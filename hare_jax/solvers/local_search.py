@@ -52,6 +52,13 @@ class LocalSearch:
     margin: NonNegative = MARGIN  # the least logit of a recourse
 
 
+class _Incumbent(NamedTuple):
+    """A recourse with its cost: the cheapest one so far, or that of a ray; several have an axis in front."""
+
+    recourse: Recourse
+    cost: Array  # () infinite where the recourse is not valid
+
+
 class _Problem(NamedTuple):
     """What the search minimises and over which points; constant during the search."""
 
@@ -61,7 +68,7 @@ class _Problem(NamedTuple):
     x: Array  # (d,)
     space: ActionSpace
     region: Region  # of the targets
-    cast: Callable[[Any, Array], Any]  # of the problem and a target: an incumbent
+    cast: Callable[[Any, Array], _Incumbent]  # of the problem and a target
 
 
 class _Draws(NamedTuple):
@@ -70,13 +77,6 @@ class _Draws(NamedTuple):
     sparse: SparseDraw  # fields (num_starts, num_sparse, ...)
     dense: DenseDraw  # fields (num_starts, num_dense, ...)
     perturbations: PerturbationDraw  # fields (num_rounds, num_starts, num_rays, ...)
-
-
-class _Incumbent(NamedTuple):
-    """The cheapest recourse so far; of all starts, with an axis in front."""
-
-    recourse: Recourse
-    cost: Array  # () infinite where the recourse is not valid
 
 
 def local_search(

@@ -147,8 +147,7 @@ def utility_scales(belief: Belief, x: Array, pool: Recourse, space: ActionSpace 
     centred = phi - jnp.einsum("m,pmd->pd", share, phi)[:, None, :]
     variance = jnp.einsum("m,pmd,pde,pme->p", share, centred, belief.prior.cov, centred)
     scale = jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
-    widest = {kind: jnp.max(scale[belief.kinds.span(kind)]) for kind in belief.kinds.names}
-    return jnp.stack([widest[kind] for kind in belief.kinds.names])
+    return belief.kinds.stacked(lambda kind: jnp.max(scale[belief.kinds.span(kind)]))
 
 
 def _pairs(

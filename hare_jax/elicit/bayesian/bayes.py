@@ -128,7 +128,7 @@ def _prior(hp: Bayes, x: Array, space: ActionSpace) -> Prior:
         prior: Any = PERSONS[kind].prior
         return jax.vmap(lambda reach: prior(given.get(kind), x, space, reach))(reaches[kinds.span(kind)])
 
-    priors = [of_kind(kind) for kind in dict.fromkeys(kinds.names)]
+    priors = [of_kind(kind) for kind in kinds.distinct]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *priors)
 
 

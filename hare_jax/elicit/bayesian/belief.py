@@ -24,6 +24,11 @@ class Kinds:
 
     names: tuple[str, ...]
 
+    @property
+    def distinct(self) -> tuple[str, ...]:
+        """Each kind once."""
+        return tuple(dict.fromkeys(self.names))
+
     def span(self, kind: str) -> slice:
         """The hypotheses of a `kind`.
 
@@ -36,7 +41,7 @@ class Kinds:
 
     def stacked(self, of_kind: Callable[[str], Any]) -> Any:
         """A pytree for each hypothesis (h, ...) from one for each kind, which is evaluated once."""
-        rows = [self._rows(kind, of_kind(kind)) for kind in dict.fromkeys(self.names)]
+        rows = [self._rows(kind, of_kind(kind)) for kind in self.distinct]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
 
     def _rows(self, kind: str, value: Any) -> Any:

@@ -138,7 +138,7 @@ def _slopes(belief: Belief, x: Array, space: ActionSpace | None) -> Array:
     draws = _draws_by_column(belief)
     return jnp.concatenate([
         jax.vmap(partial(_mean_slopes, kind, x, belief.pair, space))(draws[belief.kinds.span(kind)])
-        for kind in dict.fromkeys(belief.kinds.names)
+        for kind in belief.kinds.distinct
     ])  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def at_boundary(hp: Bayes, state: State) -> State:
 
 def by_target(kinds: Kinds) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The kinds with a target point in closed form (`Person.target`), and those without, which need a search."""
-    names = tuple(dict.fromkeys(kinds.names))
+    names = kinds.distinct
     targeted = tuple(kind for kind in names if PERSONS[kind].target is not None)
     return targeted, tuple(kind for kind in names if kind not in targeted)
 
@@ -135,14 +135,10 @@ def _expected(state: State, known: Recourse) -> _Utility:
 def _drawn(state: State, theta: dict[str, Array]) -> _Utility:
     """The utility of each draw of `theta` (n, d), by kind: leaves with an axis of all draws in front."""
     kinds, like = state.belief.kinds, state.belief.mean
-    one_hot = [jnp.zeros(len(like), like.dtype).at[kinds.span(kind).start].set(1) for kind in theta]
-    share = [jnp.broadcast_to(hot, (len(draws), len(hot))) for hot, draws in zip(one_hot, theta.values(), strict=True)]
-    draws = [clip_kind(kind, draws) for kind, draws in theta.items()]
-    none = jnp.zeros((0, len(like)), like.dtype)
-    all_draws = jnp.concatenate([jnp.zeros((0, like.shape[1]), like.dtype), *draws])
-    return _Utility(
-        jnp.broadcast_to(all_draws[:, None, :], (len(all_draws), *like.shape)), jnp.concatenate([none, *share])
-    )
+    at = np.repeat([kinds.span(kind).start for kind in theta], [len(draws) for draws in theta.values()]).astype(int)
+    draws = jnp.concatenate([like[:0], *(clip_kind(kind, draws) for kind, draws in theta.items())])
+    share = jax.nn.one_hot(at, len(like), dtype=like.dtype)
+    return _Utility(jnp.broadcast_to(draws[:, None, :], (len(draws), *like.shape)), share)
 
 
 def _cost(state: State, utility: _Utility, z: Array) -> Array:
