@@ -154,7 +154,8 @@ def _shifted(key: Array, x: Array, tilt: Array | float) -> Array:
     """Indices (n,) of rows drawn with replacement, tilted along a random direction."""
     key_direction, key_rows = jax.random.split(key)
     direction = jax.random.normal(key_direction, x.shape[1:], x.dtype)
-    along = standardise(scaling(x), x) @ (direction / jnp.linalg.norm(direction))
+    scaled = jax.vmap(partial(standardise, scaling(x)))(x)
+    along = jnp.dot(scaled, direction / jnp.linalg.norm(direction), precision="highest")
     chance = jax.nn.softmax(tilt * jnp.clip(along, -_FARTHEST, _FARTHEST))
     return jax.random.choice(key_rows, x.shape[0], x.shape[:1], p=chance)
 

@@ -10,7 +10,7 @@ from hare_jax.models import Training
 from hare_jax.recourse import bind
 from hare_jax.space import action_space
 
-TRAINING = Training(hidden=(4,), batch_size=32, min_steps=100)
+TRAINING = Training(hidden=(4,), batch_size=32, min_steps=600)
 
 
 def plane(slope, bias):
@@ -63,7 +63,7 @@ def test_many_fits_differ_and_classify(rows, change):
 
 
 def test_constant_classifiers_are_replaced_or_warned_of(rows):
-    never = Training(hidden=(), batch_size=200, min_steps=0, num_epochs=1, positive_weight=1e-9, learning_rate=100.0)
+    never = Training(hidden=(), min_steps=300, positive_weight=1e-6, weight_decay=0.0)
     with pytest.warns(UserWarning, match=r"fit_many: \d of 2 classifiers accept every training row, or none"):
         models.fit_many(never, jax.random.key(0), *rows, num=2, num_spare=0)
 
