@@ -10,7 +10,7 @@ from hare_jax.models import Training
 from hare_jax.recourse import bind
 from hare_jax.space import action_space
 
-TRAINING = Training(hidden=(4,), batch_size=32, min_steps=600)
+TRAINING = Training(hidden=(4,), batch_size=32, min_steps=600, weight_decay=0.01)
 
 
 def plane(slope, bias):
