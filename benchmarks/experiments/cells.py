@@ -20,6 +20,7 @@ from benchmarks.original import paper
 from benchmarks.specs import BASE, Spec, takes
 from benchmarks.timing import Timed, timed
 from hare_jax import elicit, recourse
+from hare_jax.base import LogitFn
 from hare_jax.elicit.candidates import PAPER
 from hare_jax.evaluate import metrics, simulate, summary
 
@@ -68,9 +69,9 @@ class Group:
         return self.bases[key]
 
 
-def fit_base(setting: Setting, spec: Spec, x: Array) -> Fitted:
-    """Fit the base method of a spec, and run it for the rows `x` (n, d)."""
-    logit_fn = setting.classifier(spec.seed)
+def fit_base(setting: Setting, spec: Spec, x: Array, logit_fn: LogitFn | None = None) -> Fitted:
+    """Fit the base method of a spec, and run it for the rows `x` (n, d); `logit_fn` is by default the spec's own."""
+    logit_fn = setting.classifier(spec.seed) if logit_fn is None else logit_fn
     key_rows, key_fit, key_each = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 2), 3)
     base = setting.base(spec.method, key_rows)
     start = time.perf_counter()
@@ -80,8 +81,8 @@ def fit_base(setting: Setting, spec: Spec, x: Array) -> Fitted:
     return Fitted(timed(generate_all, generate, key_each, logit_fn, x, base.space), fit_s)
 
 
-def run_arm(setting: Setting, spec: Spec, cohort: Cohort, base: Timed) -> Timed:
-    """The arm of a spec, from base recourses: a `Timed` of `simulate.Sessions`."""
+def run_arm(setting: Setting, spec: Spec, cohort: Cohort, base: Timed, logit_fn: LogitFn | None = None) -> Timed:
+    """The arm of a spec, from base recourses: a `Timed` of `simulate.Sessions`; `logit_fn` as in `fit_base`."""
     if spec.arm == BASE:
         return base._replace(value=simulate.Sessions(base.value, jnp.zeros(spec.users)))
     key = jax.random.fold_in(jax.random.key(spec.seed), 3)
@@ -90,7 +91,7 @@ def run_arm(setting: Setting, spec: Spec, cohort: Cohort, base: Timed) -> Timed:
         spec.person,
         noise.parse(spec.noise),
         key,
-        setting.classifier(spec.seed),
+        setting.classifier(spec.seed) if logit_fn is None else logit_fn,
     )
     return timed(elicit_all, *session, cohort.x, cohort.users, base.value, setting.space)
 

@@ -20,6 +20,7 @@ from jax import Array
 from hare_jax.base import LogitFn, Recourse, check_row, check_shapes, require
 from hare_jax.evaluate import relations
 from hare_jax.evaluate.relations import CHANGED, SLACK, changed_features, following
+from hare_jax.models import Ensemble, member_logits
 from hare_jax.space import (
     GRID_TOLERANCE,
     ActionSpace,
@@ -139,6 +140,24 @@ def accepted(logit_fn: LogitFn, x_cf: Array) -> Array:
     """Whether the classifier accepts the recourse, logit >= 0: () bool."""
     _check_rows(x_cf=x_cf)
     return logit_fn(x_cf) >= 0
+
+
+def robustness(members: Ensemble, x_cf: Array) -> Array:
+    """Share () of the members of an ensemble, such as 50 retrained classifiers, that accept the recourse.
+
+    The validity after retraining of Upadhyay, Joshi and Lakkaraju (2021), https://arxiv.org/abs/2102.13620, and one
+    less the invalidation rate of Black et al. (2022), https://arxiv.org/abs/2110.03109. It is a step function of
+    `x_cf`, with gradient 0; `evaluate.robustness.summarise` is its mean over recourses.
+
+    Raises:
+        ValueError: `members` is no ensemble, or of another width.
+
+    >>> from hare_jax.models import ensemble
+    >>> float(robustness(ensemble(*(lambda x, bias=bias: x[0] - bias for bias in (1.0, 2.0))), jnp.array([1.5])))
+    0.5
+    """
+    _check_rows(x_cf=x_cf)
+    return jnp.mean(member_logits(members, x_cf) >= 0, dtype=x_cf.dtype)
 
 
 def redundancy(logit_fn: LogitFn, x: Array, x_cf: Array, space: ActionSpace) -> Array:

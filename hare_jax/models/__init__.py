@@ -2,6 +2,11 @@
 
 from hare_jax.models.blackbox import black_box as black_box
 from hare_jax.models.callback import reason as reason
+from hare_jax.models.ensembles import CHANGES as CHANGES
+from hare_jax.models.ensembles import Ensemble as Ensemble
+from hare_jax.models.ensembles import ensemble as ensemble
+from hare_jax.models.ensembles import fit_many as fit_many
+from hare_jax.models.ensembles import member_logits as member_logits
 from hare_jax.models.network import Layer as Layer
 from hare_jax.models.network import Params as Params
 from hare_jax.models.network import from_layers as from_layers

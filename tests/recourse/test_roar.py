@@ -39,7 +39,9 @@ def solve(problems):
 
         return jax.vmap(one)(keys, problems)
 
-    return lambda radius: jax.device_get(one_program(Roar(radius=radius), split(2, NUM), problems))
+    return lambda radius, norm="l2": jax.device_get(
+        one_program(Roar(radius=radius, norm=norm), split(2, NUM), problems)
+    )
 
 
 @pytest.mark.parametrize("norm", DUALS)
@@ -72,6 +74,21 @@ def test_a_recourse_stays_accepted_while_the_weights_move_within_the_ball(proble
     worst = np.array([worst_change(x_cf, RADIUS, "l2") for x_cf in found.x])
     assert np.all(np.einsum("nd,nd->n", weights + worst, points)[robust] >= 0)
     assert np.median(margins[robust]) < 0.01  # and no further than it takes
+
+
+def test_a_recourse_is_accepted_by_the_worst_weights_in_a_box(problems, solve):
+    radius = 0.1
+    found = solve(radius, "linf")
+    (layer,) = models.to_layers(problems.params)
+    weights = np.concatenate([layer.weight[:, 0], layer.bias], axis=1)
+    points = np.concatenate([found.x, np.ones((NUM, 1))], axis=1)
+    margins = np.einsum("nd,nd->n", weights, points) - radius * np.abs(points).sum(axis=1)
+    robust = found.valid & (margins >= 0)
+    assert robust.sum() > NUM / 2
+    worst = np.array([worst_change(x_cf, radius, "linf") for x_cf in found.x])
+    assert np.all(np.einsum("nd,nd->n", weights + worst, points)[robust] >= -1e-5)
+    beyond = np.einsum("nd,nd->n", weights + 2 * worst, points)
+    assert np.mean(beyond[robust] < 0) > 0.5  # the promise ends with the box
 
 
 def test_without_a_robust_point_it_is_what_a_radius_of_zero_gives(problems, solve):
