@@ -1,10 +1,14 @@
 """The digest of the code that computes rows. It is part of a row's key, so that a row is recomputed after an edit.
 
 It covers the package without its applications (`hare_jax.app`) and the modules of the benchmarks that compute results,
-not those that store or render them. Rows older than the digests have "before" in its place.
+not those that store or render them; docstrings, comments and blank lines are left out, as they change no result. Rows
+older than the digests have "before" in its place.
 """
 
+import ast
 import hashlib
+import io
+import tokenize
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +19,7 @@ _APPLICATIONS = "app"  # the folder of the package that computes no row
 _COMPUTING = ("experiments", "original", "cohort.py", "noise.py", "specs.py", "timing.py")
 _SUFFIXES = (".py", ".toml")
 _LENGTH = 12  # hexadecimal digits
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def of(package: Path, benchmarks: Path) -> str:
@@ -24,8 +29,27 @@ def of(package: Path, benchmarks: Path) -> str:
         for path in _sources(root):
             if path.is_relative_to(package / _APPLICATIONS):
                 continue
-            sha.update(f"{root.name}/{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+            source = path.read_text(encoding="utf-8")
+            text = executed(source) if path.suffix == ".py" else source
+            sha.update(f"{root.name}/{path.relative_to(root)}\0{text}\0".encode())
     return sha.hexdigest()[:_LENGTH]
+
+
+def executed(source: str) -> str:
+    """The lines of a Python source without docstrings, comments and blank lines.
+
+    It is the same in all versions of Python, which the output of `ast.unparse` is not.
+    """
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            first, last = node.body[0].lineno, node.body[0].end_lineno or 0
+            lines[first - 1 : last] = [""] * (last - first + 1)
+    return "\n".join(line for line in lines if line.strip())
 
 
 @cache

@@ -134,9 +134,15 @@ def test_an_edit_of_what_computes_changes_the_digest(sources, path, changes):
     before, text = of(), (sources / path).read_text()
     assert before == of()
     assert path != "hare_jax/space/points.py" or before == digest.code()  # the copy is the code
-    (sources / path).write_text(text + "# edited\n")
+    (sources / path).write_text(text + "edited = 1\n")
     assert (of() != before) == changes
     (sources / path).write_text(text)
+
+
+def test_the_digest_leaves_out_docstrings_comments_and_blank_lines():
+    module = '"""Doc."""\n\ndef f(x):  # why\n    """Doc.\n\n    More.\n    """\n    # then\n    return x["#"]\n'
+    source = module + '\n\n@g\nclass A:\n    """Doc."""\n'
+    assert digest.executed(source) == 'def f(x):\n    return x["#"]\n@g\nclass A:'
 
 
 def test_a_rerun_repeats_what_an_edit_may_have_changed(monkeypatch, tmp_path, capsys):
