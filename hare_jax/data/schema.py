@@ -1,6 +1,6 @@
 """The schema of a data set: its features, and how each may change. `data.table` fits it to rows.
 
-A schema is a dict, or a TOML file with the same structure. Defaults are in parentheses:
+A schema is a dict, or a TOML file with the same structure. Defaults are in parentheses::
 
     target = "approved"          # the column to predict
     positive = 1                 # its favourable value, encoded as class 1; or a list of them; or ">= 6", "< 10"
@@ -20,7 +20,7 @@ A schema is a dict, or a TOML file with the same structure. Defaults are in pare
     cost = 2.0                   # of a change, per width of the training rows' values (1)
     follows = "0.3 * age"        # continuous or ordered: moves with other features (not at all)
 
-Relations between features: docs/relations.md describes them.
+Relations between features, which docs/relations.md describes::
 
     relations = ["card_debt <= total_debt"]   # linear, between numeric features, in original units (none)
     forbidden = [["job", "full", "none"]]     # feature, from, to: no recourse changes the category so (none)

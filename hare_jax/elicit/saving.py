@@ -68,7 +68,7 @@ def to_arrays(state: Any) -> dict[str, np.ndarray]:
 
 
 def from_arrays(name: str, arrays: dict[str, np.ndarray], structure: Any, logit_fn: LogitFn, space: ActionSpace) -> Any:
-    """The state of the arrays of `to_arrays`, with a `structure` of `ShapeDtypeStruct`s and this classifier.
+    """The state of the arrays of `to_arrays`, with a `structure`, a `ShapeDtypeStruct` a leaf, and this classifier.
 
     Raises:
         ValueError: the arrays, which `name` names, are not those of such a state in this space.

@@ -82,7 +82,7 @@ def l0(x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
 
 
 def l1(x: Array, x_cf: Array) -> Array:
-    """Sum of the absolute changes, sum_j |x'_j - x_j|: (), in encoded units."""
+    """Sum of the absolute changes, `sum_j |x'_j - x_j|`: (), in encoded units."""
     _check_rows(x=x, x_cf=x_cf)
     return jnp.sum(jnp.abs(x_cf - x))
 
@@ -101,13 +101,13 @@ def l2(x: Array, x_cf: Array) -> Array:
 
 
 def linf(x: Array, x_cf: Array) -> Array:
-    """Largest absolute change, max_j |x'_j - x_j|: (), in encoded units."""
+    """Largest absolute change, `max_j |x'_j - x_j|`: (), in encoded units."""
     _check_rows(x=x, x_cf=x_cf)
     return jnp.max(jnp.abs(x_cf - x))
 
 
 def weighted_cost(weights: Array, x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
-    """Cost under the weights (d,), sum_j w_j |x'_j - x_j|: () (HARE, TMLR 2025)."""
+    """Cost under the weights (d,), `sum_j w_j |x'_j - x_j|`: () (HARE, TMLR 2025)."""
     _check_rows(x=x, x_cf=x_cf, weights=weights)
     if space is None or space.relations is None:
         return weighted_l1(weights, x, x_cf)
@@ -115,7 +115,7 @@ def weighted_cost(weights: Array, x: Array, x_cf: Array, space: ActionSpace | No
 
 
 def ideal_l2(ideal: Array, x_cf: Array) -> Array:
-    """Distance from the recourse to the ideal, ||x' - ideal||: (), in encoded units (HARE, TMLR 2025)."""
+    """Distance from the recourse to the ideal, `||x' - ideal||`: (), in encoded units (HARE, TMLR 2025)."""
     _check_rows(ideal=ideal, x_cf=x_cf)
     return l2(ideal, x_cf)
 
@@ -188,8 +188,8 @@ def violations(x: Array, x_cf: Array, space: ActionSpace) -> Array:
 def feasible(x: Array, x_cf: Array, space: ActionSpace) -> Feasible:
     """Which constraints of the action space the move from `x` (d,) to `x_cf` (d,) satisfies; `.all` combines them.
 
-    The tolerance is 1e-6 (1 + |x|), plus a thousandth of a step for the grid of ordered columns. NaN satisfies none of
-    the constraints that apply to its column.
+    The tolerance is `1e-6 (1 + |x|)`, plus a thousandth of a step for the grid of ordered columns. NaN satisfies none
+    of the constraints that apply to its column.
     """
     check_row(x, space, x_cf=x_cf)
     tolerance = _tolerance(x, space)

@@ -88,6 +88,7 @@ def fit_many(
     """Parameters of `num` classifiers as stacked leaves (num, ...), trained at once on rows `x` (n, d) with `y` (n,).
 
     Each has its own initial weights and its own order of the rows. With the `change`
+
     - `seeds`, nothing else differs: retraining (Black et al. 2022, https://arxiv.org/abs/2110.03109);
     - `bootstrap`, each is trained on n rows drawn with replacement: new rows of the same population (Efron 1979);
     - `shift`, the n rows are drawn with probabilities proportional to `exp(tilt * t)`, where t is the row's coordinate

@@ -87,7 +87,7 @@ def _apply(module: Perceptron, params: Params, x: Array) -> Array:
 
 
 def parameter_shapes(module: Perceptron, num_inputs: int, dtype: DTypeLike = float) -> Params:
-    """The parameters of `module` for vectors of `num_inputs`, as `jax.ShapeDtypeStruct`s."""
+    """The parameters of `module` for vectors of `num_inputs`, a `jax.ShapeDtypeStruct` each."""
     x = jax.ShapeDtypeStruct((num_inputs,), jnp.result_type(dtype))  # `float` is float32 without x64
     return jax.eval_shape(module.init, jax.random.key(0), x)["params"]
 

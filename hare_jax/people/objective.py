@@ -40,7 +40,7 @@ def quantile_knots(rows: Array, num_knots: int = 64) -> Array:
 def column_costs(hp: Objective, x: Array, x_cf: Array, space: ActionSpace | None = None) -> Array:
     """Cost (d,) of each column's change from `x` (d,) to `x_cf` (d,), before the weights.
 
-    `l1` is `sqrt(change^2 + s^2) - s`, about |change| where that is much larger than s; `squared` is `change^2`;
+    `l1` is `sqrt(change^2 + s^2) - s`, about `|change|` where that is much larger than s; `squared` is `change^2`;
     `percentile` is `l1` of the shift in the column's quantile (Ustun et al. 2019), smoothed by the bandwidth. In a
     `space` with relations the changes are own changes, `space.own_change`.
 

@@ -18,7 +18,7 @@ _CALLBACKS = ("pure_callback", "io_callback", "buffer_callback")  # primitives
 
 
 def on_host(compute: Callable[..., Any], results: Any, *args: Any, vmap_method: str) -> Any:
-    """`compute` of NumPy arrays, the leaves of `args`; it returns a pytree like `results`, of `ShapeDtypeStruct`s.
+    """`compute` of NumPy arrays, the leaves of `args`; it returns a pytree like `results`, of `ShapeDtypeStruct`.
 
     `vmap_method` is that of `jax.pure_callback`.
 

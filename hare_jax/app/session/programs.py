@@ -57,7 +57,7 @@ def shown(elicitor: Elicitor, state: Any) -> Shown:
 class _Program(NamedTuple):
     """A program under way."""
 
-    shapes: "Future[Any]"  # its results as `ShapeDtypeStruct`s
+    shapes: "Future[Any]"  # its results as `ShapeDtypeStruct` objects
     compiled: "Future[Any]"
 
 
@@ -72,12 +72,12 @@ def call(fn: Callable, *args: Any) -> Any:
 
 
 def shapes(fn: Callable, *args: Any) -> Any:
-    """The results of `fn(*args)` as `ShapeDtypeStruct`s; its compilation goes on in the background."""
+    """The results of `fn(*args)` as `ShapeDtypeStruct` objects; its compilation goes on in the background."""
     return prepared(fn, *args).shapes.result()
 
 
 def prepared(fn: Callable, *args: Any) -> _Program:
-    """The program of `fn` for arguments like `args`, arrays or `ShapeDtypeStruct`s."""
+    """The program of `fn` for arguments like `args`, arrays or `ShapeDtypeStruct` objects."""
     leaves, structure = jax.tree.flatten(args)
     key = fn, structure, tuple(map(_aval, leaves))
     with _lock:
