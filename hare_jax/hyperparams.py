@@ -25,9 +25,6 @@ class Rule(NamedTuple):
     text: str
     allows: Callable[[np.ndarray], Any]  # whether each element of an array of values obeys the rule
 
-    def __repr__(self) -> str:
-        return f"Rule({self.text!r})"
-
 
 def at_least(least: float) -> Rule:
     """Finite and at least `least`."""
