@@ -1,11 +1,10 @@
 """The page of optimality: the cost of each method over the least possible one."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from benchmarks.pages import figures
+from benchmarks.pages import figures, markdown
 
 _ABOUT = (
     "L1 cost of a method's recourses, in encoded units, over that of exact recourse (`recourse.exact`), which is the "
@@ -35,8 +34,11 @@ def _means(rows: pd.DataFrame) -> list[str]:
     """The mean ratios: a line per method, and a column per data set and model."""
     means = rows.pivot_table("ratio", "method", _CELL, observed=True, sort=True)
     header = ["method", *(" ".join(cell) for cell in means.columns)]
-    lines = [[str(method), *map(_ratio, values)] for method, values in zip(means.index, means.to_numpy(), strict=True)]
-    return ["## Mean ratio", "", *_table(header, lines)]
+    lines = [
+        [str(method), *map(markdown.number, values)]
+        for method, values in zip(means.index, means.to_numpy(), strict=True)
+    ]
+    return ["## Mean ratio", "", *markdown.table(header, lines)]
 
 
 def _exact(rows: pd.DataFrame) -> list[str]:
@@ -47,31 +49,17 @@ def _exact(rows: pd.DataFrame) -> list[str]:
     lines = []
     for cell, count in totals.iterrows():
         accepted, ms, cpu_ms = means.loc[cell]
-        lines.append([*cell, *(f"{number:.0f}" for number in count), _share(accepted), f"{ms:.0f}", f"{cpu_ms:.0f}"])
-    return ["## Exact recourse", "", *_table(["data set", "model", *_EXACT], lines)]
+        lines.append(
+            [*cell, *(f"{number:.0f}" for number in count), markdown.share(accepted), f"{ms:.0f}", f"{cpu_ms:.0f}"]
+        )
+    return ["## Exact recourse", "", *markdown.table(["data set", "model", *_EXACT], lines)]
 
 
 def _methods(rows: pd.DataFrame) -> list[str]:
     """All figures of each method: a line per data set, model and method."""
     lines = []
     for cell, part in rows.groupby([*_CELL, "method"], observed=True, sort=True):
-        shares = [_share(part[name].mean()) for name in ("within", "valid")]
+        shares = [markdown.share(part[name].mean()) for name in ("within", "valid")]
         ratios = part["ratio"].mean(), part["ratio_median"].mean(), part["ratio_max"].max()
-        lines.append([*cell, *map(_ratio, ratios), *shares, str(part[["below", "disproved"]].sum().sum())])
-    return ["## Methods", "", *_table(["data set", "model", "method", *_METHODS], lines)]
-
-
-def _table(header: list[str], lines: list[list[Any]]) -> list[str]:
-    return [_line(header), "|" + "---|" * len(header), *map(_line, lines)]
-
-
-def _line(cells: list[Any]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def _ratio(value: float) -> str:
-    return "" if value != value else f"{value:.3f}"
-
-
-def _share(value: float) -> str:
-    return "" if value != value else f"{value:.1%}".replace("%", " %")
+        lines.append([*cell, *map(markdown.number, ratios), *shares, str(part[["below", "disproved"]].sum().sum())])
+    return ["## Methods", "", *markdown.table(["data set", "model", "method", *_METHODS], lines)]

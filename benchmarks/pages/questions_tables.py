@@ -11,6 +11,7 @@ from scipy import stats
 from benchmarks import noise
 from benchmarks.experiments import groups
 from benchmarks.experiments.sessions import CHECKED
+from benchmarks.pages import markdown
 
 COLUMNS = (
     *("loss", "loss_gain", "regret", "base_regret", "best_known", "harmed", "questions", "rate_bound"),
@@ -68,15 +69,15 @@ def by_budget(case: Case, metric: str, budgets: Sequence[int]) -> pd.DataFrame:
 def losses(rows: pd.DataFrame) -> list[str]:
     """The loss by number of questions in the main cases, with the references."""
     header = ["data set", "people", "elicitor", *map(str, _SHOWN), "asked"]
-    lines = ["## Loss", "", *_header(header)]
+    lines = ["## Loss", "", *markdown.header(header)]
     for case in (case for case in cases(rows) if case.key in MAIN):
         asked = by_budget(case, "questions", [_MOST])[_MOST]
         for arm, values in by_budget(case, "loss", _SHOWN).iterrows():
-            lines.append(_line([case.dataset, case.name, str(arm), *_texts(values), _text(asked[arm], ".1f")]))
+            lines.append(markdown.line([case.dataset, case.name, str(arm), *_texts(values), _text(asked[arm], ".1f")]))
         for name, metric in ((RATE_BOUND, "rate_bound"), ("best known", "best_known")):
             means = case.rows.groupby("budget")[metric].mean().reindex(list(_SHOWN))
             if means.notna().any() and (case.person != "ideal" or metric == "rate_bound"):
-                lines.append(_line([case.dataset, case.name, name, *_texts(means), ""]))
+                lines.append(markdown.line([case.dataset, case.name, name, *_texts(means), ""]))
     return lines
 
 
@@ -100,8 +101,8 @@ def asked(rows: pd.DataFrame) -> list[str]:
     last = rows[rows["budget"] == _MOST]
     table = last.pivot_table("questions", "dataset", "arm", observed=True, sort=True)
     lines = ["## Questions asked", "", f"Mean over all cases, of a budget of {_MOST}.", ""]
-    lines += _header(["data set", *map(str, table.columns)])
-    return lines + [_line([str(name), *_texts(values, ".1f")]) for name, values in table.iterrows()]
+    lines += markdown.header(["data set", *map(str, table.columns)])
+    return lines + [markdown.line([str(name), *_texts(values, ".1f")]) for name, values in table.iterrows()]
 
 
 def region(rows: pd.DataFrame) -> list[str]:
@@ -132,10 +133,12 @@ def by_group(rows: pd.DataFrame) -> list[str]:
         names = [name for name in names if case.rows[name].notna().any()]
         if not names:
             continue
-        lines += _header(["data set", "elicitor", "questions", *(name.removeprefix(groups.PREFIX) for name in names)])
+        lines += markdown.header(
+            ["data set", "elicitor", "questions", *(name.removeprefix(groups.PREFIX) for name in names)]
+        )
         for (arm, budget), part in case.rows.groupby(["arm", "budget"], observed=True, sort=True):
             if budget in _GROUPED and part[names].notna().any(axis=None):
-                lines.append(_line([case.dataset, arm, budget, *(_interval(part, name) for name in names)]))
+                lines.append(markdown.line([case.dataset, arm, budget, *(_interval(part, name) for name in names)]))
         lines.append("")
     return lines if len(lines) > 4 else []
 
@@ -157,8 +160,10 @@ def _by_arm(title: str, about: str, rows: pd.DataFrame, cells: Callable[[Case], 
     names = [arm for arm in rows["arm"].cat.categories if any(values.get(arm) for _, values in found)]
     if not names:
         return []
-    lines = [f"## {title}", "", about, "", *_header(["people", "data set", *names])]
-    return lines + [_line([case.name, case.dataset, *(values.get(arm, "") for arm in names)]) for case, values in found]
+    lines = [f"## {title}", "", about, "", *markdown.header(["people", "data set", *names])]
+    return lines + [
+        markdown.line([case.name, case.dataset, *(values.get(arm, "") for arm in names)]) for case, values in found
+    ]
 
 
 def _shares_left(case: Case) -> dict[str, str]:
@@ -206,11 +211,3 @@ def _texts(values: Any, spec: str = ".3f", missing: str = "") -> list[str]:
 
 def _text(value: float, spec: str = ".3f", missing: str = "") -> str:
     return missing if value != value or math.isinf(value) else format(value, spec)
-
-
-def _header(names: list[str]) -> list[str]:
-    return [_line(names), "|" + "---|" * len(names)]
-
-
-def _line(cells: Sequence[Any]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.pages import figures, plots
+from benchmarks.pages import figures, markdown, plots
 from benchmarks.specs import BASE, Spec
 from benchmarks.tables import TABLES, Table
 
@@ -80,7 +80,7 @@ def _base_quality(rows: pd.DataFrame) -> list[str]:
         for name in names:
             shown += [_number(_mean(part, "base", name)), _original(name, cell, arm="base")]
         others = [_number(_mean(part, "base", name)) for name in ("redundancy", "valid", "feasible", "fit_s")]
-        lines.append(_line([*cell, *shown, *others]))
+        lines.append(markdown.line([*cell, *shown, *others]))
     return lines
 
 
@@ -97,7 +97,7 @@ def _cells(table: Table, rows: pd.DataFrame) -> list[str]:
         cell = dict(zip(keys, key, strict=True))
         labels = [*key[:-1], figures.arm_label(key[-1])]
         shown = _loss(cell | {"person": table.person}, figure, gains.loc[[key]].iloc[0])
-        lines.append(_line([*labels, *shown, *(_number(value) for value in means.loc[key])]))
+        lines.append(markdown.line([*labels, *shown, *(_number(value) for value in means.loc[key])]))
     return lines
 
 
@@ -149,8 +149,4 @@ def _number(value: float) -> str:
 
 
 def _header(names: list[str]) -> list[str]:
-    return [_line([name.replace("dataset", "data set") for name in names]), _line(["---"] * len(names))]
-
-
-def _line(cells: list[Any]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
+    return [markdown.line([name.replace("dataset", "data set") for name in names]), markdown.line(["---"] * len(names))]

@@ -1,12 +1,11 @@
 """The page of robustness: the share of recourses that retrained classifiers still accept, and what it costs."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.pages import figures
+from benchmarks.pages import figures, markdown
 from benchmarks.specs import BASE
 from hare_jax.models import CHANGES
 
@@ -52,8 +51,10 @@ def _overview(rows: pd.DataFrame) -> list[str]:
     rows = named(rows).assign(share=rows[list(CHANGES)].mean(axis=1))
     means = rows.pivot_table("share", "name", ["dataset", "model", "robust"], observed=True, sort=True)
     header = ["method", *(" ".join([data, model, "robust" * robust]).strip() for data, model, robust in means.columns)]
-    lines = [[str(name), *map(_share, values)] for name, values in zip(means.index, means.to_numpy(), strict=True)]
-    return ["## Mean of the three kinds", "", *_table(header, lines)]
+    lines = [
+        [str(name), *map(markdown.share, values)] for name, values in zip(means.index, means.to_numpy(), strict=True)
+    ]
+    return ["## Mean of the three kinds", "", *markdown.table(header, lines)]
 
 
 def _all(rows: pd.DataFrame) -> list[str]:
@@ -66,8 +67,17 @@ def _all(rows: pd.DataFrame) -> list[str]:
         costs = (part["l1"].mean(), price)
         shares = [interval(part, change) for change in CHANGES]
         counted = f"{part['l1_n'].sum():.0f}"
-        lines.append([*names, "yes" * robust, _share(part["valid"].mean()), *map(_number, costs), *shares, counted])
-    return ["## All figures", "", *_table(["data set", "model", "method", "robust", *_FIGURES], lines)]
+        lines.append(
+            [
+                *names,
+                "yes" * robust,
+                markdown.share(part["valid"].mean()),
+                *map(markdown.number, costs),
+                *shares,
+                counted,
+            ]
+        )
+    return ["## All figures", "", *markdown.table(["data set", "model", "method", "robust", *_FIGURES], lines)]
 
 
 def interval(part: pd.DataFrame, change: str) -> str:
@@ -84,24 +94,13 @@ def _judges(rows: pd.DataFrame) -> list[str]:
     """The accuracy of the retrained classifiers: a line per data set and model."""
     each = rows.drop_duplicates(["dataset", "model"])
     lines = [
-        [row["dataset"], row["model"], row["retrained"], *(_share(row[f"{change}_accuracy"]) for change in CHANGES)]
+        [
+            row["dataset"],
+            row["model"],
+            row["retrained"],
+            *(markdown.share(row[f"{change}_accuracy"]) for change in CHANGES),
+        ]
         for _, row in each.iterrows()
     ]
     header = ["data set", "model", "of each kind", *(_LABELS[change] for change in CHANGES)]
-    return ["## Accuracy of the retrained classifiers on the test rows", "", *_table(header, lines)]
-
-
-def _table(header: list[str], lines: list[list[Any]]) -> list[str]:
-    return [_line(header), "|" + "---|" * len(header), *map(_line, lines)]
-
-
-def _line(cells: list[Any]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def _number(value: float) -> str:
-    return "" if value != value else f"{value:.3f}"
-
-
-def _share(value: float) -> str:
-    return "" if value != value else f"{value:.1%}".replace("%", " %")
+    return ["## Accuracy of the retrained classifiers on the test rows", "", *markdown.table(header, lines)]
