@@ -1,7 +1,8 @@
 """The digest of the code that computes rows. It is part of a row's key, so that a row is recomputed after an edit.
 
 It covers the package without its applications (`hare_jax.app`) and the modules of the benchmarks that compute results,
-not those that store or render them; docstrings, comments and blank lines are left out, as they change no result. Rows
+not those that store or render them; docstrings, comments and blank lines are left out, as they change no result. Code
+that computes the rows of one table alone, in a folder of the table's name, is part of the digests of that table. Rows
 older than the digests have "before" in its place.
 """
 
@@ -17,15 +18,17 @@ import hare_jax
 _HERE = Path(__file__).parent
 _APPLICATIONS = "app"  # the folder of the package that computes no row
 _COMPUTING = ("experiments", "original", "cohort.py", "noise.py", "specs.py", "timing.py")
+_OF_TABLES = ("authors", "peers")  # tables with a folder of their own
 _SUFFIXES = (".py", ".toml")
 _LENGTH = 12  # hexadecimal digits
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def of(package: Path, benchmarks: Path) -> str:
-    """The digest of the sources in the folders of the package and the benchmarks."""
+def of(package: Path, benchmarks: Path, table: str = "") -> str:
+    """The digest of the sources in the folders of the package and the benchmarks, for the rows of a table."""
     sha = hashlib.sha256()
-    for root in (package, *(benchmarks / name for name in _COMPUTING)):
+    computing = (*_COMPUTING, *(name for name in _OF_TABLES if name == table))
+    for root in (package, *(benchmarks / name for name in computing)):
         for path in _sources(root):
             if path.is_relative_to(package / _APPLICATIONS):
                 continue
@@ -53,9 +56,9 @@ def executed(source: str) -> str:
 
 
 @cache
-def code() -> str:
-    """The digest of the running code."""
-    return of(Path(hare_jax.__file__).parent, _HERE)
+def code(table: str = "") -> str:
+    """The digest of the running code, for the rows of a table."""
+    return of(Path(hare_jax.__file__).parent, _HERE, table)
 
 
 def _sources(root: Path) -> list[Path]:

@@ -25,7 +25,7 @@ def spec_key(row: Row) -> str:
 
 def row_key(row: Row) -> str:
     """The spec of a row and the digest of its code, by default that of the running code."""
-    return f"{spec_key(row)} {row.get('digest', digest.code())}"
+    return f"{spec_key(row)} {row.get('digest', digest.code(row['table']))}"
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:
@@ -33,7 +33,8 @@ def latest(rows: Iterable[Row]) -> list[Row]:
     found: dict[str, Row] = {}
     for row in rows:
         key = spec_key(row)
-        if row["digest"] == digest.code() or found.get(key, row)["digest"] != digest.code():
+        present = digest.code(row["table"])
+        if row["digest"] == present or found.get(key, row)["digest"] != present:
             found[key] = row
     return list(found.values())
 

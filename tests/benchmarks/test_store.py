@@ -139,6 +139,18 @@ def test_an_edit_of_what_computes_changes_the_digest(sources, path, changes):
     (sources / path).write_text(text)
 
 
+def test_the_folder_of_a_table_changes_the_digest_of_its_rows_alone(sources):
+    def of(table):
+        return digest.of(sources / "hare_jax", sources / "benchmarks", table)
+
+    before = of("table1"), of("peers"), of("authors")
+    (sources / "benchmarks" / "peers").mkdir(exist_ok=True)
+    (sources / "benchmarks" / "peers" / "new.py").write_text("edited = 1\n")
+    assert of("table1") == before[0] == of("")
+    assert of("authors") == before[2]
+    assert of("peers") != before[1]
+
+
 def test_the_digest_leaves_out_docstrings_comments_and_blank_lines():
     module = '"""Doc."""\n\ndef f(x):  # why\n    """Doc.\n\n    More.\n    """\n    # then\n    return x["#"]\n'
     source = module + '\n\n@g\nclass A:\n    """Doc."""\n'
@@ -156,7 +168,7 @@ def test_a_rerun_repeats_what_an_edit_may_have_changed(monkeypatch, tmp_path, ca
     monkeypatch.setattr(runner, "outcomes", outcomes)
     wanted = specs("table1", CHOICE)
     for code, times in (("a", 1), ("a", 1), ("b", 2)):
-        monkeypatch.setattr(digest, "code", lambda code=code: code)
+        monkeypatch.setattr(digest, "code", lambda table="", code=code: code)
         assert runner.run(wanted, tmp_path) == 0
         assert ran == wanted * times
     assert {row["digest"] for row in store.read_latest(tmp_path)} == {"b"}
