@@ -1,8 +1,8 @@
 """The committed format of results: one sorted CSV file per table, small enough to review.
 
 Two comment lines of JSON precede the header: the constant columns with their values, and the columns that equal another
-one, with its name. Neither is repeated in the rows. Standard deviations that no page shows are in the working rows
-alone.
+one, with its name. Neither is repeated in the rows. Columns that no page shows are in the working rows alone. Rows of
+one session, which differ in the number of questions, are one line, whose cells hold a value for each number.
 """
 
 import io
@@ -24,9 +24,18 @@ _TEXT = (
     "version",
     "weights_others",
 )  # columns of text besides those of the specs
-_DIGITS = 6  # precision of a float32
+_DIGITS = 5  # precision; the pages show up to four
 _NO_SD = ("success", "valid", "feasible", "ideal_cosine", "l0", "l1", "linf", "redundancy", "violations", "questions")
-_LEFT_OUT = {f"{name}_sd" for name in _NO_SD}
+_AS_LOSS = ("ideal_l2", "weighted_cost")  # their s.d. and gain are shown as those of the loss
+_NOT_SHOWN = {f"{name}_sd" for name in _NO_SD + _AS_LOSS} | {
+    f"{name}_gain{of}" for name in _AS_LOSS for of in ("", "_sd", "_n")
+}
+_NOT_SHOWN_OF = {
+    "questions": {"ideal_l2", "weighted_cost", "ideal_cosine", "l0", "l1", "l2", "l2_sd", "linf", "redundancy"}
+    | {"loss_gain", "loss_gain_sd", "compile_s", "run_s", "peak_mib"}
+}  # by table
+_SERIES = {"questions": "budget"}  # the column in which the rows of a line differ, by table
+_BETWEEN = ";"  # the values of a cell
 
 
 def write(path: Path, table: str, rows: list[Row]) -> None:
@@ -34,7 +43,7 @@ def write(path: Path, table: str, rows: list[Row]) -> None:
     names = [field.name for field in spec_fields(table)]
     rows = sorted(rows, key=spec_values)
     known = {column for row in rows for column, value in row.items() if not _missing(value)}
-    columns = [*names, *sorted(known - {*names, *_LEFT_OUT})]
+    columns = [*names, *sorted(known - {*names, *_NOT_SHOWN, *_NOT_SHOWN_OF.get(table, ())})]
     values = {column: tuple(_text(row.get(column)) for row in rows) for column in columns}
     constant = {column: _rounded(rows[0][column]) for column in columns if len(set(values[column])) == 1}
     first: dict[tuple[str, ...], str] = {}
@@ -44,7 +53,7 @@ def write(path: Path, table: str, rows: list[Row]) -> None:
     kept = list(first.values()) or columns[:1]  # of a single row, every column is constant
     same = {column: first[values[column]] for column in columns if column not in (*constant, *kept)}
     frame = pd.DataFrame({column: values[column] for column in kept}, index=range(len(rows)))
-    content = frame.to_csv(index=False, lineterminator="\n")
+    content = _folded(frame, table).to_csv(index=False, lineterminator="\n")
     text = f"# {json.dumps(constant)}\n# {json.dumps(same)}\n{content}"
     new = path.with_suffix(".csv.new")
     new.write_text(text, "utf-8")
@@ -59,9 +68,43 @@ def read(path: Path) -> list[Row]:
     constant, same = json.loads(comments[2:]), json.loads(same_comment[2:])
     texts = [*_TEXT, *(field.name for field in spec_fields(path.stem) if field.type is str)]
     dtypes = dict.fromkeys(texts, str)
+    if path.stem in _SERIES:
+        content = _unfolded(pd.read_csv(io.StringIO(content), dtype=str, keep_default_na=False)).to_csv(index=False)
     frame = pd.read_csv(io.StringIO(content), dtype=dtypes, keep_default_na=False, na_values=[""])
     frame = frame.assign(**constant, **{column: frame[of] for column, of in same.items()})
     return [{name: value for name, value in row.items() if not _missing(value)} for row in frame.to_dict("records")]
+
+
+def _folded(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """A line for the rows whose specs differ in the column of the series alone, if the table has one."""
+    series = _SERIES.get(table)
+    if series not in frame:
+        return frame
+    names = {field.name for field in spec_fields(table)} - {series}
+    spec = [column for column in frame if column in names]
+    parts = frame.groupby(spec, sort=False, dropna=False)
+    return pd.DataFrame(
+        [{column: _joined(part[column]) for column in frame} for _, part in parts], columns=frame.columns
+    )
+
+
+def _joined(values: pd.Series) -> str:
+    """The texts of a column; one that is always the same is not repeated."""
+    return _BETWEEN.join(values if len(set(values)) > 1 else values[:1])
+
+
+def _unfolded(frame: pd.DataFrame) -> pd.DataFrame:
+    """The inverse of `_folded`."""
+    cells = {column: [text.split(_BETWEEN) for text in frame[column]] for column in frame}
+    nums = [max(map(len, line)) for line in zip(*cells.values(), strict=True)]
+    return pd.DataFrame(
+        {
+            column: [
+                text for each, num in zip(lines, nums, strict=True) for text in (each * num if len(each) == 1 else each)
+            ]
+            for column, lines in cells.items()
+        }
+    )
 
 
 def _missing(value: Any) -> bool:

@@ -24,6 +24,7 @@ class Table(NamedTuple):
     models: tuple[str, ...] = ("mlp",)
     person: str = "ideal"
     main: bool = False  # its page compares base methods and all arms with the original
+    runs_of: str = ""  # the table whose runs it shows; by default its own
 
 
 class Choice(NamedTuple):
@@ -50,7 +51,7 @@ TABLES = {
     "table1": _MAIN,
     "table2": Table("K questions in one round", ("single",), "budget", (10, 30, 70, 100, 150, 500)),
     "table3": Table("candidates in each of many rounds, K = 30", ("multi",), "per_round", (1, 3, 5, 6, 10)),
-    "table4": _MAIN._replace(title="standard metrics of the runs of table 1"),
+    "table4": _MAIN._replace(title="standard metrics of the runs of table 1", runs_of="table1"),
     "table5": Table(
         "boundary search for every candidate, or only for the winner", ("multi",), "boundary", ("all", "winner")
     ),
@@ -69,7 +70,7 @@ TABLES = {
 
 
 def specs(name: str, choice: Choice) -> list[Spec]:
-    """The experiments of one table, restricted to `choice`.
+    """The experiments whose rows one table shows, restricted to `choice`.
 
     Raises:
         ValueError: the table is unknown, or the choice is invalid.
@@ -85,7 +86,12 @@ def specs(name: str, choice: Choice) -> list[Spec]:
         levels or (None,),
         choice.arms or table.arms,
     )
-    shared: dict[str, Any] = {"table": name, "person": table.person, "mode": choice.mode, "users": choice.users}
+    shared: dict[str, Any] = {
+        "table": table.runs_of or name,
+        "person": table.person,
+        "mode": choice.mode,
+        "users": choice.users,
+    }
     found = []
     for dataset, model, seed, method, value, arm in cells:
         varied = {table.varies: value} if levels else {}

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.experiments.observer import NUM_CANDIDATES
 from benchmarks.pages import figures, questions_plot, questions_tables
@@ -29,29 +28,17 @@ better. Without flips it is 0 from log2 {num} = {bits} questions on.
 
 def write(out: Path, users: int) -> Path:
     """Render the rows in `out` with this number of `users` to `questions.md` and `questions.png`; the former's path."""
-    rows = _with_base_regret(figures.load(out, "questions"))
+    rows = figures.load(out, "questions")
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows, *questions_tables.COLUMNS])))
     rows = rows[rows["users"] == users]
     plot = questions_plot.draw(rows, out / "questions.png")
     about = _ABOUT.format(num=f"{NUM_CANDIDATES:,}", bits=int(np.log2(NUM_CANDIDATES)))
     lines = ["# questions: the loss by number of questions", ""]
     lines += [f"![{plot.stem}]({plot.name})", ""] if plot else []
-    lines += [about.strip(), "", figures.provenance(rows), *_left_out(rows), ""]
+    lines += [about.strip(), "", figures.provenance(rows), ""]
     for section in questions_tables.SECTIONS:
         found = section(rows) if len(rows) else []
         lines += [*found, ""] if found else []
     path = out / "questions.md"
     path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     return path
-
-
-def _with_base_regret(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with all columns of the page; where the base's regret is missing it is computed from the mean gain."""
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows, *questions_tables.COLUMNS])))
-    known = rows["loss"] + rows["loss_gain"] - rows["best_known"]
-    return rows.assign(base_regret=rows["base_regret"].fillna(known))
-
-
-def _left_out(rows: pd.DataFrame) -> list[str]:
-    """A line about rows of older code, if there are any."""
-    num = int(rows["harmed"].isna().sum())
-    return [f"{num} rows of older code have no share of users harmed: those cells are empty."] if num else []

@@ -14,7 +14,7 @@ from benchmarks.experiments.sessions import CHECKED
 from benchmarks.pages import markdown
 
 COLUMNS = (
-    *("loss", "loss_gain", "regret", "base_regret", "best_known", "harmed", "questions", "rate_bound"),
+    *("loss", "regret", "base_regret", "best_known", "harmed", "questions", "rate_bound"),
     *("in_region", "expected_distance", "true_distance"),
 )
 MAIN = (("ideal", "far", "0"), ("weights", "far", "0"), ("ideal", "far", "0.1"))  # person, ideal, noise

@@ -23,7 +23,8 @@ with a recourse.
 
 def write(name: str, out: Path) -> Path:
     """Render the rows of table `name` in `out` to a Markdown file and plots there; return the path of the former."""
-    rows, table = figures.load(out, name), TABLES[name]
+    table = TABLES[name]
+    rows = figures.load(out, table.runs_of or name)
     lines = [f"# {name}: {table.title}", _ABOUT, figures.provenance(rows), ""]
     for mode, part in rows.groupby("mode", observed=True, sort=False) if len(rows) else ():
         lines += [f"## {mode} mode", ""]

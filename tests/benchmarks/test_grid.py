@@ -77,7 +77,7 @@ def test_specs_that_differ_in_the_table_alone_run_once(monkeypatch):
     ran = []
     monkeypatch.setattr(runner, "WORK", grid.Work(lambda group: None, lambda _, spec: ran.append(spec)))
     choice = Choice(("mortgage",), ("linear",), ("wachter",), seeds=(1,), users=5)
-    wanted = [*specs("table1", choice), *specs("table4", choice)]
+    wanted = [*specs("table1", choice), *specs("table6", choice._replace(levels=("far",)))]
     assert {spec for spec, _ in runner.outcomes(wanted, grid.Resources(processes=1))} == set(wanted)
     assert len(ran) == len(wanted) / 2
 

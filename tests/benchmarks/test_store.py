@@ -1,6 +1,6 @@
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 import benchmarks
 import hare_jax
 from benchmarks import compact, digest, store
-from benchmarks.experiments import runner
+from benchmarks.experiments import cases, runner
 from benchmarks.specs import GradientSpec, SpeedSpec, StreamSpec
 from benchmarks.tables import Choice, specs
 
@@ -70,6 +70,35 @@ def test_merged_rows_survive_without_the_working_ones(tmp_path):
     compact.write(tmp_path / "table1.csv", "table1", found)
     assert (tmp_path / "table1.csv").read_text() == first
     assert not (tmp_path / "table2.csv").exists()
+
+
+def test_the_rows_of_a_session_are_one_line(tmp_path):
+    cells = cases.specs("adult", cases.Choice(("ideal",), ("far",), ("0",), ("bayes", "multi"), (201, 202), 4))
+    rows = [
+        asdict(replace(spec, budget=budget)) | {"digest": "x", "loss": 1 / (budget + spec.seed), "success": 1.0}
+        for spec in cells
+        for budget in (1, 10, 30)
+    ]
+    rows[0]["in_region"] = 0.5
+    path = tmp_path / "questions.csv"
+    compact.write(path, "questions", rows)
+    header, *lines = path.read_text().splitlines()[2:]
+    assert header == "arm,budget,seed,in_region,loss"
+    assert [line.split(",")[:4] for line in lines] == [
+        [arm, "1;10;30", seed, region]
+        for arm, seed, region in (
+            ("bayes", "201", "0.5;;"),
+            ("bayes", "202", ""),
+            ("multi", "201", ""),
+            ("multi", "202", ""),
+        )
+    ]
+    found = {store.spec_key(row): row for row in compact.read(path)}
+    assert found.keys() == {store.spec_key(row) for row in rows}
+    for row in rows:
+        back = found[store.spec_key(row)]
+        assert back["loss"] == pytest.approx(row["loss"], rel=1e-4)
+        assert back.get("in_region") == row.get("in_region")
 
 
 @pytest.mark.parametrize(
