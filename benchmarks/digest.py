@@ -2,33 +2,36 @@
 
 It covers the package without its applications (`hare_jax.app`) and the modules of the benchmarks that compute results,
 not those that store or render them; docstrings, comments and blank lines are left out, as they change no result. Code
-that computes the rows of one table alone, in a folder of the table's name, is part of the digests of that table. Rows
-older than the digests have "before" in its place.
+that computes some rows alone is part of the digests of those: the folder `original` of rows in paper mode, a folder of
+the name of a table of its rows. Rows older than the digests have "before" in its place.
 """
 
 import ast
 import hashlib
 import io
 import tokenize
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import hare_jax
 
 _HERE = Path(__file__).parent
 _APPLICATIONS = "app"  # the folder of the package that computes no row
-_COMPUTING = ("experiments", "original", "cohort.py", "noise.py", "specs.py", "timing.py")
+_COMPUTING = ("experiments", "cohort.py", "noise.py", "specs.py", "timing.py")
 _OF_TABLES = ("authors", "peers")  # tables with a folder of their own
+_OF_MODES = {"paper": "original"}  # folders by mode
 _SUFFIXES = (".py", ".toml")
 _LENGTH = 12  # hexadecimal digits
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def of(package: Path, benchmarks: Path, table: str = "") -> str:
-    """The digest of the sources in the folders of the package and the benchmarks, for the rows of a table."""
+def of(package: Path, benchmarks: Path, table: str = "", mode: str = "") -> str:
+    """The digest of the sources in the folders of the package and the benchmarks, for rows of a table and mode."""
     sha = hashlib.sha256()
-    computing = (*_COMPUTING, *(name for name in _OF_TABLES if name == table))
-    for root in (package, *(benchmarks / name for name in computing)):
+    some = [name for name in (table, _OF_MODES.get(mode)) if name in (*_OF_TABLES, *_OF_MODES.values())]
+    for root in (package, *(benchmarks / name for name in (*_COMPUTING, *some))):
         for path in _sources(root):
             if path.is_relative_to(package / _APPLICATIONS):
                 continue
@@ -56,9 +59,14 @@ def executed(source: str) -> str:
 
 
 @cache
-def code(table: str = "") -> str:
-    """The digest of the running code, for the rows of a table."""
-    return of(Path(hare_jax.__file__).parent, _HERE, table)
+def code(table: str = "", mode: str = "") -> str:
+    """The digest of the running code, for rows of a table and mode."""
+    return of(Path(hare_jax.__file__).parent, _HERE, table, mode)
+
+
+def code_of(row: Mapping[str, Any]) -> str:
+    """The digest of the running code for a row, or its spec."""
+    return code(row["table"], row.get("mode", ""))
 
 
 def _sources(root: Path) -> list[Path]:

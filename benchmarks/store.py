@@ -25,7 +25,7 @@ def spec_key(row: Row) -> str:
 
 def row_key(row: Row) -> str:
     """The spec of a row and the digest of its code, by default that of the running code."""
-    return f"{spec_key(row)} {row.get('digest', digest.code(row['table']))}"
+    return f"{spec_key(row)} {row.get('digest', digest.code_of(row))}"
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:
@@ -33,7 +33,7 @@ def latest(rows: Iterable[Row]) -> list[Row]:
     found: dict[str, Row] = {}
     for row in rows:
         key = spec_key(row)
-        present = digest.code(row["table"])
+        present = digest.code_of(row)
         if row["digest"] == present or found.get(key, row)["digest"] != present:
             found[key] = row
     return list(found.values())
@@ -78,11 +78,14 @@ class Store:
     def append(self, row: Row) -> bool:
         """Write a row to disk, unless another run has written it; returns whether it was written.
 
-        An incomplete last line of an interrupted run is removed first.
+        A row of the running code gets the digest for its table and mode. An incomplete last line of an interrupted run
+        is removed first.
 
         Raises:
             OSError: the row can't be written, as the disk is full; those before it are kept.
         """
+        if row.get("digest") == digest.code():
+            row = row | {"digest": digest.code_of(row)}
         try:
             with self.path.open("ab+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)

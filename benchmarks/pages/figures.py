@@ -50,11 +50,11 @@ def load(out: Path, table: str | None = None) -> pd.DataFrame:
 
 def provenance(rows: pd.DataFrame) -> str:
     """The number of rows computed by the running code, and by each other digest of the code."""
-    running = digest.code(rows["table"].iloc[0]) if len(rows) else digest.code()
+    running = {digest.code_of(row) for row in rows[["table", "mode"]].drop_duplicates().to_dict("records")}
     counts = rows["digest"].value_counts() if len(rows) else pd.Series(dtype=int)
-    present = counts.get(running, 0)
-    others = [f"{counts[name]} from {name}" for name in sorted(counts.index) if name != running]
-    named = f" (digest {running})" if present else ""
+    present = sum(counts.get(name, 0) for name in running)
+    others = [f"{counts[name]} from {name}" for name in sorted(counts.index) if name not in running]
+    named = f" (digest {', '.join(sorted(running))})" if present else ""
     but = f", {', '.join(others)}" if others else ""
     return f"Rows: {len(rows)}, of which {present} from the code that wrote this page{named}{but}."
 

@@ -9,7 +9,7 @@ import benchmarks
 import hare_jax
 from benchmarks import compact, digest, store
 from benchmarks.experiments import cases, runner
-from benchmarks.specs import GradientSpec, SpeedSpec, StreamSpec
+from benchmarks.specs import MODES, GradientSpec, SpeedSpec, StreamSpec
 from benchmarks.tables import Choice, specs
 
 CHOICE = Choice(("mortgage",), ("linear",), ("wachter",), seeds=(1,), users=5, mode="feasible")
@@ -149,7 +149,7 @@ def sources(tmp_path_factory):
         ("hare_jax/space/points.py", True),
         ("hare_jax/data/datasets.toml", True),
         ("benchmarks/experiments/cells.py", True),
-        ("benchmarks/original/paper.py", True),
+        ("benchmarks/original/paper.py", False),
         ("benchmarks/specs.py", True),
         ("hare_jax/app/demo.py", False),
         ("benchmarks/pages/render.py", False),
@@ -168,16 +168,31 @@ def test_an_edit_of_what_computes_changes_the_digest(sources, path, changes):
     (sources / path).write_text(text)
 
 
-def test_the_folder_of_a_table_changes_the_digest_of_its_rows_alone(sources):
-    def of(table):
-        return digest.of(sources / "hare_jax", sources / "benchmarks", table)
+@pytest.mark.parametrize(("folder", "of"), [("peers", {"table": "peers"}), ("original", {"mode": "paper"})])
+def test_code_of_some_rows_changes_their_digest_alone(sources, folder, of):
+    kinds = {}, {"table": "table1", "mode": "feasible"}, {"table": "table1", "mode": "paper"}, {"table": "peers"}
 
-    before = of("table1"), of("peers"), of("authors")
-    (sources / "benchmarks" / "peers").mkdir(exist_ok=True)
-    (sources / "benchmarks" / "peers" / "new.py").write_text("edited = 1\n")
-    assert of("table1") == before[0] == of("")
-    assert of("authors") == before[2]
-    assert of("peers") != before[1]
+    def digests():
+        return [digest.of(sources / "hare_jax", sources / "benchmarks", **kind) for kind in kinds]
+
+    before, new = digests(), sources / "benchmarks" / folder / "new.py"
+    assert before[0] == before[1]
+    new.parent.mkdir(exist_ok=True)
+    new.write_text("edited = 1\n")
+    assert [old != now for old, now in zip(before, digests(), strict=True)] == [
+        of.items() <= kind.items() for kind in kinds
+    ]
+    new.unlink()
+
+
+def test_a_row_of_the_running_code_gets_the_digest_of_its_mode(tmp_path):
+    kept = store.Store(tmp_path)
+    for mode in MODES:
+        spec = asdict(specs("table1", CHOICE._replace(mode=mode))[0])
+        assert kept.append(spec | {"digest": digest.code()})
+        assert spec in kept
+    found = {row["mode"]: row["digest"] for row in store.read_latest(tmp_path)}
+    assert found["feasible"] == digest.code() != found["paper"]
 
 
 def test_the_digest_leaves_out_docstrings_comments_and_blank_lines():
@@ -197,7 +212,7 @@ def test_a_rerun_repeats_what_an_edit_may_have_changed(monkeypatch, tmp_path, ca
     monkeypatch.setattr(runner, "outcomes", outcomes)
     wanted = specs("table1", CHOICE)
     for code, times in (("a", 1), ("a", 1), ("b", 2)):
-        monkeypatch.setattr(digest, "code", lambda table="", code=code: code)
+        monkeypatch.setattr(digest, "code", lambda *args, code=code: code)
         assert runner.run(wanted, tmp_path) == 0
         assert ran == wanted * times
     assert {row["digest"] for row in store.read_latest(tmp_path)} == {"b"}
