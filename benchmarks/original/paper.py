@@ -20,9 +20,15 @@ from hare_jax.elicit.candidates import Sampling, directions
 from hare_jax.evaluate import simulate
 from hare_jax.evaluate.sharding import map_users
 from hare_jax.recourse import growing_spheres
+from hare_jax.recourse.descent import Descent
 from hare_jax.space import ActionSpace
 
 SPHERES = growing_spheres.GrowingSpheres(num_samples=1000, sparse=False)
+_STEPS = 2500  # of Adam, after which the weight of the cost is halved
+_DESCENT = {
+    "descent": Descent(num_steps=_STEPS, num_attempts=1, learning_rate=0.01),
+    "cost_decay": 0.5 ** (1 / _STEPS),
+}
 
 
 class Base(NamedTuple):
@@ -37,8 +43,9 @@ class Base(NamedTuple):
 def base(method: str, key: Array, table: Table, movable: Array) -> Base:
     """The original's version of a base method, in terms of ours.
 
-    - Wachter's changes the `movable` (d,) columns within the unit box, growing spheres without bounds, in 1,000
-      directions.
+    - Wachter's changes the `movable` (d,) columns within the unit box, by one descent in small steps to the first
+      accepted point. Growing spheres are without bounds, in 1,000 directions, and their radius is about as exact as the
+      original's shells. Neither sets columns back, nor moves the point to the boundary.
     - FACE ignores all immutable columns but the last, and most of its edges. This is equivalent to the nearest accepted
       row of a random tenth of all rows.
     - C-CHVAE changes the mutable columns within the unit box, CLUE every column without bounds.
@@ -47,22 +54,24 @@ def base(method: str, key: Array, table: Table, movable: Array) -> Base:
     """
     everything, categorical = jnp.ones_like(movable), is_categorical(table)
     rows = jnp.concatenate([table.x_train, table.x_test])
-    as_decoded = {"num_boundary_steps": 0}
+    as_found = {"num_boundary_steps": 0}
+    unchanged = {**as_found, "num_restored": 0}
     whole_categories = box_space(table.space.mutable)._replace(step=jnp.where(categorical, 1.0, 0.0))
     match method:
         case "wachter":
-            return Base(method, box_space(movable), rows, {})
+            return Base(method, box_space(movable), rows, {**_DESCENT, **unchanged})
         case "face":
             tenth = jax.random.permutation(key, rows)[: len(rows) // 10]
             return Base("nnce", free_space(everything), tenth, {})
         case "cchvae":
-            return Base(method, whole_categories, rows, as_decoded)
+            return Base(method, whole_categories, rows, as_found)
         case "clue":
-            return Base(method, free_space(everything), table.x_train, as_decoded)
+            return Base(method, free_space(everything), table.x_train, as_found)
         case "cruds":
-            return Base(method, paired(whole_categories, categorical), rows, as_decoded)
+            return Base(method, paired(whole_categories, categorical), rows, as_found)
         case "growing_spheres":
-            return Base(method, free_space(movable), rows, {"sparse": False, "num_samples": SPHERES.num_samples})
+            shells = {"sparse": False, "num_samples": SPHERES.num_samples, "num_shrinks": 2}
+            return Base(method, free_space(movable), rows, {**shells, **unchanged})
         case _:
             return Base(method, free_space(movable), rows, {})
 
