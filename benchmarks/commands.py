@@ -30,6 +30,7 @@ from benchmarks.options import (
     Users,
 )
 from benchmarks.pages import render, report
+from benchmarks.peers import command as peers
 from benchmarks.tables import DATASETS, TABLES, Choice, specs
 from benchmarks.timing import compile_quickly
 from hare_jax.app.options import Cache, one_line, parse
@@ -97,6 +98,7 @@ def _parse(argv: list[str]) -> Callable[[], int] | None:
         "all": _command(tuple(TABLES), "All tables."),
         "gradients": gradients.gradients,
         "optimality": optimality.optimality,
+        "peers": peers.peers,
         "preferences": preferences.preferences,
         "questions": questions.questions,
         "robustness": robustness.robustness,

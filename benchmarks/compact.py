@@ -20,7 +20,10 @@ _TEXT = (
     "classifier_others",
     "device",
     "digest",
+    "error",
     "jax",
+    "library",
+    "reason",
     "version",
     "weights_others",
 )  # columns of text besides those of the specs

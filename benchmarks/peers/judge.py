@@ -1,0 +1,149 @@
+"""Judges answers by the metrics of this project, and pairs a library's with those of ours on the same rows.
+
+Ordered columns and categories of an answer are rounded to the nearest step from the factual before anything is
+measured, as a person would have to do to act on it; the share that is usable without that is reported beside.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+
+from hare_jax.evaluate import intervals, metrics
+from hare_jax.space import ActionSpace
+
+COMPARED = ("l1", "ratio", "l0", "nearest")  # figures of a recourse, compared where both are usable
+
+
+class Judged(NamedTuple):
+    """The recourses of n factuals, one for each."""
+
+    raw: np.ndarray  # (n,) bool: usable as returned
+    accepted: np.ndarray  # (n,) bool: by the classifier, once rounded
+    allowed: np.ndarray  # (n,) bool: by the action space, once rounded
+    figures: dict[str, np.ndarray]  # (n,) each of COMPARED
+    diversity: np.ndarray  # (n,) mean L1 between the usable members of a set; NaN with fewer than two
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Accepted and allowed: (n,) bool."""
+        return self.accepted & self.allowed
+
+
+class Referee(NamedTuple):
+    """What answers are judged by."""
+
+    logit_fn: Partial
+    space: ActionSpace
+    x: np.ndarray  # (n, d) factuals
+    optimum: np.ndarray  # (n,) the least L1; NaN where it is not proved
+    accepted_rows: np.ndarray  # (N, d) training rows that the classifier accepts
+
+
+def judge(referee: Referee, points: np.ndarray, sets: np.ndarray | None = None) -> Judged:
+    """Judge `points` (k, m, d) for the first k factuals, m for each, NaN where there is none.
+
+    Of the m points, that which is usable and nearest in L1 counts. `sets` (k, m, d) are those whose diversity counts,
+    by default the same.
+    """
+    x = referee.x[: len(points)]
+    rounded, accepted, allowed, raw = _each(referee, x, points)
+    cost = np.abs(rounded - x[:, None, :]).sum(axis=2)
+    order = np.where(accepted & allowed, cost, np.where(accepted, 1e6, np.where(np.isfinite(cost), 1e7, 1e8)))
+    pick = np.arange(len(x)), np.argmin(order, axis=1)
+    best = jnp.asarray(rounded[pick])
+    counts = jax.vmap(metrics.l0, in_axes=(0, 0, None))(jnp.asarray(x), best, referee.space)
+    figures = {
+        "l1": cost[pick],
+        "ratio": cost[pick] / np.maximum(referee.optimum[: len(x)], np.finfo(np.float32).tiny),
+        "l0": np.asarray(counts, float),
+        "nearest": np.array([_nearest(row, referee.accepted_rows) for row in rounded[pick]]),
+    }
+    return Judged(
+        raw[pick], accepted[pick], allowed[pick], figures, _diversity(referee, points if sets is None else sets)
+    )
+
+
+def _each(referee: Referee, x: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The rounded points (k, m, d); accepted, allowed, and usable as returned: (k, m) bool each."""
+    known = np.isfinite(points).all(axis=2)
+    filled = np.where(known[..., None], points, x[:, None, :]).astype(np.float32)
+    step = np.asarray(referee.space.step)
+    moved = filled - x[:, None, :]
+    steps = np.round(moved / np.where(step > 0, step, 1))
+    ordered = np.where(steps == 0, x[:, None, :], (x[:, None, :] + steps * step).astype(np.float32))
+    rounded = np.where(step > 0, ordered, filled)
+    accepted, allowed = _check(referee.logit_fn, referee.space, jnp.asarray(x), jnp.asarray(rounded))
+    raw_accepted, raw_allowed = _check(referee.logit_fn, referee.space, jnp.asarray(x), jnp.asarray(filled))
+    raw = np.asarray(raw_accepted & raw_allowed)
+    return rounded, known & np.asarray(accepted), known & np.asarray(allowed), known & raw
+
+
+@jax.jit
+def _check(logit_fn: Partial, space: ActionSpace, x: Array, points: Array) -> tuple[Array, Array]:
+    """Whether each of the points (n, m, d) is accepted, and allowed from its factual: (n, m) bool."""
+
+    def one(x: Array, point: Array) -> tuple[Array, Array]:
+        return metrics.accepted(logit_fn, point), metrics.feasible(x, point, space).all
+
+    return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(x, points)
+
+
+def _nearest(row: np.ndarray, rows: np.ndarray) -> float:
+    """The L1 distance of `row` (d,) from the nearest of `rows` (N, d)."""
+    return float(np.abs(rows - row).sum(axis=1).min()) if len(rows) else np.nan
+
+
+def _diversity(referee: Referee, sets: np.ndarray) -> np.ndarray:
+    """Mean L1 between the usable members of each set (k, m, d): (k,), NaN with fewer than two."""
+    rounded, accepted, allowed, _ = _each(referee, referee.x[: len(sets)], sets)
+    found = []
+    for members, usable in zip(rounded, accepted & allowed, strict=True):
+        chosen = members[usable]
+        apart = np.abs(chosen[:, None, :] - chosen[None, :, :]).sum(axis=2)
+        found.append(apart.sum() / (len(chosen) * (len(chosen) - 1)) if len(chosen) > 1 else np.nan)
+    return np.array(found)
+
+
+def compare(theirs: Judged, ours: Judged) -> dict[str, Any]:
+    """The figures of both, and the differences theirs - ours over the rows where both are usable, by moments."""
+    n = len(theirs.usable)
+    row: dict[str, Any] = {"rows": n}
+    for name, judged in (("theirs", theirs), ("ours", ours)):
+        for share in ("raw", "accepted", "allowed", "usable"):
+            row[f"{share}_{name}"] = int(getattr(judged, share)[:n].sum())
+        spread = judged.diversity[:n][np.isfinite(judged.diversity[:n])]
+        row[f"diversity_{name}"] = float(spread.mean()) if len(spread) else None
+    both = theirs.usable & ours.usable[:n]
+    for name in COMPARED:
+        one, other = theirs.figures[name][both], ours.figures[name][:n][both]
+        known = np.isfinite(one) & np.isfinite(other)
+        row[f"{name}_n"] = int(known.sum())
+        if known.any():
+            apart = one[known] - other[known]
+            mean = float(apart.mean())
+            row |= {f"{name}_theirs": float(one[known].mean()), f"{name}_ours": float(other[known].mean())}
+            row |= {f"{name}_m1": mean, f"{name}_m2": float(((apart - mean) ** 2).mean())}
+            row[f"{name}_m3"] = float(((apart - mean) ** 3).mean())
+    return row
+
+
+def pooled(n: np.ndarray, mean: np.ndarray, second: np.ndarray, third: np.ndarray) -> intervals.Mean:
+    """The sample of several seeds, from the size, mean, and central moments of each: all (s,).
+
+    >>> import numpy as np
+    >>> pooled(np.array([2, 2]), np.array([0.0, 1.0]), np.array([0.25, 0.25]), np.zeros(2)).estimate
+    0.5
+    """
+    total = n.sum()
+    centre = (n * mean).sum() / total
+    off = mean - centre
+    spread = float(np.sqrt((n * (second + off**2)).sum() / total))
+    cube = float((n * (third + 3 * off * second + off**3)).sum() / total)
+    if total <= 2 or spread == 0:
+        return intervals.Mean(float(centre), np.nan if total <= 2 else 0.0, 0.0, int(total))
+    skewness = cube / spread**3 * np.sqrt(total * (total - 1)) / (total - 2)
+    return intervals.Mean(float(centre), spread * np.sqrt(total / (total - 1)), float(skewness), int(total))
