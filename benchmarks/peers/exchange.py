@@ -46,6 +46,6 @@ def ask(python: Path, driver: Path, problem: Mapping[str, np.ndarray], about: Ma
 
 def version(python: Path, package: str) -> str:
     """The version of a package in an environment, or empty."""
-    code = f"import importlib.metadata as m; print(m.version({package!r}))"
-    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True)
-    return done.stdout.strip()
+    done = subprocess.run([str(python), "-m", "pip", "show", package], capture_output=True, text=True)
+    lines = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    return lines.get("Version", "")

@@ -44,6 +44,25 @@ PEERS: dict[str, Peer] = {
         ("dice-ml==0.12", "torch==2.13.0"),
         {"random": "dice", "genetic": "dice", "gradient": "dice"},
     ),
+    "alibi": Peer(
+        "alibi",
+        "3.10",
+        ("alibi[tensorflow]==0.9.6", "click<9"),
+        {"Counterfactual": "wachter", "CounterfactualProto": "protocf"},
+    ),
+    "carla": Peer(
+        "carla-recourse",
+        "3.7",
+        ("carla-recourse==0.0.5", "protobuf<3.21"),  # TensorFlow 1.14, which it imports, needs the older one
+        {"Wachter": "wachter", "GrowingSpheres": "growing_spheres"},
+    ),
+    "actionable-recourse": Peer(
+        "actionable-recourse",
+        "",
+        (),
+        {"RecourseBuilder": "ar"},
+        "it takes linear classifiers alone, and this one is not",
+    ),
     "CounterfactualExplanations.jl": Peer(
         "CounterfactualExplanations.jl",
         "",

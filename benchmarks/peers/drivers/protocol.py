@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -70,10 +69,7 @@ def _peak_mib() -> float:
     return int(peak.split()[1]) / _MEBI
 
 
-Solve = Callable[[np.ndarray], Any]
-
-
-def answer(prepare: Callable[[Problem], Solve], *, batched: bool, sets: Callable | None = None) -> None:
+def answer(prepare: Callable[[Problem], Callable], *, batched: bool, sets: Callable | None = None) -> None:
     """Answer the problem in the folder that is the first argument of the command line.
 
     A batched library gets all factuals at once, first cold and then warm. Another one gets them one by one, the first
@@ -89,7 +85,7 @@ def answer(prepare: Callable[[Problem], Solve], *, batched: bool, sets: Callable
     np.savez(folder / "answer.npz", **found)
 
 
-def _all_at_once(problem: Problem, prepare: Callable[[Problem], Solve]) -> dict:
+def _all_at_once(problem: Problem, prepare: Callable[[Problem], Callable]) -> dict:
     solve = prepare(problem)
     solve(problem.x)
     cold = time.perf_counter()
@@ -98,7 +94,7 @@ def _all_at_once(problem: Problem, prepare: Callable[[Problem], Solve]) -> dict:
     return {"points": points, "cold_s": cold - START, "warm_s": warm_s, "failed": 0, "error": ""}
 
 
-def _one_by_one(problem: Problem, prepare: Callable[[Problem], Solve]) -> dict:
+def _one_by_one(problem: Problem, prepare: Callable[[Problem], Callable]) -> dict:
     solve = prepare(problem)
     points: list = []
     errors: list = []
