@@ -1,8 +1,9 @@
 """The committed format of results: one sorted CSV file per table, small enough to review.
 
-Two comment lines of JSON precede the header: the constant columns with their values, and the columns that equal another
-one, with its name. Neither is repeated in the rows. Columns that no page shows are in the working rows alone. Rows of
-one session, which differ in the number of questions, are one line, whose cells hold a value for each number.
+Two comment lines of JSON precede the header: the constant columns with their values, or those by mode if they depend on
+it alone, and the columns that equal another one, with its name. Neither is repeated in the rows. Columns that no page
+shows are in the working rows alone. Rows of one session, which differ in the number of questions, are one line, whose
+cells hold a value for each number.
 """
 
 import io
@@ -38,6 +39,7 @@ _NOT_SHOWN_OF = {
     | {"loss_gain", "loss_gain_sd", "compile_s", "run_s", "peak_mib"}
 }  # by table
 _SERIES = {"questions": "budget"}  # the column in which the rows of a line differ, by table
+_MODE = "mode"
 _BETWEEN = ";"  # the values of a cell
 
 
@@ -49,6 +51,7 @@ def write(path: Path, table: str, rows: list[Row]) -> None:
     columns = [*names, *sorted(known - {*names, *_NOT_SHOWN, *_NOT_SHOWN_OF.get(table, ())})]
     values = {column: tuple(_text(row.get(column)) for row in rows) for column in columns}
     constant = {column: _rounded(rows[0][column]) for column in columns if len(set(values[column])) == 1}
+    constant |= _by_mode(rows, {column: values[column] for column in columns if column not in constant})
     first: dict[tuple[str, ...], str] = {}
     for column in columns:
         if column not in constant:
@@ -74,8 +77,21 @@ def read(path: Path) -> list[Row]:
     if path.stem in _SERIES:
         content = _unfolded(pd.read_csv(io.StringIO(content), dtype=str, keep_default_na=False)).to_csv(index=False)
     frame = pd.read_csv(io.StringIO(content), dtype=dtypes, keep_default_na=False, na_values=[""])
+    constant = {name: frame[_MODE].map(each) if isinstance(each, dict) else each for name, each in constant.items()}
     frame = frame.assign(**constant, **{column: frame[of] for column, of in same.items()})
     return [{name: value for name, value in row.items() if not _missing(value)} for row in frame.to_dict("records")]
+
+
+def _by_mode(rows: list[Row], values: dict[str, tuple[str, ...]]) -> dict[str, dict[str, Any]]:
+    """The columns of texts `values` with one value in each mode: that value of the `rows`, by mode."""
+    if _MODE not in values:
+        return {}
+    found = {}
+    for column in values.keys() - {_MODE}:
+        of = dict(zip(values[_MODE], values[column], strict=True))
+        if all(of[mode] == text != "" for mode, text in zip(values[_MODE], values[column], strict=True)):
+            found[column] = {row[_MODE]: _rounded(row[column]) for row in rows}
+    return dict(sorted(found.items()))
 
 
 def _folded(frame: pd.DataFrame, table: str) -> pd.DataFrame:

@@ -72,6 +72,18 @@ def test_merged_rows_survive_without_the_working_ones(tmp_path):
     assert not (tmp_path / "table2.csv").exists()
 
 
+def test_a_column_that_depends_on_the_mode_alone_is_not_repeated(tmp_path):
+    kept = [asdict(spec) for mode in MODES for spec in specs("table1", CHOICE._replace(mode=mode, seeds=(1, 2)))]
+    rows = [row | {"digest": row["mode"][:2], "l1": row["seed"] / 3} for row in kept]
+    path = tmp_path / "table1.csv"
+    compact.write(path, "table1", rows)
+    first, _, header, *_ = path.read_text().splitlines()
+    assert json.loads(first[2:])["digest"] == {"feasible": "fe", "paper": "pa"}
+    assert "digest" not in header
+    found = {store.spec_key(row): row for row in compact.read(path)}
+    assert [found[store.spec_key(row)]["digest"] for row in rows] == [row["digest"] for row in rows]
+
+
 def test_the_rows_of_a_session_are_one_line(tmp_path):
     cells = cases.specs("adult", cases.Choice(("ideal",), ("far",), ("0",), ("bayes", "multi"), (201, 202), 4))
     rows = [
