@@ -109,6 +109,8 @@ def _tables(out: Path) -> list[str]:
             lines.append(f"- [{name}]({name}.md): {table.title}; plots: {', '.join(plots) or 'none'}")
     if (out / "optimality.md").is_file():
         lines.append("- [optimality](optimality.md): the cost of each method over the least possible one")
+    if (out / "peers.md").is_file():
+        lines.append("- [peers](peers.md): other libraries on the same rows and the same classifier")
     if (out / "questions.md").is_file():
         lines.append("- [questions](questions.md): the loss by number of questions")
     plot = out / "table1_feasible.png"

@@ -12,10 +12,11 @@ import numpy as np
 from benchmarks.peers.environments import UnavailableError, last_line
 
 DRIVERS = Path(__file__).parent / "drivers"
+Answer = dict[str, np.ndarray]  # the arrays of `answer.npz`
 _GRACE_S = 300  # for imports, fits and the row in progress, on top of the limit of time
 
 
-def ask(python: Path, driver: Path, problem: Mapping[str, np.ndarray], about: Mapping) -> dict[str, np.ndarray]:
+def ask(python: Path, driver: Path, problem: Mapping[str, np.ndarray], about: Mapping) -> Answer:
     """The answer of a `driver`, a script run by the interpreter `python`; see `drivers.protocol`.
 
     Raises:

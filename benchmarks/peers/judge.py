@@ -16,6 +16,8 @@ from hare_jax.evaluate import intervals, metrics
 from hare_jax.space import ActionSpace
 
 COMPARED = ("l1", "ratio", "l0", "nearest")  # figures of a recourse, compared where both are usable
+OF_SETS = ("diversity", "set_l0")  # mean L1 between the usable members of a set, and their mean L0; NaN if below two
+_DIGITS = {"mean": 5, "moment": 4}  # precision of figures, in decimal digits
 
 
 class Judged(NamedTuple):
@@ -25,7 +27,7 @@ class Judged(NamedTuple):
     accepted: np.ndarray  # (n,) bool: by the classifier, once rounded
     allowed: np.ndarray  # (n,) bool: by the action space, once rounded
     figures: dict[str, np.ndarray]  # (n,) each of COMPARED
-    diversity: np.ndarray  # (n,) mean L1 between the usable members of a set; NaN with fewer than two
+    sets: dict[str, np.ndarray]  # (n,) each of OF_SETS
 
     @property
     def usable(self) -> np.ndarray:
@@ -46,24 +48,23 @@ class Referee(NamedTuple):
 def judge(referee: Referee, points: np.ndarray, sets: np.ndarray | None = None) -> Judged:
     """Judge `points` (k, m, d) for the first k factuals, m for each, NaN where there is none.
 
-    Of the m points, that which is usable and nearest in L1 counts. `sets` (k, m, d) are those whose diversity counts,
+    Of the m points, the usable one that is nearest in L1 counts. `sets` (k, m, d) are those whose diversity counts,
     by default the same.
     """
     x = referee.x[: len(points)]
     rounded, accepted, allowed, raw = _each(referee, x, points)
     cost = np.abs(rounded - x[:, None, :]).sum(axis=2)
-    order = np.where(accepted & allowed, cost, np.where(accepted, 1e6, np.where(np.isfinite(cost), 1e7, 1e8)))
-    pick = np.arange(len(x)), np.argmin(order, axis=1)
-    best = jnp.asarray(rounded[pick])
-    counts = jax.vmap(metrics.l0, in_axes=(0, 0, None))(jnp.asarray(x), best, referee.space)
+    rank = np.lexsort((cost, ~accepted, ~(accepted & allowed)), axis=1)  # usable ones first, then accepted ones
+    pick = np.arange(len(x)), rank[:, 0]
+    best = rounded[pick]
     figures = {
         "l1": cost[pick],
         "ratio": cost[pick] / np.maximum(referee.optimum[: len(x)], np.finfo(np.float32).tiny),
-        "l0": np.asarray(counts, float),
-        "nearest": np.array([_nearest(row, referee.accepted_rows) for row in rounded[pick]]),
+        "l0": _num_changed(referee.space, x, best),
+        "nearest": np.array([_nearest(row, referee.accepted_rows) for row in best]),
     }
     return Judged(
-        raw[pick], accepted[pick], allowed[pick], figures, _diversity(referee, points if sets is None else sets)
+        raw[pick], accepted[pick], allowed[pick], figures, _of_sets(referee, points if sets is None else sets)
     )
 
 
@@ -92,43 +93,66 @@ def _check(logit_fn: Partial, space: ActionSpace, x: Array, points: Array) -> tu
     return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(x, points)
 
 
+def _num_changed(space: ActionSpace, x: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The number of features in which `points` (n, d) differ from `x` (n, d): (n,)."""
+    counts = jax.vmap(metrics.l0, in_axes=(0, 0, None))(jnp.asarray(x), jnp.asarray(points), space)
+    return np.asarray(counts, float)
+
+
 def _nearest(row: np.ndarray, rows: np.ndarray) -> float:
     """The L1 distance of `row` (d,) from the nearest of `rows` (N, d)."""
     return float(np.abs(rows - row).sum(axis=1).min()) if len(rows) else np.nan
 
 
-def _diversity(referee: Referee, sets: np.ndarray) -> np.ndarray:
-    """Mean L1 between the usable members of each set (k, m, d): (k,), NaN with fewer than two."""
-    rounded, accepted, allowed, _ = _each(referee, referee.x[: len(sets)], sets)
-    found = []
-    for members, usable in zip(rounded, accepted & allowed, strict=True):
-        chosen = members[usable]
-        apart = np.abs(chosen[:, None, :] - chosen[None, :, :]).sum(axis=2)
-        found.append(apart.sum() / (len(chosen) * (len(chosen) - 1)) if len(chosen) > 1 else np.nan)
-    return np.array(found)
+def _of_sets(referee: Referee, sets: np.ndarray) -> dict[str, np.ndarray]:
+    """The figures OF_SETS of each set (k, m, d): (k,) each."""
+    x = referee.x[: len(sets)]
+    rounded, accepted, allowed, _ = _each(referee, x, sets)
+    found = {name: np.full(len(sets), np.nan) for name in OF_SETS}
+    for index, (members, usable) in enumerate(zip(rounded, accepted & allowed, strict=True)):
+        chosen, num = members[usable], usable.sum()
+        if num > 1:
+            apart = np.abs(chosen[:, None, :] - chosen[None, :, :]).sum(axis=2)
+            found["diversity"][index] = apart.sum() / (num * (num - 1))
+            found["set_l0"][index] = _num_changed(referee.space, np.tile(x[index], (num, 1)), chosen).mean()
+    return found
 
 
 def compare(theirs: Judged, ours: Judged) -> dict[str, Any]:
-    """The figures of both, and the differences theirs - ours over the rows where both are usable, by moments."""
+    """The figures of both on the rows of `theirs`.
+
+    Over the rows where both are usable, the differences theirs - ours have the mean of the one less that of the other,
+    and the second and third central moments `_m2` and `_m3`.
+    """
     n = len(theirs.usable)
     row: dict[str, Any] = {"rows": n}
     for name, judged in (("theirs", theirs), ("ours", ours)):
         for share in ("raw", "accepted", "allowed", "usable"):
             row[f"{share}_{name}"] = int(getattr(judged, share)[:n].sum())
-        spread = judged.diversity[:n][np.isfinite(judged.diversity[:n])]
-        row[f"diversity_{name}"] = float(spread.mean()) if len(spread) else None
+        for figure in OF_SETS:
+            known = judged.sets[figure][:n][np.isfinite(judged.sets[figure][:n])]
+            row[f"{figure}_{name}"] = _rounded(known.mean(), "mean") if len(known) else None
     both = theirs.usable & ours.usable[:n]
     for name in COMPARED:
-        one, other = theirs.figures[name][both], ours.figures[name][:n][both]
-        known = np.isfinite(one) & np.isfinite(other)
-        row[f"{name}_n"] = int(known.sum())
-        if known.any():
-            apart = one[known] - other[known]
-            mean = float(apart.mean())
-            row |= {f"{name}_theirs": float(one[known].mean()), f"{name}_ours": float(other[known].mean())}
-            row |= {f"{name}_m1": mean, f"{name}_m2": float(((apart - mean) ** 2).mean())}
-            row[f"{name}_m3"] = float(((apart - mean) ** 3).mean())
+        row |= _moments(name, theirs.figures[name][both], ours.figures[name][:n][both])
     return row
+
+
+def _moments(name: str, theirs: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
+    """The means of a figure of both (k,), and the moments of the differences, where both are known."""
+    known = np.isfinite(theirs) & np.isfinite(ours)
+    if not known.any():
+        return {f"{name}_n": 0}
+    row: dict[str, Any] = {f"{name}_n": int(known.sum())}
+    row |= {f"{name}_theirs": _rounded(theirs[known].mean(), "mean")}
+    row |= {f"{name}_ours": _rounded(ours[known].mean(), "mean")}
+    apart = theirs[known] - ours[known]
+    central = apart - apart.mean()
+    return row | {f"{name}_m{power}": _rounded((central**power).mean(), "moment") for power in (2, 3)}
+
+
+def _rounded(value: float, kind: str) -> float:
+    return float(f"{value:.{_DIGITS[kind]}g}")
 
 
 def pooled(n: np.ndarray, mean: np.ndarray, second: np.ndarray, third: np.ndarray) -> intervals.Mean:

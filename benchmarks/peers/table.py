@@ -12,6 +12,7 @@ class Peer(NamedTuple):
     pins: tuple[str, ...]  # for pip, together; empty: nothing is installed, and this interpreter runs it
     methods: Mapping[str, str]  # its method -> the row of METHODS that it is compared with
     reason: str = ""  # why it can't run at all; empty if it may
+    model: str = "mlp"  # the classifier that it is handed, a name of `specs.MODELS`
 
 
 PEERS: dict[str, Peer] = {
@@ -31,7 +32,9 @@ PEERS: dict[str, Peer] = {
         ),
         {
             "VanillaCF": "wachter",
+            "VanillaCF to 1": "wachter",
             "DiverseCF": "dice",
+            "DiverseCF to 1": "dice",
             "ProtoCF": "protocf",
             "GrowingSphere": "growing_spheres",
             "CCHVAE": "cchvae",
@@ -50,24 +53,24 @@ PEERS: dict[str, Peer] = {
         ("alibi[tensorflow]==0.9.6", "click<9"),
         {"Counterfactual": "wachter", "CounterfactualProto": "protocf"},
     ),
+    "actionable_recourse": Peer(
+        "actionable-recourse",
+        "3.9",
+        ("actionable-recourse==1.0.1", "numpy<1.24", "pandas<2"),
+        {"RecourseBuilder": "ar"},
+        model="linear",
+    ),
     "carla": Peer(
         "carla-recourse",
         "3.7",
-        ("carla-recourse==0.0.5", "protobuf<3.21"),  # TensorFlow 1.14, which it imports, needs the older one
-        {"Wachter": "wachter", "GrowingSpheres": "growing_spheres"},
-    ),
-    "actionable-recourse": Peer(
-        "actionable-recourse",
-        "",
-        (),
-        {"RecourseBuilder": "ar"},
-        "it takes linear classifiers alone, and this one is not",
+        ("carla-recourse==0.0.5", "protobuf<3.21"),
+        {"Wachter": "wachter", "Wachter MSE": "wachter", "GrowingSpheres": "growing_spheres"},
     ),
     "CounterfactualExplanations.jl": Peer(
         "CounterfactualExplanations.jl",
         "",
         (),
-        {"GenericGenerator": "wachter"},
-        "it is written in Julia, for which there is no driver",
+        {"Generic": "wachter"},
+        reason="it is written in Julia, for which there is no driver",
     ),
 }

@@ -1,13 +1,20 @@
+import ast
+import importlib
+import json
+import sys
 import textwrap
 
 import numpy as np
 import pytest
 
-from benchmarks import store
-from benchmarks.peers import command, environments, judge
-from benchmarks.peers.table import Peer
+from benchmarks import digest, store
+from benchmarks.pages import peers as page
+from benchmarks.peers import command, environments, exchange, judge
+from benchmarks.peers.table import PEERS, Peer
+from benchmarks.specs import MODELS
 from hare_jax import models
 from hare_jax.evaluate import intervals
+from hare_jax.recourse import METHODS
 from hare_jax.space import action_space
 
 _DRIVER = """
@@ -50,7 +57,8 @@ def test_of_several_points_the_nearest_usable_one_counts(referee):
     points = np.array([[[1.0, 1.0, 0], [1.0, 0.25, 0], [1.0, 0, 0.5], [0, 0, 0]]])
     found = judge.judge(referee, points)
     assert found.figures["l1"].tolist() == [1.25]
-    assert found.diversity.tolist() == [0.75]
+    assert found.sets["diversity"].tolist() == [0.75]
+    assert found.sets["set_l0"].tolist() == [2.0]
 
 
 def test_differences_are_those_of_the_rows_where_both_are_usable(referee):
@@ -58,8 +66,8 @@ def test_differences_are_those_of_the_rows_where_both_are_usable(referee):
     ours = judge.judge(referee, np.array([[[1.0, 0, 0]]] * 4))
     row = judge.compare(theirs, ours)
     assert (row["rows"], row["usable_theirs"], row["usable_ours"], row["l1_n"]) == (3, 2, 3, 2)
-    assert (row["l1_m1"], row["l1_m2"], row["l1_m3"]) == (0.75, 0.0625, 0)
-    assert row["l0_m1"] == 1
+    assert (row["l1_theirs"], row["l1_ours"], row["l1_m2"], row["l1_m3"]) == (1.75, 1, 0.0625, 0)
+    assert (row["l0_theirs"], row["l0_ours"]) == (2, 1)
 
 
 def test_moments_of_seeds_pool_to_those_of_all_values():
@@ -69,6 +77,102 @@ def test_moments_of_seeds_pool_to_those_of_all_values():
     sizes, means = np.array([5, 9]), np.array([part.mean() for part in parts])
     found = judge.pooled(sizes, means, *map(np.array, moments))
     assert found[:4] == pytest.approx(intervals.mean_of(np.concatenate(parts))[:4])
+
+
+@pytest.fixture
+def drivers(monkeypatch):
+    """A driver by its name, as the interpreter of its library imports it."""
+    monkeypatch.syspath_prepend(str(exchange.DRIVERS))
+    yield importlib.import_module
+    for name in [name for name in sys.modules if name == "protocol" or name.startswith("with_")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A problem of three rows: a continuous column, one with steps of 1/4 that may rise, two levels, an immutable."""
+    arrays = {
+        "x": np.array([[0.5, 0.25, 1, 0.125], [0, 0.5, 0, 0.5], [1, 0, 0, 0.75]], np.float32),
+        "x_train": np.array([[0, 0, 0, 0], [1, 1, 1, 1]], np.float32),
+        "y_train": np.array([0, 1]),
+        "mutable": np.array([True, True, True, False]),
+        "lower": np.zeros(4),
+        "upper": np.ones(4),
+        "direction": np.array([0, 1, 0, 0]),
+        "group": np.full(4, -1),
+        "step": np.array([0, 0.25, 1, 0]),
+        "weight_0": np.array([[1, 1, 1, 0]], np.float32),
+        "bias_0": np.array([-2], np.float32),
+    }
+    about = {"method": "random", "seed": 1, "limit_s": 60, "layers": 1}
+    np.savez(tmp_path / "problem.npz", **arrays, about=np.array(json.dumps(about)))
+    return tmp_path
+
+
+def test_every_library_has_a_driver_and_methods_of_ours():
+    for name, peer in PEERS.items():
+        assert set(peer.methods.values()) <= set(METHODS)
+        assert peer.model in MODELS
+        assert peer.reason or (exchange.DRIVERS / f"with_{name}.py").is_file()
+
+
+def test_drivers_import_nothing_of_ours():
+    for path in exchange.DRIVERS.glob("*.py"):
+        tree = ast.walk(ast.parse(path.read_text("utf-8")))
+        names = {node.module or "" for node in tree if isinstance(node, ast.ImportFrom)}
+        tree = ast.walk(ast.parse(path.read_text("utf-8")))
+        names |= {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
+        ours = {name for name in names if name.split(".")[0] in ("hare_jax", "benchmarks")}
+        assert not ours or path.name == "with_hare_jax.py"
+
+
+def test_rows_one_by_one_until_the_limit_and_a_row_that_raises_is_one_without_a_recourse(drivers, folder, monkeypatch):
+    protocol = drivers("protocol")
+    monkeypatch.setattr(sys, "argv", ["driver", str(folder)])
+
+    def solve(x):
+        if x[0, 0] == 0:
+            raise RuntimeError("none\nat all")
+        return np.stack([x, x + 1], axis=1) if x[0, 0] == 1 else x[None]
+
+    protocol.answer(lambda problem: solve, batched=False)
+    found = dict(np.load(folder / "answer.npz"))
+    assert found["points"].shape == (3, 2, 4)
+    assert np.isnan(found["points"]).all(axis=2).tolist() == [[False, True], [True, True], [False, False]]
+    assert (int(found["failed"]), str(found["error"])) == (1, "RuntimeError: none")
+    problem = protocol.Problem(folder / "problem.npz")
+    problem.limit_s = 0
+    assert len(protocol._one_by_one(problem, lambda problem: solve)["points"]) == 1
+
+
+def test_the_problem_has_the_classifier_and_the_columns_of_two_levels(drivers, folder):
+    problem = drivers("protocol").Problem(folder / "problem.npz")
+    assert problem.logits(problem.x).tolist() == [-0.25, -1.5, -1]
+    assert problem.probabilities(problem.x)[2, 1] == pytest.approx(1 / (1 + np.e))
+    assert problem.is_binary.tolist() == [False, False, True, False]
+
+
+def test_dice_gets_steps_as_integers_and_ranges_by_the_directions(drivers, folder):
+    driver, problem = drivers("with_dice_ml"), drivers("protocol").Problem(folder / "problem.npz")
+    units = driver._Units(problem)
+    frame = units.frame(problem.x)
+    assert frame["c1"].tolist() == [1, 2, 0]
+    assert frame["c2"].tolist() == ["1", "0", "0"]
+    assert units.rows(frame).tolist() == problem.x.tolist()
+    assert driver._ranges(problem, units, problem.x[0]) == {"c0": [0, 1], "c1": [1, 4], "c2": ["0", "1"]}
+
+
+def test_a_method_that_failed_is_tried_again_and_its_row_makes_way_for_one_that_ran(tmp_path, monkeypatch):
+    monkeypatch.setattr(digest, "code", lambda table="", mode="": f"code of {table}")
+    spec = command.Spec(table="peers", dataset="adult", model="mlp", method="ar", arm="any one", seed=1, users=3)
+    rows = store.Store(tmp_path)
+    rows.append(command._failure(spec, "no wheel, and no compiler"))
+    assert command.asdict(spec) not in store.Store(tmp_path)
+    assert "- any one: no wheel, and no compiler (adult; seeds 1)" in page.write(tmp_path).read_text()
+    rows.append({**command.asdict(spec), "rows": 3, "digest": digest.code("peers")})
+    rows.merge({"peers"})
+    assert [row["rows"] for row in store.read_latest(tmp_path, "peers")] == [3]
+    assert command.asdict(spec) in store.Store(tmp_path)
 
 
 @pytest.mark.slow
@@ -84,15 +188,15 @@ def test_a_library_goes_through_the_command_and_one_that_fails_says_why(tmp_path
         "absent": Peer("numpy", "9.9", ("numpy",), {"rows": "wachter"}),
     }
     out = tmp_path / "out"
-    assert command.run(table, drivers, ("mortgage",), ("all",), (1,), 4, 60.0, False, out) == 0
-    fake, broken, absent = store.read_rows(out / store.WORKING)
+    assert command.run(table, drivers, command.Work(("mortgage",), (1,), 4, 60.0), out) == 0
+    absent, fake, broken = store.read_rows(out / store.WORKING)
     assert (fake["rows"], fake["raised"], fake["error"]) == (4, 1, "RuntimeError: none for the second row")
     assert (fake["usable_ours"], fake["library"]) == (4, np.__version__)
     assert fake["usable_theirs"] < 4
     assert broken["reason"] == "ValueError: no such model"
     assert absent["reason"] == "it needs Python 9.9, which is not installed"
     shown = (out / "peers.md").read_text()
-    assert "mortgage, broken rows: ValueError: no such model" in shown
+    assert "- broken rows: ValueError: no such model (mortgage; seeds 1)" in shown
     assert "| `wachter` | 4 |" in shown
 
 

@@ -1,4 +1,4 @@
-"""What the command and a driver exchange: `problem.npz` in, `answer.npz` out. It needs NumPy alone, and Python 3.9.
+"""What the command and a driver exchange: `problem.npz` in, `answer.npz` out. It needs NumPy alone, and Python 3.7.
 
 A driver calls `answer(prepare, batched=...)`. `prepare(problem)` imports the library, fits its method, and returns
 `solve`, which maps factuals (k, d) to recourses (k, m, d), m for each factual, NaN where there is none. The library's
@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Solve = Callable[[np.ndarray], Any]
 START = time.perf_counter()  # before the library is imported
 _MEBI = 1024  # KiB in a MiB
 
@@ -69,7 +73,7 @@ def _peak_mib() -> float:
     return int(peak.split()[1]) / _MEBI
 
 
-def answer(prepare: Callable[[Problem], Callable], *, batched: bool, sets: Callable | None = None) -> None:
+def answer(prepare: Callable[[Problem], Solve], *, batched: bool, sets: Callable | None = None) -> None:
     """Answer the problem in the folder that is the first argument of the command line.
 
     A batched library gets all factuals at once, first cold and then warm. Another one gets them one by one, the first
@@ -85,7 +89,7 @@ def answer(prepare: Callable[[Problem], Callable], *, batched: bool, sets: Calla
     np.savez(folder / "answer.npz", **found)
 
 
-def _all_at_once(problem: Problem, prepare: Callable[[Problem], Callable]) -> dict:
+def _all_at_once(problem: Problem, prepare: Callable[[Problem], Solve]) -> dict:
     solve = prepare(problem)
     solve(problem.x)
     cold = time.perf_counter()
@@ -94,7 +98,7 @@ def _all_at_once(problem: Problem, prepare: Callable[[Problem], Callable]) -> di
     return {"points": points, "cold_s": cold - START, "warm_s": warm_s, "failed": 0, "error": ""}
 
 
-def _one_by_one(problem: Problem, prepare: Callable[[Problem], Callable]) -> dict:
+def _one_by_one(problem: Problem, prepare: Callable[[Problem], Solve]) -> dict:
     solve = prepare(problem)
     points: list = []
     errors: list = []

@@ -1,7 +1,7 @@
-"""Drives alibi: its counterfactuals by Wachter's loss, and those guided by prototypes of a k-d tree.
+"""Drives alibi's counterfactuals. Immutable columns, bounds and directions are the feature range of each factual.
 
-Both know the ranges of the columns, but neither immutable columns nor directions. The first ends where the probability
-is within 0.05 of 0.55, not of 1 as by default, so that it may stop at the boundary.
+Two-level categories are numbers between 0 and 1, as a range does not apply to alibi's categories. The weight of the
+prototype, whose default is 0, is that of the tabular examples in its documentation.
 """
 
 from __future__ import annotations
@@ -13,49 +13,44 @@ from typing import Any
 import numpy as np
 import protocol
 
-_TARGET = 0.55
-_TOLERANCE = 0.05
+_PROTOTYPE_WEIGHT = 10.0
 
 
 def prepare(problem: protocol.Problem) -> Callable[[np.ndarray], np.ndarray]:
-    """One of its two methods."""
+    """One of its two methods; the graph is made anew for each factual, as the range is a part of it."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
+    from alibi import explainers
 
-    tf.compat.v1.disable_v2_behavior()  # both methods build graphs
-    from alibi.explainers import Counterfactual, CounterfactualProto
-
-    model = _network(problem, tf)
-    shape = (1, problem.x.shape[1])
-    ranges = problem.lower[None, :].astype(np.float32), problem.upper[None, :].astype(np.float32)
-    if problem.method == "Counterfactual":
-        explainer = Counterfactual(
-            model, shape=shape, target_class=1, target_proba=_TARGET, tol=_TOLERANCE, feature_range=ranges
-        )
-        options: dict = {}
-    else:
-        explainer = CounterfactualProto(model, shape, use_kdtree=True, theta=10.0, feature_range=ranges)
-        explainer.fit(problem.x_train)
-        options = {"target_class": [1]}
+    tf.compat.v1.disable_v2_behavior()
 
     def solve(x: np.ndarray) -> np.ndarray:
-        found = explainer.explain(x.astype(np.float32), **options).cf
-        return np.full((1, 1, x.shape[1]), np.nan) if found is None else np.asarray(found["X"])[None]
+        tf.keras.backend.clear_session()
+        lower = np.where(problem.mutable & (problem.direction <= 0), np.minimum(problem.lower, x), x)
+        upper = np.where(problem.mutable & (problem.direction >= 0), np.maximum(problem.upper, x), x)
+        model, ends = _network(problem, tf), (lower.astype(np.float32), upper.astype(np.float32))
+        if problem.method == "CounterfactualProto":
+            explainer = explainers.CounterfactualProto(
+                model, x.shape, use_kdtree=True, theta=_PROTOTYPE_WEIGHT, feature_range=ends
+            )
+            explainer.fit(problem.x_train)
+        else:
+            explainer = explainers.Counterfactual(model, x.shape, feature_range=ends)
+        found = explainer.explain(x).cf
+        return np.full((1, *x.shape), np.nan) if found is None else np.reshape(found["X"], (1, *x.shape))
 
     return solve
 
 
 def _network(problem: protocol.Problem, tf: Any) -> Any:
     """The classifier in Keras, with the probabilities of refusal and acceptance."""
-    model = tf.keras.Sequential()
-    weight, bias = problem.layers[-1]
+    model = tf.keras.Sequential([tf.keras.Input(shape=(problem.x.shape[1],))])
+    *hidden, (weight, bias) = problem.layers
     last = np.concatenate([np.zeros_like(weight), weight]), np.concatenate([np.zeros_like(bias), bias])
-    layers = [*problem.layers[:-1], last]
-    for index, (weight, bias) in enumerate(layers):
-        size = {"input_shape": (weight.shape[1],)} if index == 0 else {}
-        activation = "softmax" if index == len(layers) - 1 else "relu"
-        model.add(tf.keras.layers.Dense(len(bias), activation=activation, **size))
-    model.set_weights([part for weight, bias in layers for part in (weight.T, bias)])
+    for index, (kernel, shift) in enumerate([*hidden, last]):
+        layer = tf.keras.layers.Dense(len(shift), activation="relu" if index < len(hidden) else "softmax")
+        model.add(layer)
+        layer.set_weights([kernel.T, shift])
     return model
 
 

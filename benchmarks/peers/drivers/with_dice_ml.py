@@ -91,7 +91,8 @@ def prepare(problem: protocol.Problem) -> Callable[[np.ndarray], np.ndarray]:
             permitted_range=_ranges(problem, units, x[0]),
             **options,
         )
-        frame = found.cf_examples_list[0].final_cfs_df
+        example = found.cf_examples_list[0]
+        frame = example.final_cfs_df if example.final_cfs_df_sparse is None else example.final_cfs_df_sparse
         rows = units.rows(frame[units.names])
         same = np.abs(rows - x) <= 10.0**-_DIGITS / 2
         return np.where(same, x, rows)[None]

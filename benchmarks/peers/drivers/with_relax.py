@@ -1,4 +1,8 @@
-"""Drives ReLax, all factuals in one `vmap`. Two-level categories are its one-hot features; it has no steps."""
+"""Drives ReLax, all factuals in one `vmap`. Two-level categories are its one-hot features; it has no steps.
+
+As in its `generate_cf_explanations`, the target of a factual with the probability p of acceptance is 1 - p; it is 1 for
+a method named "... to 1".
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import protocol
 
 _ROUNDING = 1e-6  # of the two changes of units
 _TRAINED = ("ProtoCF", "CCHVAE", "CLUE")  # methods that fit an autoencoder
+_TO_ONE = " to 1"  # ends the name of a method whose target is 1
 
 
 def prepare(problem: protocol.Problem) -> Callable[[np.ndarray], np.ndarray]:
@@ -64,13 +69,14 @@ def prepare(problem: protocol.Problem) -> Callable[[np.ndarray], np.ndarray]:
         accepted = jax.nn.sigmoid(hidden @ weight.T + bias)
         return jnp.concatenate([1 - accepted, accepted], axis=-1)
 
-    options = {"verbose": 0} if problem.method in _TRAINED else None
-    method = explain.prepare_cf_module(getattr(methods, problem.method)(), module, pred_fn, options)
+    name = problem.method.removesuffix(_TO_ONE)
+    options = {"verbose": 0} if name in _TRAINED else None
+    method = explain.prepare_cf_module(getattr(methods, name)(), module, pred_fn, options)
     keys = jax.random.split(jax.random.PRNGKey(problem.seed), len(problem.x))
 
     @jax.jit
     def all_rows(encoded: jnp.ndarray, keys: jnp.ndarray) -> jnp.ndarray:
-        targets = 1 - jnp.round(pred_fn(encoded))
+        targets = 1 - (pred_fn(encoded) if name == problem.method else jnp.round(pred_fn(encoded)))
         return jax.vmap(lambda x, target, key: method.generate_cf(x, pred_fn=pred_fn, y_target=target, rng_key=key))(
             encoded, targets, keys
         )
