@@ -12,6 +12,7 @@ import jax
 import pooch
 import tyro
 
+from benchmarks.authors import command as authors
 from benchmarks.experiments import gradients, optimality, preferences, questions, robustness, runner, speed, stream
 from benchmarks.experiments.grid import Resources
 from benchmarks.options import (
@@ -96,6 +97,7 @@ def _parse(argv: list[str]) -> Callable[[], int] | None:
     }
     commands |= {
         "all": _command(tuple(TABLES), "All tables."),
+        "authors": authors.authors,
         "gradients": gradients.gradients,
         "optimality": optimality.optimality,
         "peers": peers.peers,

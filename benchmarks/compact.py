@@ -2,8 +2,8 @@
 
 Two comment lines of JSON precede the header: the constant columns with their values, or those by mode if they depend on
 it alone, and the columns that equal another one, with its name. Neither is repeated in the rows. Columns that no page
-shows are in the working rows alone. Rows of one session, which differ in the number of questions, are one line, whose
-cells hold a value for each number.
+shows are in the working rows alone. Rows of one session, which differ in the number of questions, and those of one of
+the authors' results, which differ in the mode, are one line, whose cells hold a value for each.
 """
 
 import io
@@ -38,7 +38,7 @@ _NOT_SHOWN_OF = {
     "questions": {"ideal_l2", "weighted_cost", "ideal_cosine", "l0", "l1", "l2", "l2_sd", "linf", "redundancy"}
     | {"loss_gain", "loss_gain_sd", "compile_s", "run_s", "peak_mib"}
 }  # by table
-_SERIES = {"questions": "budget"}  # the column in which the rows of a line differ, by table
+_SERIES = {"authors": "mode", "questions": "budget"}  # the column in which the rows of a line differ, by table
 _MODE = "mode"
 _BETWEEN = ";"  # the values of a cell
 

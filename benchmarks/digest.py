@@ -2,8 +2,9 @@
 
 It covers the package without its applications (`hare_jax.app`) and the modules of the benchmarks that compute results,
 not those that store or render them; docstrings, comments and blank lines are left out, as they change no result. Code
-that computes some rows alone is part of the digests of those: the folder `original` of rows in paper mode, a folder of
-the name of a table of its rows. Rows older than the digests have "before" in its place.
+that computes some rows alone is part of the digests of those: the folder `original` of rows in paper mode and of the
+authors' table, and the folder of the name of a table of its rows. Rows older than the digests have "before" in its
+place.
 """
 
 import ast
@@ -20,8 +21,8 @@ import hare_jax
 _HERE = Path(__file__).parent
 _APPLICATIONS = "app"  # the folder of the package that computes no row
 _COMPUTING = ("experiments", "cohort.py", "noise.py", "specs.py", "timing.py")
-_OF_TABLES = ("authors", "peers")  # tables with a folder of their own
-_OF_MODES = {"paper": "original"}  # folders by mode
+_OF_TABLES = {"authors": ("authors", "original"), "peers": ("peers",)}  # folders by table
+_OF_MODES = {"paper": ("original",)}  # folders by mode
 _SUFFIXES = (".py", ".toml")
 _LENGTH = 12  # hexadecimal digits
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -30,7 +31,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def of(package: Path, benchmarks: Path, table: str = "", mode: str = "") -> str:
     """The digest of the sources in the folders of the package and the benchmarks, for rows of a table and mode."""
     sha = hashlib.sha256()
-    some = [name for name in (table, _OF_MODES.get(mode)) if name in (*_OF_TABLES, *_OF_MODES.values())]
+    some = dict.fromkeys((*_OF_TABLES.get(table, ()), *_OF_MODES.get(mode, ())))
     for root in (package, *(benchmarks / name for name in (*_COMPUTING, *some))):
         for path in _sources(root):
             if path.is_relative_to(package / _APPLICATIONS):
