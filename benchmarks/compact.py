@@ -101,10 +101,8 @@ def _folded(frame: pd.DataFrame, table: str) -> pd.DataFrame:
         return frame
     names = {field.name for field in spec_fields(table)} - {series}
     spec = [column for column in frame if column in names]
-    parts = frame.groupby(spec, sort=False, dropna=False)
-    return pd.DataFrame(
-        [{column: _joined(part[column]) for column in frame} for _, part in parts], columns=frame.columns
-    )
+    parts = [part for _, part in frame.groupby(spec, sort=False, dropna=False)] if spec else [frame]
+    return pd.DataFrame([{column: _joined(part[column]) for column in frame} for part in parts], columns=frame.columns)
 
 
 def _joined(values: pd.Series) -> str:

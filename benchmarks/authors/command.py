@@ -62,7 +62,7 @@ def cells(switches: Iterable[str], users: int) -> list[Spec]:
     modes = {name: bundle(name) for name in switches}
     saved = figures.original().query("source == 'authors'")[figures.CELL].drop_duplicates()
     found = [check(Spec(table=TABLE, mode="paper", users=users, **cell)) for cell in saved.to_dict("records")]
-    found.sort(key=lambda spec: (spec.budget >= _LONG, DATASETS[::-1].index(spec.dataset), *_program(spec)))
+    found.sort(key=lambda spec: (spec.budget >= _LONG, spec.dataset, *_program(spec)))
     return [replace(spec, mode=name) for spec in found for name in modes]
 
 
