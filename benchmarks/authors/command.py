@@ -68,7 +68,7 @@ def cells(switches: Iterable[str], users: int) -> list[Spec]:
 
 def rows(specs: Iterable[Spec]) -> Iterator[Row]:
     """A row for each spec: means over users, then over `SEEDS`, of the metrics that the authors saved for its cell."""
-    group, of = None, ()
+    group, of = None, ("", "")
     for spec in specs:
         start = time.perf_counter()
         if group is None or of != (spec.dataset, spec.model):

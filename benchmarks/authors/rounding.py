@@ -10,6 +10,7 @@ from hare_jax.base import LogitFn
 from hare_jax.data import Table
 
 _IN_FLOAT64 = ("growing_spheres", "face")  # base methods of the original that leave unchanged columns as they are
+_EVEN = 0.5
 _DENOMINATOR = 2**12  # of the ratios that float32 is taken to hold: far below the precision of other ratios near 1
 
 
@@ -29,10 +30,13 @@ def of_result(method: str, arm: str, table: Table, x: Array) -> Array:
 
 @jax.jit
 def redundancy(logit_fn: LogitFn, x: Array, x_cf: Array, rounded: Array) -> Array:
-    """Number (n,) of columns, changed or `rounded` (n, d), that can be reset one at a time with the result accepted."""
+    """Number (n,) of columns, changed or `rounded` (n, d), that can be reset one at a time with the result accepted.
+
+    The result has to be more probable than not in float32: the original takes the first of two equal outputs, refusal.
+    """
 
     def one(x: Array, x_cf: Array, rounded: Array) -> Array:
         reset = jnp.where(jnp.eye(len(x), dtype=bool), x[None, :], x_cf[None, :])
-        return jnp.sum(((x_cf != x) | rounded) & (jax.vmap(logit_fn)(reset) >= 0))
+        return jnp.sum(((x_cf != x) | rounded) & (jax.nn.sigmoid(jax.vmap(logit_fn)(reset)) > _EVEN))
 
     return jax.vmap(one)(x, x_cf, rounded)

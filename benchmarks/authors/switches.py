@@ -29,7 +29,8 @@ SWITCHES = {
     ),
     "rounding": Switch(
         "redundancy counts a column as changed if float32 can't hold its value, where the original compares the "
-        "result in float32 exactly with the row in float64",
+        "result in float32 exactly with the row in float64, and as refused where both classes are equally probable in "
+        "float32, as for results on the decision boundary",
         of_metrics=True,
     ),
 }

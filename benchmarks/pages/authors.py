@@ -54,6 +54,23 @@ def within(found: pd.DataFrame, bundle: str, num_sd: int = 1) -> pd.Series:
     return (found[bundle] - found["mean"]).abs() <= num_sd * found["sd"] + _TOLERANCE
 
 
+def legend() -> list[str]:
+    """What the names in `enough` mean."""
+    return [
+        "*Ours* is paper mode, seeds 1 to 5. The last column has the switches of "
+        "[authors_switches.md](authors_switches.md) with which our mean is within one s.d. of theirs on their seeds: "
+        f"`{NONE}` of them, one of them alone, or `{ALL}`; `no` if neither."
+    ]
+
+
+def enough(found: pd.DataFrame) -> dict[tuple, str]:
+    """By cell and metric: `none`, the first switch that alone brings the result within one s.d., `all`, or `no`."""
+    reached = pd.DataFrame({name: within(found, name) for name in NAMES}, found.index)
+    first = reached.idxmax(axis=1).where(reached.any(axis=1), "no") if len(found) else pd.Series(dtype=str)
+    keys = found[[*figures.CELL, "metric"]].itertuples(index=False, name=None)
+    return dict(zip(keys, first, strict=True))
+
+
 def summary(found: pd.DataFrame) -> list[str]:
     """The number of results within one and two s.d., by bundle of switches."""
     lines = markdown.header(["switches", "within one s.d.", "share", "within two", "share"])
@@ -75,7 +92,8 @@ def write(out: Path) -> Path:
         lines += ["", f"{figures.provenance(rows)} They are {seeds}", "", *summary(found)]
         lines += ["", "Results within one s.d., by metric, data set and base method:", ""]
         lines += _counts(found, ("metric", "dataset", "method"))
-        lines += ["", *_remaining(found)]
+        lines += ["", "Median over results of ours / the authors', distance to the ideal:", ""]
+        lines += [*_ratios(found), "", *_remaining(found)]
     path = out / "authors_switches.md"
     path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     return path
@@ -94,8 +112,16 @@ def _counts(found: pd.DataFrame, keys: Iterable[str]) -> list[str]:
     return lines
 
 
+def _ratios(found: pd.DataFrame) -> list[str]:
+    lines = markdown.header(["data set", "results", *NAMES])
+    for dataset, part in found[found["metric"] == "ideal_l2"].groupby("dataset", sort=False):
+        ratios = [f"{(part[name] / part['mean']).median():.2f}" for name in NAMES]
+        lines.append(markdown.line([dataset, len(part), *ratios]))
+    return lines
+
+
 def _remaining(found: pd.DataFrame) -> list[str]:
-    """The results that are not within one s.d. with all switches, furthest last, with the runs of the original."""
+    """The results that are not within one s.d. with all switches, with our runs of the original."""
     missed = found[~within(found, ALL)]
     nearer = _side(missed)
     lines = [

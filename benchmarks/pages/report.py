@@ -4,28 +4,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.pages import figures
+from benchmarks.pages import authors, figures, markdown
 from benchmarks.pages.findings import CLAIMS
 from benchmarks.specs import BASE, MODES
 from benchmarks.tables import TABLES
-
-_COUNTS = ("redundancy", "l0", "violations")
-_REASONS = {
-    "redundancy": "the original counts columns changed by rounding errors; we count changes above 1e-5",
-    "tight": "the authors' s.d. is below 1 % of their mean: the metric hardly varies between seeds",
-    "count": "a count of columns, which depends on how the base method reaches the boundary",
-    "draws": "all users of a seed share their random numbers in the authors' code: four seeds are four draws",
-}
 
 
 def write(out: Path) -> Path:
     """Write `README.md`, and `authors.md` with each of the authors' results and ours; the path of the former."""
     rows = figures.load(out)
     rows = rows[rows["table"].isin(TABLES)]
-    beside = figures.against_authors(rows)
+    beside, switched = figures.against_authors(rows), authors.beside(out)
     lines = ["# Results", "", _what_was_run(rows), "", figures.provenance(rows), ""]
-    lines += [*_claims(rows), "", *_authors(beside), "", *_tables(out)]
-    (out / "authors.md").write_text("\n".join(_every_figure(beside)) + "\n", "utf-8")
+    lines += [*_claims(rows), "", *_authors(beside, switched), "", *_tables(out)]
+    (out / "authors.md").write_text("\n".join(_every_figure(beside, switched)) + "\n", "utf-8")
     path = out / "README.md"
     path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     return path
@@ -60,8 +52,8 @@ def _what_was_run(rows: pd.DataFrame) -> str:
     )
 
 
-def _authors(beside: pd.DataFrame) -> list[str]:
-    """Number of the authors' results within one s.d. of ours, by metric."""
+def _authors(beside: pd.DataFrame, switched: pd.DataFrame) -> list[str]:
+    """Number of the authors' results within one s.d. of ours, by metric, and with their code's behaviour turned on."""
     lines = ["## Comparison with the authors' results", ""]
     if not len(beside):
         return [*lines, "None of their cells was run."]
@@ -71,33 +63,34 @@ def _authors(beside: pd.DataFrame) -> list[str]:
         f"results saved by the authors ({within.mean():.0%}), and within two of "
         f"{(beside['gap'].abs() <= 2 * beside['sd'] + 1e-9).mean():.0%}. All are listed in [authors.md](authors.md).",
         "",
-        "| metric | cells | within one s.d. | explanation of the others |",
-        "|---|---|---|---|",
+        *markdown.header(["metric", "cells", "within one s.d."]),
+        *(
+            markdown.line([name, len(part), part["within"].sum()])
+            for name, part in beside.groupby("metric", sort=False)
+        ),
     ]
-    for metric, part in beside.groupby("metric", sort=False):
-        missed = part[~part["within"]].apply(_reason, axis=1) if not part["within"].all() else pd.Series(dtype=str)
-        why = "; ".join(f"{number} x {reason}" for reason, number in missed.value_counts().items())
-        lines.append(f"| {metric} | {len(part)} | {part['within'].sum()} | {why} |")
-    return lines
+    if not len(switched):
+        return lines
+    return [
+        *lines,
+        "",
+        f"Causes, by switches that turn on the behaviour of the authors' code one by one, for {len(switched)} of the "
+        "results, on their four seeds; see [authors_switches.md](authors_switches.md):",
+        "",
+        *authors.summary(switched),
+    ]
 
 
-def _reason(miss: pd.Series) -> str:
-    if miss["metric"] == "redundancy":
-        return _REASONS["redundancy"]
-    if miss["sd"] <= 0.01 * abs(miss["mean"]):
-        return _REASONS["tight"]
-    return _REASONS["count" if miss["metric"] in _COUNTS else "draws"]
-
-
-def _every_figure(beside: pd.DataFrame) -> list[str]:
+def _every_figure(beside: pd.DataFrame, switched: pd.DataFrame) -> list[str]:
     names = ["dataset", "model", "method", "arm", "ideal", "budget", "noise", "boundary", "person", "metric"]
-    header = [*names, "authors", "ours", "(ours - authors) / s.d.", "explanation"]
-    lines = ["# The authors' results and ours", "", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    header = [*names, "authors", "ours", "(ours - authors) / s.d.", "within one s.d. with"]
+    lines = ["# The authors' results and ours", "", *authors.legend(), "", *markdown.header(header)]
+    enough = authors.enough(switched)
     for _, row in beside.iterrows():
         gap = f"{row['gap'] / row['sd']:+.2f}" if row["sd"] > 0 else ""
         both = [f"{row['mean']:.4g} +- {row['sd']:.2g}", f"{row['ours']:.4g} +- {row['ours_sd']:.2g}"]
-        cells = [*(str(row[name]) for name in names), *both, gap, "" if row["within"] else _reason(row)]
-        lines.append(f"| {' | '.join(cells)} |")
+        with_them = enough.get(tuple(row[[*figures.CELL, "metric"]]), "")
+        lines.append(markdown.line([*(row[name] for name in names), *both, gap, with_them]))
     return lines
 
 
@@ -107,6 +100,8 @@ def _tables(out: Path) -> list[str]:
         if (out / f"{name}.md").is_file():
             plots = [f"[{mode}]({name}_{mode}.png)" for mode in MODES if (out / f"{name}_{mode}.png").is_file()]
             lines.append(f"- [{name}]({name}.md): {table.title}; plots: {', '.join(plots) or 'none'}")
+    if (out / "authors_switches.md").is_file():
+        lines.append("- [authors_switches](authors_switches.md): the authors' results, switch by switch")
     if (out / "optimality.md").is_file():
         lines.append("- [optimality](optimality.md): the cost of each method over the least possible one")
     if (out / "peers.md").is_file():

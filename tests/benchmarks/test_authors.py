@@ -141,6 +141,8 @@ def test_the_page_counts_cells_by_bundle(run):
     assert "| none | 1 of 3 | 33.3 % |" in text
     assert "| redundancy | 1 | 0 | 0 | 0 | 0 | 0 | 0 |" in text
     assert "2 results are not within one s.d. with all switches" in text
+    assert "| mortgage | 1 |" in text
+    assert sorted(page.enough(found).values()) == ["no", "no", NONE]
 
 
 def test_without_rows_there_is_a_page_without_figures(tmp_path):
