@@ -92,6 +92,11 @@ def write(out: Path) -> Path:
         lines += ["", f"{figures.provenance(rows)} They are {seeds}", "", *summary(found)]
         lines += ["", "Results within one s.d., by metric, data set and base method:", ""]
         lines += _counts(found, ("metric", "dataset", "method"))
+        lines += [
+            "",
+            "Results outside one s.d. with none, by the switches that alone bring them within; the last column has",
+        ]
+        lines += ["those that neither a switch nor all of them explain:", "", *_causes(found)]
         lines += ["", "Median over results of ours / the authors', distance to the ideal:", ""]
         lines += [*_ratios(found), "", *_remaining(found)]
     path = out / "authors_switches.md"
@@ -109,6 +114,16 @@ def _counts(found: pd.DataFrame, keys: Iterable[str]) -> list[str]:
     for key in keys:
         for value, part in found.groupby(key, sort=False):
             lines.append(markdown.line([value, len(part), *(within(part, name).sum() for name in NAMES)]))
+    return lines
+
+
+def _causes(found: pd.DataFrame) -> list[str]:
+    lines = markdown.header(["metric", "outside", *SWITCHES, "only all together", "unexplained"])
+    for metric, part in found[~within(found, NONE)].groupby("metric", sort=False):
+        alone = pd.DataFrame({name: within(part, name) for name in SWITCHES})
+        together = within(part, ALL) & ~alone.any(axis=1)
+        unexplained = ~within(part, ALL) & ~alone.any(axis=1)
+        lines.append(markdown.line([metric, len(part), *alone.sum(), together.sum(), unexplained.sum()]))
     return lines
 
 

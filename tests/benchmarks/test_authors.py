@@ -55,12 +55,14 @@ def test_a_classifier_that_refuses_nothing_has_no_person():
     assert drawn.ideal is x
 
 
-def test_rounded_columns_count_as_redundant():
-    logit_fn = models.classifier(models.from_layers([([[1.0, 1.0, 0.0]], [-0.5])]))
+@pytest.mark.parametrize(
+    ("bias", "rounded", "count"),
+    [(-0.4, [0, 0, 0], 1), (-0.4, [0, 0, 1], 2), (-0.4, [1, 1, 1], 2), (-0.5, [1, 1, 1], 0)],
+)
+def test_rounded_columns_count_as_redundant_unless_both_classes_are_even(bias, rounded, count):
+    logit_fn = models.classifier(models.from_layers([([[1.0, 1.0, 0.0]], [bias])]))  # x0 alone is needed
     x, x_cf = jnp.zeros((1, 3)), jnp.array([[0.5, 1e-7, 0.0]])
-    for rounded, count in (([0, 0, 0], 1), ([0, 0, 1], 2), ([1, 1, 1], 2)):
-        found = rounding.redundancy(logit_fn, x, x_cf, jnp.array([rounded], bool))
-        assert found.tolist() == [count]  # x0 alone is needed
+    assert rounding.redundancy(logit_fn, x, x_cf, jnp.array([rounded], bool)).tolist() == [count]
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,7 @@ def test_the_page_counts_cells_by_bundle(run):
     assert "| redundancy | 1 | 0 | 0 | 0 | 0 | 0 | 0 |" in text
     assert "2 results are not within one s.d. with all switches" in text
     assert "| mortgage | 1 |" in text
+    assert "| redundancy | 1 | 0 | 0 | 0 | 0 | 0 | 1 |" in text
     assert sorted(page.enough(found).values()) == ["no", "no", NONE]
 
 
