@@ -61,7 +61,7 @@ def test_a_classifier_that_refuses_nothing_has_no_person():
 )
 def test_rounded_columns_count_as_redundant_unless_both_classes_are_even(bias, rounded, count):
     logit_fn = models.classifier(models.from_layers([([[1.0, 1.0, 0.0]], [bias])]))  # x0 alone is needed
-    x, x_cf = jnp.zeros((1, 3)), jnp.array([[0.5, 1e-7, 0.0]])
+    x, x_cf = jnp.zeros((1, 3)), jnp.array([[0.5, 1e-8, 0.0]])
     assert rounding.redundancy(logit_fn, x, x_cf, jnp.array([rounded], bool)).tolist() == [count]
 
 
