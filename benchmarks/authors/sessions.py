@@ -12,7 +12,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from benchmarks import noise
-from benchmarks.authors import rounding, stream
+from benchmarks.authors import descent, rounding, stream
 from benchmarks.authors.switches import Bundle, of_sessions
 from benchmarks.cohort import Cohort, Setting, draw_cohort
 from benchmarks.experiments import cells
@@ -21,13 +21,7 @@ from benchmarks.specs import BASE, Spec
 from hare_jax import people, recourse
 from hare_jax.base import LogitFn, Recourse
 from hare_jax.evaluate import simulate
-from hare_jax.recourse.descent import Descent, search
-from hare_jax.space import ActionSpace, distance
 
-_COST_WEIGHT = 0.1  # of Wachter's method, at the first step
-_STEPS = 2500  # after which it is halved
-_HALVINGS = 10
-_LOOP = Descent(num_steps=_STEPS * _HALVINGS, num_attempts=1, learning_rate=0.01)
 _AT_SEED_0 = "wachter"  # the base method that seeds PyTorch with 0, whatever the seed of the run
 
 
@@ -76,17 +70,6 @@ class Group:
         return self.bases[key]
 
 
-def wachter(key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
-    """Wachter's method as the original's loop: the weight of the cost is constant for each 2,500 steps, then halved."""
-
-    def objective(z: Array, index: Array) -> Array:
-        weight = _COST_WEIGHT * 0.5 ** (index // _STEPS)
-        return jax.nn.softplus(-logit_fn(z)) + weight * distance(space, x, z)
-
-    point = search(_LOOP, key, objective, logit_fn, x, space, margin=0.0)
-    return Recourse(point, logit_fn(point) >= 0)
-
-
 def _of_base(method: str, on: Bundle) -> Bundle:
     """The switches that change the recourses of a base method."""
     if method == "growing_spheres" and "stream" in on:
@@ -102,7 +85,7 @@ def _base(setting: Setting, spec: Spec, x: Array, on: Bundle) -> Recourse:
     key_rows, key_fit, key_each = jax.random.split(jax.random.fold_in(jax.random.key(spec.seed), 2), 3)
     base = setting.base(spec.method, key_rows)
     if "loop" in on:
-        generate = Partial(wachter)
+        generate = Partial(descent.wachter)
     else:
         generate = recourse.bind(base.method, key_fit, logit_fn, base.rows, base.space, **base.hyperparameters)
     return cells.generate_all(generate, _keys(key_each, len(x), "shared" in on), logit_fn, x, base.space)

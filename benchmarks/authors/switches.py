@@ -24,8 +24,8 @@ SWITCHES = {
         "original, to the last draw"
     ),
     "loop": Switch(
-        "Wachter's weight of the cost is halved after every 2,500 steps, for 25,000 steps, and not continuously for "
-        "2,500"
+        "Wachter's method takes AMSGrad's steps, of about the same length in all columns, and halves the weight of the "
+        "cost after every 2,500 of 25,000"
     ),
     "rounding": Switch(
         "redundancy counts a column as changed if float32 can't hold its value, where the original compares the "

@@ -1,13 +1,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks import digest, store
-from benchmarks.authors import command, rounding, stream
+from benchmarks.authors import command, descent, rounding, stream
 from benchmarks.authors.switches import ALL, NAMES, NONE, SWITCHES, bundle, of_sessions
 from benchmarks.original import paper
 from benchmarks.pages import authors as page
@@ -63,6 +64,16 @@ def test_rounded_columns_count_as_redundant_unless_both_classes_are_even(bias, r
     logit_fn = models.classifier(models.from_layers([([[1.0, 1.0, 0.0]], [bias])]))  # x0 alone is needed
     x, x_cf = jnp.zeros((1, 3)), jnp.array([[0.5, 1e-8, 0.0]])
     assert rounding.redundancy(logit_fn, x, x_cf, jnp.array([rounded], bool)).tolist() == [count]
+
+
+def test_the_loop_moves_all_columns_alike_until_the_point_is_accepted():
+    logit_fn = models.classifier(models.from_layers([([[1.0, 0.5, 4.0, 2.0]], [-0.5])]))
+    movable = jnp.array([True, True, False, True])
+    found = jax.jit(descent.wachter)(jax.random.key(0), logit_fn, jnp.zeros(4), paper.box_space(movable))
+    assert found.valid
+    assert 0 <= logit_fn(found.x) < 0.01 * 3.5
+    np.testing.assert_allclose(found.x[jnp.array([0, 1, 3])], found.x[0], rtol=0.05)
+    assert found.x[2] == 0
 
 
 @pytest.fixture(scope="module")
