@@ -134,6 +134,9 @@ def _rows(specs: list[Spec], libraries: Mapping[str, Library], limit_s: float) -
     if not able:
         return
     given = task.make(able[0])
+    if not len(given.problem["x"]):
+        yield from (_failure(spec, "the classifier refuses no test row") for spec in able)
+        return
     ours: dict[str, tuple[exchange.Answer, Judged]] = {}
     for spec in able:
         print(f"{spec.dataset} {spec.seed}: {spec.arm}", file=sys.stderr)
