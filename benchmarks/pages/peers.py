@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.pages import figures
+from benchmarks.pages import figures, markdown
 from benchmarks.peers.judge import COMPARED, OF_SETS, pooled
 from benchmarks.store import read_latest
 from hare_jax.evaluate import intervals
@@ -53,8 +53,8 @@ def _tables(measured: pd.DataFrame) -> list[str]:
     """A table for each data set, with a line for each method."""
     lines = []
     for dataset, part in measured.groupby("dataset", sort=True):
-        lines += [f"## {dataset}", "", _line(_HEADER), "|" + "---|" * len(_HEADER)]
-        lines += [*(_line(_cells(cell)) for _, cell in part.groupby(_KEYS, sort=True)), ""]
+        lines += [f"## {dataset}", "", *markdown.header(_HEADER)]
+        lines += [*(markdown.line(_cells(cell)) for _, cell in part.groupby(_KEYS, sort=True)), ""]
     return lines
 
 
@@ -125,7 +125,3 @@ def _raised(measured: pd.DataFrame) -> list[str]:
 
 def _seeds(rows: pd.DataFrame) -> str:
     return ", ".join(map(str, sorted(set(rows["seed"]))))
-
-
-def _line(cells: tuple[str, ...] | list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -13,7 +13,6 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import tyro
 
-from benchmarks import digest
 from benchmarks.experiments import runner
 from benchmarks.options import OUT, Datasets, Out, Seeds, Users
 from benchmarks.pages import peers as page
@@ -152,7 +151,7 @@ def _rows(specs: list[Spec], libraries: Mapping[str, Library], limit_s: float) -
             continue
         figures = compare(judge(given.referee, found["points"]), ours[spec.method][1])
         run = _run_of({"theirs": found, "ours": ours[spec.method][0]}) | {"library": libraries[name].version}
-        yield {**asdict(spec), **figures, **run, "limit_s": limit_s, **machine(), "digest": digest.code("peers")}
+        yield {**asdict(spec), **figures, **run, "limit_s": limit_s, **machine()}
 
 
 def _names(spec: Spec) -> tuple[str, str]:

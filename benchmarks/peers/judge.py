@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
+from scipy.spatial.distance import cdist
 
 from hare_jax.evaluate import intervals, metrics
 from hare_jax.space import ActionSpace
 
 COMPARED = ("l1", "ratio", "l0", "nearest")  # figures of a recourse, compared where both are usable
 OF_SETS = ("diversity", "set_l0")  # mean L1 between the usable members of a set, and their mean L0; NaN if below two
-_DIGITS = {"mean": 5, "moment": 4}  # precision of figures, in decimal digits
 
 
 class Judged(NamedTuple):
@@ -61,7 +61,7 @@ def judge(referee: Referee, points: np.ndarray, sets: np.ndarray | None = None) 
         "l1": cost[pick],
         "ratio": cost[pick] / np.maximum(referee.optimum[: len(x)], np.finfo(np.float32).tiny),
         "l0": _num_changed(referee.space, x, best),
-        "nearest": np.array([_nearest(row, referee.accepted_rows) for row in best]),
+        "nearest": cdist(best, referee.accepted_rows, "cityblock").min(axis=1, initial=np.inf),
     }
     return Judged(
         raw[pick], accepted[pick], allowed[pick], figures, _of_sets(referee, points if sets is None else sets)
@@ -99,23 +99,21 @@ def _num_changed(space: ActionSpace, x: np.ndarray, points: np.ndarray) -> np.nd
     return np.asarray(counts, float)
 
 
-def _nearest(row: np.ndarray, rows: np.ndarray) -> float:
-    """The L1 distance of `row` (d,) from the nearest of `rows` (N, d)."""
-    return float(np.abs(rows - row).sum(axis=1).min()) if len(rows) else np.nan
-
-
 def _of_sets(referee: Referee, sets: np.ndarray) -> dict[str, np.ndarray]:
     """The figures OF_SETS of each set (k, m, d): (k,) each."""
-    x = referee.x[: len(sets)]
+    num_sets, num_members, width = sets.shape
+    x = referee.x[:num_sets]
     rounded, accepted, allowed, _ = _each(referee, x, sets)
-    found = {name: np.full(len(sets), np.nan) for name in OF_SETS}
-    for index, (members, usable) in enumerate(zip(rounded, accepted & allowed, strict=True)):
-        chosen, num = members[usable], usable.sum()
-        if num > 1:
-            apart = np.abs(chosen[:, None, :] - chosen[None, :, :]).sum(axis=2)
-            found["diversity"][index] = apart.sum() / (num * (num - 1))
-            found["set_l0"][index] = _num_changed(referee.space, np.tile(x[index], (num, 1)), chosen).mean()
-    return found
+    usable = accepted & allowed
+    num = usable.sum(axis=1)
+    apart = np.abs(rounded[:, :, None, :] - rounded[:, None, :, :]).sum(axis=3)  # (k, m, m), for a few members
+    pairs = usable[:, :, None] & usable[:, None, :]
+    changed = _num_changed(referee.space, np.repeat(x, num_members, axis=0), rounded.reshape(-1, width))
+    totals = {
+        "diversity": np.sum(apart * pairs, axis=(1, 2)) / np.maximum(num * (num - 1), 1),
+        "set_l0": np.sum(changed.reshape(num_sets, num_members) * usable, axis=1) / np.maximum(num, 1),
+    }
+    return {name: np.where(num > 1, total, np.nan) for name, total in totals.items()}
 
 
 def compare(theirs: Judged, ours: Judged) -> dict[str, Any]:
@@ -131,7 +129,7 @@ def compare(theirs: Judged, ours: Judged) -> dict[str, Any]:
             row[f"{share}_{name}"] = int(getattr(judged, share)[:n].sum())
         for figure in OF_SETS:
             known = judged.sets[figure][:n][np.isfinite(judged.sets[figure][:n])]
-            row[f"{figure}_{name}"] = _rounded(known.mean(), "mean") if len(known) else None
+            row[f"{figure}_{name}"] = float(known.mean()) if len(known) else None
     both = theirs.usable & ours.usable[:n]
     for name in COMPARED:
         row |= _moments(name, theirs.figures[name][both], ours.figures[name][:n][both])
@@ -144,15 +142,11 @@ def _moments(name: str, theirs: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
     if not known.any():
         return {f"{name}_n": 0}
     row: dict[str, Any] = {f"{name}_n": int(known.sum())}
-    row |= {f"{name}_theirs": _rounded(theirs[known].mean(), "mean")}
-    row |= {f"{name}_ours": _rounded(ours[known].mean(), "mean")}
+    row |= {f"{name}_theirs": float(theirs[known].mean())}
+    row |= {f"{name}_ours": float(ours[known].mean())}
     apart = theirs[known] - ours[known]
     central = apart - apart.mean()
-    return row | {f"{name}_m{power}": _rounded((central**power).mean(), "moment") for power in (2, 3)}
-
-
-def _rounded(value: float, kind: str) -> float:
-    return float(f"{value:.{_DIGITS[kind]}g}")
+    return row | {f"{name}_m{power}": float((central**power).mean()) for power in (2, 3)}
 
 
 def pooled(n: np.ndarray, mean: np.ndarray, second: np.ndarray, third: np.ndarray) -> intervals.Mean:

@@ -50,6 +50,12 @@ class Problem:
         """The columns (d,) that are categories of two levels, 0 and 1."""
         return (self.group < 0) & (self.step == 1) & (self.lower == 0) & (self.upper == 1)
 
+    @property
+    def softmax_layers(self) -> list:
+        """The layers with two outputs, refusal and acceptance, to be followed by a softmax."""
+        *hidden, (weight, bias) = self.layers
+        return [*hidden, tuple(np.concatenate([np.zeros_like(part), part]) for part in (weight, bias))]
+
     def logits(self, rows: np.ndarray) -> np.ndarray:
         """The logits (n,) of rows (n, d); at least 0 is accepted."""
         hidden = np.asarray(rows, np.float32)

@@ -45,10 +45,9 @@ def prepare(problem: protocol.Problem) -> Callable[[np.ndarray], np.ndarray]:
 def _network(problem: protocol.Problem, tf: Any) -> Any:
     """The classifier in Keras, with the probabilities of refusal and acceptance."""
     model = tf.keras.Sequential([tf.keras.Input(shape=(problem.x.shape[1],))])
-    *hidden, (weight, bias) = problem.layers
-    last = np.concatenate([np.zeros_like(weight), weight]), np.concatenate([np.zeros_like(bias), bias])
-    for index, (kernel, shift) in enumerate([*hidden, last]):
-        layer = tf.keras.layers.Dense(len(shift), activation="relu" if index < len(hidden) else "softmax")
+    layers = problem.softmax_layers
+    for index, (kernel, shift) in enumerate(layers, start=1):
+        layer = tf.keras.layers.Dense(len(shift), activation="relu" if index < len(layers) else "softmax")
         model.add(layer)
         layer.set_weights([kernel.T, shift])
     return model

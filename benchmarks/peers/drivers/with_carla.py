@@ -76,10 +76,8 @@ def _classifier(problem: protocol.Problem, names: list) -> Any:
 
 def _network(problem: protocol.Problem, torch: Any) -> Any:
     """The classifier in PyTorch, with the probabilities of refusal and acceptance."""
-    *hidden, (weight, bias) = problem.layers
-    last = np.concatenate([np.zeros_like(weight), weight]), np.concatenate([np.zeros_like(bias), bias])
     layers: list = []
-    for kernel, shift in [*hidden, last]:
+    for kernel, shift in problem.softmax_layers:
         layer = torch.nn.Linear(kernel.shape[1], kernel.shape[0])
         layer.weight.data, layer.bias.data = torch.tensor(kernel), torch.tensor(shift)
         layers += [layer, torch.nn.ReLU()]
