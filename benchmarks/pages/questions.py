@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.experiments.arms import OBSERVER
 from benchmarks.experiments.observer import NUM_CANDIDATES
 from benchmarks.pages import figures, questions_plot, questions_tables
 
@@ -13,7 +14,8 @@ cost, or that of another kind of person. *best known* is the loss of the best re
 parameters. *Regret* is the loss minus the best known one. *random* asks no questions; its loss may exceed the range of
 the plots. HARE (*multi*) skips candidates that are refused or equal to the best recourse; *multi_answered* gets more
 candidates, and counts the questions that were asked.
-
+"""
+_OBSERVER = """
 The *observer* is a reference for ideals: exact inference over a discrete prior, {num} ideals drawn from the simulated
 population for the same row, the true one among them. It knows the rate of flips. Each question is the pair of
 candidates, of 256 drawn from the posterior, that splits its mass most evenly, and the recommendation is the candidate
@@ -32,10 +34,11 @@ def write(out: Path, users: int) -> Path:
     rows = rows.reindex(columns=list(dict.fromkeys([*rows, *questions_tables.COLUMNS])))
     rows = rows[rows["users"] == users]
     plot = questions_plot.draw(rows, out / "questions.png")
-    about = _ABOUT.format(num=f"{NUM_CANDIDATES:,}", bits=int(np.log2(NUM_CANDIDATES)))
+    observer = _OBSERVER.format(num=f"{NUM_CANDIDATES:,}", bits=int(np.log2(NUM_CANDIDATES)))
+    about = [_ABOUT.strip(), ""] + ([observer.strip(), ""] if (rows["arm"] == OBSERVER).any() else [])
     lines = ["# questions: the loss by number of questions", ""]
     lines += [f"![{plot.stem}]({plot.name})", ""] if plot else []
-    lines += [about.strip(), "", figures.provenance(rows), ""]
+    lines += [*about, figures.provenance(rows), ""]
     for section in questions_tables.SECTIONS:
         found = section(rows) if len(rows) else []
         lines += [*found, ""] if found else []
