@@ -78,7 +78,7 @@ class Store:
     def append(self, row: Row) -> bool:
         """Write a row to disk, unless another run has written it; returns whether it was written.
 
-        A row of the running code gets the digest for its table and mode. An incomplete last line of an interrupted run
+        A row of the running code gets the digest of what it depends on. An incomplete last line of an interrupted run
         is removed first.
 
         Raises:

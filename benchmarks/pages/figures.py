@@ -23,6 +23,7 @@ _LOSSES = {
     "weights": "weighted_cost",
 }  # the metric of the original that is the loss of a kind of person
 _STATISTICS = ["mean", "sd_seeds", "sd_users", "users", "half"]
+_DIGESTED = ["table", "mode", "arm", "stage"]  # the columns that the digest of a row depends on
 _FOLDER = Path(__file__).parent.parent / "original"
 _Z = 1.96  # of a 95 % interval
 
@@ -50,7 +51,8 @@ def load(out: Path, table: str | None = None) -> pd.DataFrame:
 
 def provenance(rows: pd.DataFrame) -> str:
     """The number of rows computed by the running code, and by each other digest of the code."""
-    running = {digest.code_of(row) for row in rows[["table", "mode"]].drop_duplicates().to_dict("records")}
+    columns = [column for column in _DIGESTED if column in rows]
+    running = {digest.code_of(row) for row in rows[columns].drop_duplicates().to_dict("records")}
     counts = rows["digest"].value_counts() if len(rows) else pd.Series(dtype=int)
     present = sum(counts.get(name, 0) for name in running)
     others = [f"{counts[name]} from {name}" for name in sorted(counts.index) if name not in running]

@@ -16,6 +16,10 @@ from hare_jax.elicit import pear as pear
 from hare_jax.elicit import perceptron as perceptron
 from hare_jax.elicit import random as random
 from hare_jax.elicit import reap as reap
+from hare_jax.elicit.answers import Choice as Choice
+from hare_jax.elicit.answers import Range as Range
+from hare_jax.elicit.answers import Rating as Rating
+from hare_jax.elicit.answers import Veto as Veto
 from hare_jax.elicit.base import CANNOT_TELL as CANNOT_TELL
 from hare_jax.elicit.base import PREFERS_A as PREFERS_A
 from hare_jax.elicit.base import PREFERS_B as PREFERS_B
@@ -26,10 +30,6 @@ from hare_jax.elicit.base import Trace as Trace
 from hare_jax.elicit.base import run as run
 from hare_jax.elicit.base import session as session
 from hare_jax.elicit.base import session_keys as session_keys
-from hare_jax.elicit.bayesian.answers import Choice as Choice
-from hare_jax.elicit.bayesian.answers import Range as Range
-from hare_jax.elicit.bayesian.answers import Rating as Rating
-from hare_jax.elicit.bayesian.answers import Veto as Veto
 from hare_jax.elicit.bayesian.bayes import expected_distance as expected_distance
 from hare_jax.elicit.bayesian.bayes import ideal_region as ideal_region
 from hare_jax.elicit.bayesian.bayes import ideals as ideals

@@ -12,9 +12,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from hare_jax.base import LogitFn, Recourse, pytree_dataclass
-from hare_jax.elicit import hare
+from hare_jax.elicit import hare, pool
 from hare_jax.elicit.base import Elicitor
-from hare_jax.elicit.bayesian import pool
 from hare_jax.hyperparams import Count, NonNegative, Positive, check_fields
 from hare_jax.solvers.boundary import MARGIN
 from hare_jax.space import ActionSpace

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse
-from hare_jax.elicit.bayesian import pool
+from hare_jax.elicit import pool
 from hare_jax.solvers.boundary import boundary
 from hare_jax.solvers.directions import uniform_moves
 from hare_jax.solvers.local_search import LocalSearch, local_search

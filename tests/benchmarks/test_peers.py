@@ -163,7 +163,7 @@ def test_dice_gets_steps_as_integers_and_ranges_by_the_directions(drivers, folde
 
 
 def test_a_method_that_failed_is_tried_again_and_its_row_makes_way_for_one_that_ran(tmp_path, monkeypatch):
-    monkeypatch.setattr(digest, "code", lambda table="", mode="": f"code of {table}")
+    monkeypatch.setattr(digest, "code", lambda table="", mode="", elicitor=None: f"code of {table}")
     spec = command.Spec(table="peers", dataset="adult", model="mlp", method="ar", arm="any one", seed=1, users=3)
     rows = store.Store(tmp_path)
     rows.append(command._failure(spec, "no wheel, and no compiler"))

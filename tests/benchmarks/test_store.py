@@ -48,14 +48,15 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path):
 
 
 def test_the_row_of_the_present_code_counts_or_else_the_last():
-    old, new, present = (row_of(1, l1=value, digest=name) for value, name in ((1, "a"), (2, "b"), (3, digest.code())))
+    running = digest.code_of(row_of(1))
+    old, new, present = (row_of(1, l1=value, digest=name) for value, name in ((1, "a"), (2, "b"), (3, running)))
     assert store.latest([old, new]) == [new]
     assert store.latest([present, old, new]) == store.latest([old, present]) == [present]
 
 
 def test_merged_rows_survive_without_the_working_ones(tmp_path):
     kept = store.Store(tmp_path)
-    rows = [row_of(seed, l1=seed / 3, ideal_l2=0.25, note=None, digest=digest.code()) for seed in (2, 1)]
+    rows = [row_of(seed, l1=seed / 3, ideal_l2=0.25, note=None, digest=digest.code_of(row_of(1))) for seed in (2, 1)]
     for row in rows:
         kept.append(row)
     kept.merge({"table1", "table2"})
@@ -122,7 +123,7 @@ def test_the_rows_of_a_session_are_one_line(tmp_path):
     ],
 )
 def test_every_experiment_has_a_key_of_its_own(tmp_path, spec):
-    kept, row = store.Store(tmp_path), asdict(spec) | {"finite": True, "digest": digest.code()}
+    kept, row = store.Store(tmp_path), asdict(spec) | {"finite": True, "digest": digest.code_of(asdict(spec))}
     kept.append(row | {"x": 1.5})
     kept.append(row | {"users": 3})
     kept.merge({spec.table})
@@ -204,7 +205,40 @@ def test_a_row_of_the_running_code_gets_the_digest_of_its_mode(tmp_path):
         assert kept.append(spec | {"digest": digest.code()})
         assert spec in kept
     found = {row["mode"]: row["digest"] for row in store.read_latest(tmp_path)}
-    assert found["feasible"] == digest.code() != found["paper"]
+    assert found["feasible"] == digest.code(elicitor="") != found["paper"]
+
+
+def test_code_of_an_elicitor_changes_the_digest_of_its_rows_alone(sources):
+    kinds = {}, {"elicitor": ""}, {"elicitor": "bayesian"}, {"elicitor": "pear"}
+
+    def digests():
+        return [digest.of(sources / "hare_jax", sources / "benchmarks", **kind) for kind in kinds]
+
+    before, new = digests(), sources / "hare_jax" / "elicit" / "bayesian" / "new.py"
+    new.write_text("edited = 1\n")
+    assert [old != now for old, now in zip(before, digests(), strict=True)] == [True, False, True, False]
+    new.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arm", "folder"),
+    [("base", ""), ("multi_answered", ""), ("pear", "pear"), ("bayes_ideal", "bayesian"), ("bayes_set3", "bayesian")],
+)
+def test_rows_of_an_arm_depend_on_the_folder_of_its_elicitor(arm, folder):
+    row = asdict(specs("table1", CHOICE)[0]) | {"table": "questions", "mode": "feasible", "arm": arm}
+    timed = {"table": "speed", "stage": f"{arm}, all of it"}
+    assert digest.code_of(row) == digest.code("questions", "feasible", folder)
+    assert digest.code_of(timed) == digest.code("speed", elicitor=folder)
+
+
+def test_no_computing_module_outside_of_an_elicitors_folder_imports_from_it():
+    package = Path(hare_jax.__file__).parent
+    allowed = {package / "elicit" / "__init__.py"}  # the registry, which names what the folders build
+    for folder in (path.parent for path in package.glob("elicit/*/__init__.py")):
+        name = f"hare_jax.elicit.{folder.name}"
+        outside = [path for path in package.rglob("*.py") if folder not in path.parents]
+        found = {path for path in outside if name in path.read_text() and package / "app" not in path.parents}
+        assert found <= allowed
 
 
 def test_the_digest_leaves_out_docstrings_comments_and_blank_lines():

@@ -13,7 +13,7 @@ from spaces import jit
 from hare_jax import elicit, people
 from hare_jax.base import Recourse
 from hare_jax.elicit import pear, reap
-from hare_jax.elicit.bayesian.answers import Choice
+from hare_jax.elicit.answers import Choice
 from hare_jax.elicit.pear.pear import best_set
 from hare_jax.people.weights import cost_weights
 from hare_jax.space import ActionSpace, action_space

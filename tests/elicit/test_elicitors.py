@@ -13,8 +13,7 @@ from spaces import counting, jit, random_problems, row, split
 
 from hare_jax import elicit, models
 from hare_jax.base import Recourse
-from hare_jax.elicit import ELICITORS, Bayes, Challenger, Hare, Pear, Perceptron, Range, Reap, Sampling, Veto
-from hare_jax.elicit.bayesian import pool
+from hare_jax.elicit import ELICITORS, Bayes, Challenger, Hare, Pear, Perceptron, Range, Reap, Sampling, Veto, pool
 from hare_jax.elicit.bayesian.learn import learn
 from hare_jax.evaluate import metrics
 from hare_jax.solvers.local_search import LocalSearch

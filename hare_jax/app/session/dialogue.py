@@ -19,7 +19,7 @@ from hare_jax.app.session.turns import Problem, Turn
 from hare_jax.app.session.views import Event
 from hare_jax.base import Recourse, require
 from hare_jax.data import Table
-from hare_jax.elicit.bayesian.answers import in_ranges
+from hare_jax.elicit.answers import in_ranges
 
 Progress = Callable[[float, str], None]
 _NUM_KEPT = 16  # turns, the present one included; earlier ones are found by telling all events again

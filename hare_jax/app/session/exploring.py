@@ -24,9 +24,8 @@ from hare_jax.app.session.turns import Problem, Turn
 from hare_jax.app.session.views import Exploration, Option
 from hare_jax.base import LogitFn, Recourse, require
 from hare_jax.data.schema import Feature
-from hare_jax.elicit import Range
-from hare_jax.elicit.bayesian import pool
-from hare_jax.elicit.bayesian.answers import in_ranges
+from hare_jax.elicit import Range, pool
+from hare_jax.elicit.answers import in_ranges
 from hare_jax.models import Classifier, Wrapped
 from hare_jax.models.wrapping.decision import PROBABILITY, ByClass
 from hare_jax.solvers.boundary import MARGIN

@@ -20,8 +20,8 @@ from hare_jax.app.session.texts import percent
 from hare_jax.app.session.turns import Turn
 from hare_jax.base import Recourse
 from hare_jax.data.schema import Feature
+from hare_jax.elicit.answers import in_ranges
 from hare_jax.elicit.bayesian import posterior
-from hare_jax.elicit.bayesian.answers import in_ranges
 from hare_jax.elicit.bayesian.belief import features, weight
 from hare_jax.people import PERSONS
 from hare_jax.space import allows, is_follower, project

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, check_key, check_problem, exact_products
-from hare_jax.elicit import base
+from hare_jax.elicit import base, pool
+from hare_jax.elicit.answers import Answer, Range, Rated, Rating
 from hare_jax.elicit.base import Elicitor, Question, of_state
-from hare_jax.elicit.bayesian import acquisition, belief, pool, region, search
+from hare_jax.elicit.bayesian import acquisition, belief, region, search
 from hare_jax.elicit.bayesian import state as states
-from hare_jax.elicit.bayesian.answers import Answer, Range, Rated, Rating
 from hare_jax.elicit.bayesian.learn import learn
 from hare_jax.elicit.bayesian.region import MonteCarlo, Region
 from hare_jax.elicit.bayesian.state import Bayes, State

@@ -9,9 +9,10 @@ import numpy as np
 from jax import Array
 
 from hare_jax.base import Recourse, is_known, require
+from hare_jax.elicit import answers, pool
+from hare_jax.elicit.answers import Answer, Choice, Range, Rated, Rating, Veto, in_ranges
 from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Question
-from hare_jax.elicit.bayesian import answers, pool, posterior
-from hare_jax.elicit.bayesian.answers import Answer, Choice, Range, Rated, Rating, Veto, in_ranges
+from hare_jax.elicit.bayesian import posterior
 from hare_jax.elicit.bayesian.belief import features
 from hare_jax.elicit.bayesian.state import Bayes, State
 from hare_jax.space import causes, project, same_feature

@@ -13,13 +13,13 @@ import numpy as np
 from jax import Array
 
 from hare_jax.base import Recourse
-from hare_jax.elicit.bayesian import pool
+from hare_jax.elicit import pool
+from hare_jax.elicit.answers import in_ranges
 from hare_jax.elicit.bayesian.acquisition import utility_scales
-from hare_jax.elicit.bayesian.answers import in_ranges
 from hare_jax.elicit.bayesian.belief import Kinds, features, weight
-from hare_jax.elicit.bayesian.pool import Pool
 from hare_jax.elicit.bayesian.posterior import clip_kind, clipped, draw_hidden, on_boundary, worse
 from hare_jax.elicit.bayesian.state import Bayes, State, hypotheses
+from hare_jax.elicit.pool import Pool
 from hare_jax.people import PERSONS
 from hare_jax.solvers.host import calls_host
 from hare_jax.solvers.local_search import local_search

@@ -10,12 +10,12 @@ import numpy as np
 from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, choose, holds, is_known, pytree_dataclass, require
+from hare_jax.elicit.answers import Range, Rated
 from hare_jax.elicit.base import Question
 from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS
-from hare_jax.elicit.bayesian.answers import Range, Rated
 from hare_jax.elicit.bayesian.belief import Belief, Kinds
 from hare_jax.elicit.bayesian.manner import Axis, Grid
-from hare_jax.elicit.bayesian.pool import Pool
+from hare_jax.elicit.pool import Pool
 from hare_jax.hyperparams import Count, Natural, NonNegative, Positive, Share, check_fields, is_number
 from hare_jax.people import PERSONS
 from hare_jax.solvers.boundary import MARGIN

@@ -20,8 +20,8 @@ from jax import Array
 
 from hare_jax.base import LogitFn, Recourse, check_key, check_problem, exact_products, holds, require
 from hare_jax.elicit import base, recourses
+from hare_jax.elicit.answers import Choice
 from hare_jax.elicit.base import CANNOT_TELL, PREFERS_A, Elicitor, Question, check_comparison, is_compared, of_state
-from hare_jax.elicit.bayesian.answers import Choice
 from hare_jax.elicit.pear.particles import clipped, draw_prior, updated, utilities, utility_scale
 from hare_jax.elicit.pear.state import Pear, State, check
 from hare_jax.elicit.pear.told import Told, chosen_first, padded, with_answer

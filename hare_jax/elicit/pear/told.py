@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from hare_jax.base import require
-from hare_jax.elicit.bayesian import answers
-from hare_jax.elicit.bayesian.answers import Choice
+from hare_jax.elicit import answers
+from hare_jax.elicit.answers import Choice
 
 
 class Told(NamedTuple):

@@ -40,10 +40,10 @@ from hare_jax.elicit import (
     ideals,
     offer,
 )
-from hare_jax.elicit.bayesian.pool import members
 from hare_jax.elicit.bayesian.posterior import worse
 from hare_jax.elicit.bayesian.region import MonteCarlo, inside
 from hare_jax.elicit.candidates import Sampling
+from hare_jax.elicit.pool import members
 from hare_jax.evaluate import metrics
 from hare_jax.recourse import growing_spheres
 from hare_jax.space import action_space

@@ -15,7 +15,7 @@ from hare_jax.base import Recourse
 from hare_jax.elicit import Bayes, bayesian, ideals
 from hare_jax.elicit.bayesian import belief as beliefs
 from hare_jax.elicit.bayesian import posterior
-from hare_jax.elicit.bayesian.pool import members
+from hare_jax.elicit.pool import members
 from hare_jax.solvers.local_search import LocalSearch
 from hare_jax.space import action_space
 

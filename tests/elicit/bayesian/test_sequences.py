@@ -11,9 +11,9 @@ from spaces import WIDTH, array, jit, random_problems, split
 
 from hare_jax import models
 from hare_jax.base import Recourse
-from hare_jax.elicit import Bayes, Choice, Range, Rating, Veto, bayesian, offer
-from hare_jax.elicit.bayesian import pool, search
-from hare_jax.elicit.bayesian.answers import in_ranges
+from hare_jax.elicit import Bayes, Choice, Range, Rating, Veto, bayesian, offer, pool
+from hare_jax.elicit.answers import in_ranges
+from hare_jax.elicit.bayesian import search
 from hare_jax.elicit.bayesian.learn import learn
 from hare_jax.elicit.bayesian.state import State
 from hare_jax.evaluate import metrics

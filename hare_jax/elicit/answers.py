@@ -1,4 +1,4 @@
-"""What can be told to the Bayesian elicitor besides a comparison, and the checks of it."""
+"""What can be told to an elicitor besides a comparison, and the checks of it."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
