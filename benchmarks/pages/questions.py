@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.experiments.arms import OBSERVER
 from benchmarks.experiments.observer import NUM_CANDIDATES
@@ -11,10 +12,10 @@ from benchmarks.pages import figures, questions_plot, questions_tables
 _ABOUT = """
 *Loss* is the mean over users and seeds after a number of questions: the distance to the hidden ideal, the weighted
 cost, or that of another kind of person. *best known* is the loss of the best recourse found with the true hidden
-parameters. *Regret* is the loss minus the best known one. *random* asks no questions; its loss may exceed the range of
-the plots. HARE (*multi*) skips candidates that are refused or equal to the best recourse; *multi_answered* gets more
-candidates, and counts the questions that were asked.
+parameters. *Regret* is the loss minus the best known one. HARE (*multi*) skips candidates that are refused or equal to
+the best recourse; *multi_answered* gets more candidates, and counts the questions that were asked.
 """
+_RANDOM = "*random* asks no questions; its loss may exceed the range of the plots."
 _OBSERVER = """
 The *observer* is a reference for ideals: exact inference over a discrete prior, {num} ideals drawn from the simulated
 population for the same row, the true one among them. It knows the rate of flips. Each question is the pair of
@@ -35,7 +36,11 @@ def write(out: Path, users: int) -> Path:
     rows = rows[rows["users"] == users]
     plot = questions_plot.draw(rows, out / "questions.png")
     observer = _OBSERVER.format(num=f"{NUM_CANDIDATES:,}", bits=int(np.log2(NUM_CANDIDATES)))
-    about = [_ABOUT.strip(), ""] + ([observer.strip(), ""] if (rows["arm"] == OBSERVER).any() else [])
+    arms = rows["arm"].astype(str).unique()
+    about = [_ABOUT.strip(), ""]
+    about += [_RANDOM, ""] if "random" in arms else []
+    about += [observer.strip(), ""] if OBSERVER in arms else []
+    about += _seeds(rows)
     lines = ["# questions: the loss by number of questions", ""]
     lines += [f"![{plot.stem}]({plot.name})", ""] if plot else []
     lines += [*about, figures.provenance(rows), ""]
@@ -45,3 +50,12 @@ def write(out: Path, users: int) -> Path:
     path = out / "questions.md"
     path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     return path
+
+
+def _seeds(rows: pd.DataFrame) -> list[str]:
+    """Which elicitors have fewer seeds than others."""
+    counts = rows.groupby("arm", observed=True)["seed"].nunique()
+    fewer = [f"{arm} {count}" for arm, count in counts.items() if count < counts.max()]
+    if not fewer:
+        return []
+    return [f"Seeds: {counts.max()}, but {', '.join(fewer)}; figures of different seeds are not comparable.", ""]

@@ -9,7 +9,7 @@ import pandas as pd
 from benchmarks.experiments.arms import OBSERVER
 from benchmarks.pages import figures
 from benchmarks.pages.plots import pyplot
-from benchmarks.pages.questions_tables import MAIN, RATE_BOUND, Case, cases
+from benchmarks.pages.questions_tables import MAIN, RATE_BOUND, Case, by_seed, cases
 from hare_jax.elicit import ELICITORS
 
 _LEFT_OUT = ("bayes_ideal", "bayes_weights", "bayes_set3", "bayes_set4", "bayes_rating")  # in the tables alone
@@ -64,7 +64,7 @@ def _draw_case(axis: Any, case: Case, colours: dict[str, str]) -> None:
     axis.set_title(f"{case.dataset}: {case.name}", fontsize=8)
     axis.set_xlabel("questions", fontsize=7)
     if case.person == "ideal":
-        bound = case.rows.groupby("budget")["rate_bound"].mean().dropna()
+        bound = by_seed(case, "rate_bound").dropna()
         if len(bound):
             axis.plot(bound.index, bound, ":", color="0.3", label=RATE_BOUND)
         axis.set_ylim(0, None)
@@ -72,4 +72,4 @@ def _draw_case(axis: Any, case: Case, colours: dict[str, str]) -> None:
     controls = [name for name, entry in ELICITORS.items() if not entry.asks]
     worst = found.loc[~found["arm"].isin(controls), "mean"].max()  # a control's loss would compress the others
     axis.set_ylim(0, _HEADROOM * worst if worst > 0 else None)
-    axis.axhline(case.rows["best_known"].mean(), color="0.3", linestyle="--", label="best known")
+    axis.axhline(by_seed(case, "best_known").mean(), color="0.3", linestyle="--", label="best known")

@@ -66,6 +66,11 @@ def by_budget(case: Case, metric: str, budgets: Sequence[int]) -> pd.DataFrame:
     return table.reindex(columns=list(budgets))
 
 
+def by_seed(case: Case, metric: str) -> pd.Series:
+    """Mean of a metric over seeds, by budget, in which each seed counts once, whatever number of arms it has."""
+    return case.rows.groupby(["budget", "seed"])[metric].mean().groupby("budget").mean()
+
+
 def losses(rows: pd.DataFrame) -> list[str]:
     """The loss by number of questions in the main cases, with the references."""
     header = ["data set", "people", "elicitor", *map(str, _SHOWN), "asked"]
@@ -75,7 +80,7 @@ def losses(rows: pd.DataFrame) -> list[str]:
         for arm, values in by_budget(case, "loss", _SHOWN).iterrows():
             lines.append(markdown.line([case.dataset, case.name, str(arm), *_texts(values), _text(asked[arm], ".1f")]))
         for name, metric in ((RATE_BOUND, "rate_bound"), ("best known", "best_known")):
-            means = case.rows.groupby("budget")[metric].mean().reindex(list(_SHOWN))
+            means = by_seed(case, metric).reindex(list(_SHOWN))
             if means.notna().any() and (case.person != "ideal" or metric == "rate_bound"):
                 lines.append(markdown.line([case.dataset, case.name, name, *_texts(means), ""]))
     return lines

@@ -104,6 +104,8 @@ def _tables(out: Path) -> list[str]:
         lines.append("- [authors_switches](authors_switches.md): the authors' results, switch by switch")
     if (out / "optimality.md").is_file():
         lines.append("- [optimality](optimality.md): the cost of each method over the least possible one")
+    if (out / "robustness.md").is_file():
+        lines.append("- [robustness](robustness.md): the recourses that classifiers trained again accept")
     if (out / "peers.md").is_file():
         lines.append("- [peers](peers.md): other libraries on the same rows and the same classifier")
     if (out / "questions.md").is_file():

@@ -22,7 +22,7 @@ from hare_jax.data import Table
 from hare_jax.elicit.answers import in_ranges
 
 Progress = Callable[[float, str], None]
-_NUM_KEPT = 16  # turns, the present one included; earlier ones are found by telling all events again
+_NUM_KEPT = 17  # turns: the present one, and one for each of 16 undos; others are found by telling all events again
 
 
 class Dialogue:
