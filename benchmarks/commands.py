@@ -68,8 +68,8 @@ def _run_tables(names: tuple[str, ...], choice: Choice, out: Path, resources: Re
     compile_quickly(resources.cache)
     status = runner.run([spec for name in names for spec in specs(name, choice)], out, resources)
     for name in names:
-        print(render.write(name, out))
-    print(report.write(out))
+        print(render.write(name, out, choice.users))
+    print(report.write(out, choice.users))
     return status
 
 

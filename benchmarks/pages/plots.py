@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.noise import is_flips
 from benchmarks.pages import figures
 from benchmarks.tables import Table
 from hare_jax.elicit import ELICITORS
@@ -26,7 +27,7 @@ def draw(name: str, table: Table, rows: pd.DataFrame, path: Path) -> Path | None
     figure, axes = plt.subplots(1, len(datasets), figsize=(3.6 * len(datasets), 3.2), squeeze=False, sharey=False)
     for axis, dataset in zip(axes[0], datasets, strict=True):
         part = rows[rows["dataset"] == dataset]
-        if table.varies in ("budget", "per_round", "noise") and "logistic" not in table.levels:
+        if table.varies in ("budget", "per_round") or (table.varies == "noise" and all(map(is_flips, part["noise"]))):
             _curves(axis, table, part)
         else:
             _bars(axis, table, part)

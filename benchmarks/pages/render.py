@@ -21,10 +21,11 @@ with a recourse.
 """
 
 
-def write(name: str, out: Path) -> Path:
-    """Render the rows of table `name` in `out` to a Markdown file and plots there; return the path of the former."""
+def write(name: str, out: Path, users: int) -> Path:
+    """Render the rows of table `name` in `out` with this number of `users` to Markdown and plots; the former's path."""
     table = TABLES[name]
     rows = figures.load(out, table.runs_of or name)
+    rows = rows[rows["users"] == users]
     lines = [f"# {name}: {table.title}", _ABOUT, figures.provenance(rows), ""]
     for mode, part in rows.groupby("mode", observed=True, sort=False) if len(rows) else ():
         lines += [f"## {mode} mode", ""]

@@ -10,10 +10,12 @@ from benchmarks.specs import BASE, MODES
 from benchmarks.tables import TABLES
 
 
-def write(out: Path) -> Path:
-    """Write `README.md`, and `authors.md` with each of the authors' results and ours; the path of the former."""
+def write(out: Path, users: int) -> Path:
+    """Write `README.md` of the rows with this number of `users`, and `authors.md` with each of the authors' results and
+    ours; the path of the former.
+    """
     rows = figures.load(out)
-    rows = rows[rows["table"].isin(TABLES)]
+    rows = rows[rows["table"].isin(TABLES) & (rows["users"] == users)]
     beside, switched = figures.against_authors(rows), authors.beside(out)
     lines = ["# Results", "", _what_was_run(rows), "", figures.provenance(rows), ""]
     lines += [*_claims(rows), "", *_authors(beside, switched), "", *_tables(out)]

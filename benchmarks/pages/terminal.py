@@ -38,8 +38,11 @@ _METHOD = ("method", "value, us", "both", "ratio", "compile_s", "MiB", "finite",
 def show_preferences(out: Path, users: int, arms: tuple[str, ...]) -> None:
     """Print the mean weighted costs of the arms, by data set."""
     rows = figures.load(out, "preferences")
+    rows = rows[rows["users"] == users]
+    if rows.empty:
+        return
     shown = Table("data set", *arms, "known / exact", "learnt / exact", title="weighted cost")
-    means = rows[rows["users"] == users].pivot_table("weighted_cost", "dataset", "arm", observed=True)
+    means = rows.pivot_table("weighted_cost", "dataset", "arm", observed=True)
     for dataset, costs in means.iterrows():
         ratios = [f"{costs[arm] / costs['exact']:.3f}" for arm in ("known", "learnt")]
         shown.add_row(str(dataset), *(f"{costs[arm]:.4f}" for arm in arms), *ratios)

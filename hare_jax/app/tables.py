@@ -1,6 +1,7 @@
 """The options that commands on a table share, and the table and the model that they name."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -12,7 +13,7 @@ from hare_jax.app import model_files
 from hare_jax.app.explainer.choice import built_in
 from hare_jax.app.options import Cache
 from hare_jax.base import LogitFn, require
-from hare_jax.data.missing import DROP
+from hare_jax.data import missing
 from hare_jax.data.schema import check_schema
 from hare_jax.data.table import split
 
@@ -120,7 +121,18 @@ def _is_named(options: TableOptions) -> bool:
 def _table(train: pd.DataFrame, options: TableOptions, name: str) -> data.Table:
     """The table of the rows `train`; its test rows are of no interest."""
     schema: Any = options.schema
-    return data.from_frame(train, schema, test=train.iloc[:_NUM_TRIED], name=name)
+    return data.from_frame(train, schema, test=_tried(train, check_schema(schema or {})), name=name)
+
+
+def _tried(train: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
+    """The first of the rows that `from_frame` keeps."""
+    names = [schema["target"], *(name for name, spec in schema["features"].items() if spec["type"] != "derived")]
+    known = [name for name in names if name in train]
+    if known != names:
+        return train.iloc[:_NUM_TRIED]
+    ways = missing.ways(schema, names, [train])
+    kept = train[train[[name for name, way in ways.items() if way == missing.DROP]].notna().all(axis=1)]
+    return (kept if len(kept) else train).iloc[:_NUM_TRIED]
 
 
 def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +142,7 @@ def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _loaded(table: data.Table, rows: pd.DataFrame, described: str) -> Loaded:
     """Without the rows that lack a value of a feature whose schema has `missing = "drop"`."""
-    dropped = [feature.name for feature in table.features if feature.missing == DROP and feature.name in rows]
+    dropped = [feature.name for feature in table.features if feature.missing == missing.DROP and feature.name in rows]
     kept = rows[rows[dropped].notna().all(axis=1)]
     require(len(kept) > 0, "file", "must have rows without missing values", f"{len(rows)} rows")
     told = f", without {len(rows) - len(kept):,} with missing values" if len(kept) < len(rows) else ""

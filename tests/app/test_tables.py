@@ -116,6 +116,28 @@ def test_audit_without_prices_and_with_training_rows(files, capsys, monkeypatch)
     assert FIGURES["mean_price"].label not in out
 
 
+def test_the_first_training_row_may_lack_what_drops_it(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(refusals, "results", made_results)
+    rows = pd.read_csv(files / "loans.csv")
+    rows.loc[0, "income"] = np.nan
+    rows.to_csv(tmp_path / "train.csv", index=False)
+    given = ("--train", tmp_path / "train.csv", "--by", "sex")
+    with pytest.warns(UserWarning, match="1 of 120 rows have missing values"):
+        status, out, _ = run(capsys, "audit", *of(files, "new.csv"), *given)
+    assert status == 0
+    assert out.startswith("29 rows of ")
+
+
+def test_a_group_named_like_a_result_is_kept(tmp_path):
+    results = made_results(None, None, None, np.zeros(21), None, prices=True)
+    labels = {"price": np.array(["low", "high", "high"] * 7, object)}
+    told = report.Report("21 rows", audit(labels, results), results, labels, pd.RangeIndex(21))
+    report.write(tmp_path, told)
+    rows = pd.read_csv(tmp_path / "rows.csv")
+    assert rows["by price"].tolist() == labels["price"].tolist()
+    assert set(rows.columns) == {"row", "by price", *Results._fields}
+
+
 @pytest.mark.slow
 def test_explain_writes_the_rows_after_the_recourse(files, tmp_path, capsys):
     given = (
@@ -200,6 +222,8 @@ def test_attributes_of_a_frame():
     assert found["age"].tolist() == ["below 40", "40 to below 65", "40 to below 65", "from 65", "missing"]
     assert found["sex"].tolist() == ["f", "m", "missing", "f", "m"]
     assert found["old"].tolist() == ["0", "1", "1", "1", "0"]
+    many = attributes(pd.DataFrame({"code": [1234567.0, 1234568.0, np.nan]}), ["code"])["code"]
+    assert many.tolist() == ["1234567", "1234568", "missing"]
     with pytest.raises(ValueError, match="by: must name each column once"):
         attributes(frame, ["sex", "sex"])
 

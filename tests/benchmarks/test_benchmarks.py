@@ -74,7 +74,7 @@ def test_the_rendered_table_has_a_line_for_each_arm_beside_the_original(results,
     row = rows(results)[0] | {"dataset": "adult", "model": "mlp", "loss": 0.5}
     lines = [json.dumps(row | {"arm": arm}) for arm in ("base", "multi")]
     (tmp_path / store.WORKING).write_text("\n".join(lines) + "\n")
-    table = render.write("table1", tmp_path).read_text()
+    table = render.write("table1", tmp_path, CHOICE.users).read_text()
     line = next(line for line in table.splitlines() if line.startswith("| adult | mlp | wachter | many rounds | 0.500"))
     figures = [figure.strip() for figure in line.split("|")]
     assert figures[7].startswith("0.426 +- ")  # the original's many rounds, seeds 1 and 2
@@ -198,7 +198,7 @@ def test_data_that_is_not_there_fails_its_rows_alone(monkeypatch, tmp_path, caps
     assert runner.run(specs("table1", CHOICE), tmp_path) == 1
     assert capsys.readouterr().err.count("no network") == 8
     assert not rows(tmp_path)
-    assert "nothing was run" in report.write(tmp_path).read_text()
+    assert "nothing was run" in report.write(tmp_path, CHOICE.users).read_text()
 
 
 def test_data_that_cannot_be_downloaded_are_one_line_and_status_1(monkeypatch, tmp_path, capsys):
@@ -238,7 +238,7 @@ def test_programs_are_kept_unless_told_otherwise(monkeypatch, tmp_path):
     kept = []
     monkeypatch.setattr("benchmarks.timing.keep_compiled", lambda: kept.append("programs"))
     monkeypatch.setattr(runner, "run", lambda specs, out, resources: kept.append(resources) or 0)
-    monkeypatch.setattr("benchmarks.commands.render.write", lambda name, out: out)
+    monkeypatch.setattr("benchmarks.commands.render.write", lambda name, out, users: out)
     monkeypatch.setenv("XLA_FLAGS", "")
     options = ["table1", "--scheduler", "tcp://there:1", "--out", str(tmp_path)]
     assert main([*options, "--no-cache"]) == main(options) == 0
@@ -255,14 +255,14 @@ def test_the_page_of_an_arm_alone_is_written(monkeypatch, tmp_path, change):
     kept.merge(["table6"])
     assert store.read_latest(tmp_path, "table6")[0]["arm"] == "bayes"  # the file of a single row too
     monkeypatch.setattr("benchmarks.pages.plots.pyplot", lambda: None)
-    page = render.write("table6", tmp_path).read_text()
+    page = render.write("table6", tmp_path, CHOICE.users).read_text()
     assert ("| mortgage | linear | wachter | near | Bayes |" in page) == ("loss" not in change)
-    assert report.write(tmp_path).is_file()
+    assert report.write(tmp_path, CHOICE.users).is_file()
 
 
 def test_pages_are_written_where_other_experiments_were_run_alone(tmp_path):
     shutil.copy(Path(render.__file__).parent.parent / "results" / "speed.csv", tmp_path)
-    assert "nothing was run" in report.write(tmp_path).read_text()
+    assert "nothing was run" in report.write(tmp_path, CHOICE.users).read_text()
 
 
 def one_user(key):

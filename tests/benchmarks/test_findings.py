@@ -53,7 +53,7 @@ def test_the_page_tells_how_near_the_authors_are(tmp_path):
         figures[f"{name}_gain_n"] = 5
     run = {"version": "0", "peak_mib": 100, "fit_s": 0.0, "digest": "before"}
     Store(tmp_path).append(asdict(spec) | figures | run)
-    page = report.write(tmp_path).read_text()
+    page = report.write(tmp_path, 5).read_text()
     assert "| ideal_l2 | 1 | 1 |\n" in page  # the authors' is 0.293 +- 0.055
     assert "0 simulated sessions" in page
     assert "Rows: 1, of which 0 from the code that wrote this page, 1 from before." in page

@@ -66,11 +66,17 @@ def _labels(column: pd.Series, cuts: Sequence[float]) -> np.ndarray:
 
 def _ranges(values: np.ndarray, cuts: Sequence[float]) -> np.ndarray:
     """The labels (n,) of the ranges between `cuts` in which `values` (n,) lie."""
-    ends = [f"{cut:g}" for cut in cuts]
+    ends = [_text(cut) for cut in cuts]
     between = [f"{low} to below {high}" for low, high in itertools.pairwise(ends)]
     return np.array([f"below {ends[0]}", *between, f"from {ends[-1]}"], object)[np.digitize(values, cuts)]
 
 
 def _text(value: object) -> str:
-    """The label of a value; whole numbers without a decimal point."""
-    return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
+    """The label of a value; whole numbers without a decimal point.
+
+    >>> _text(1234567.0), _text(0.1), _text("urban")
+    ('1234567', '0.1', 'urban')
+    """
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    return str(int(value)) if float(value).is_integer() else repr(float(value))

@@ -46,7 +46,8 @@ def write(folder: Path, report: Report) -> list[Path]:
     figures, rows, picture = (folder / name for name in ("audit.csv", "rows.csv", "audit.png"))
     pd.DataFrame(report.rows).to_csv(figures, index=False)
     known = {name: values for name, values in report.results._asdict().items() if values is not None}
-    pd.DataFrame({**report.attributes, **known}, report.index).to_csv(rows, index_label="row")
+    labels = {f"by {name}" if name in known else name: values for name, values in report.attributes.items()}
+    pd.DataFrame({**labels, **known}, report.index).to_csv(rows, index_label="row")
     try:
         canvas = plot(report.rows)
     except ImportError:

@@ -15,7 +15,7 @@ from hare_jax.app import tables
 from hare_jax.app.commands.explain import explainer_of
 from hare_jax.app.compiling import uncollected
 from hare_jax.app.explainer import Explainer
-from hare_jax.app.explainer.judging import judge
+from hare_jax.app.explainer.judging import complete, encode, judge
 from hare_jax.app.session import Session, file_rules, saving
 from hare_jax.app.terminal import Conversation, Reader, applicant, plain
 from hare_jax.base import choose, require
@@ -109,7 +109,8 @@ def row_of(options: Ask, explainer: Explainer, rows: pd.DataFrame) -> pd.DataFra
         rule = f"must be the number of a row, from {rows.index[0]} to {rows.index[-1]}"
         require(options.row in rows.index, "row", rule, options.row)
         return rows.loc[[options.row]]
-    refused = np.flatnonzero(~(judge(explainer.logit_fn, explainer.table, rows) >= 0))
+    full = complete(explainer.table, rows, encode(explainer.table, rows))
+    refused = np.flatnonzero(~(judge(explainer.logit_fn, explainer.table, full) >= 0))
     require(len(refused) > 0, "file", "must have a row that the model refuses", f"{len(rows):,} rows")
     return rows.iloc[refused[:1]]
 

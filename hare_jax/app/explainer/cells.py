@@ -103,11 +103,18 @@ def noise_of(feature: Feature) -> float:
     return _NOISE * (feature.high - feature.low)
 
 
+def one_row(frame: pd.DataFrame, index: int) -> pd.Series:
+    """A row by its position, each value in the type of its own column."""
+    return frame.astype(object).iloc[index]
+
+
 def put(column: pd.Series, changed: np.ndarray, values: pd.Series) -> pd.Series:
     """`column` with the `values` where it is `changed` (n,), in its own dtype wherever that can hold them."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         new = pd.Index(values[changed].unique()).difference(column.cat.categories)
         column = column.cat.add_categories(new) if len(new) else column
+    elif isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
+        column = column.astype(_holding(column, values[changed].to_numpy()))
     elif pd.api.types.is_integer_dtype(column) and not _are_whole(values[changed]):
         column = column.astype(float)
     elif not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
@@ -115,6 +122,14 @@ def put(column: pd.Series, changed: np.ndarray, values: pd.Series) -> pd.Series:
     filled = column.copy()
     filled[changed] = values[changed].to_numpy()
     return filled
+
+
+def _holding(column: pd.Series, new: np.ndarray) -> np.dtype:
+    """The dtype of a column of numbers, or if that can't hold the `new` ones (m,) a larger one."""
+    larger = ["int64"] if column.dtype.kind in "iu" else []
+    with np.errstate(invalid="ignore", over="ignore"):
+        fits = (kind for kind in map(np.dtype, (column.dtype, *larger)) if np.array_equal(new.astype(kind), new))
+        return next(fits, np.dtype(float))
 
 
 def _put_objects(column: pd.Series, changed: np.ndarray, values: pd.Series) -> pd.Series:

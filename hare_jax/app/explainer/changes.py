@@ -17,8 +17,14 @@ COLUMNS = ("feature", "label", "unit", "before", "after", "difference", "consequ
 def differs(before: pd.Series, after: pd.Series) -> np.ndarray:
     """In which rows (n,) two columns differ; missing values are equal."""
     old, new = before.to_numpy(object), after.to_numpy(object)
-    both_missing = pd.isna(old) & pd.isna(new)
-    return (old != new).astype(bool) & ~both_missing
+    found, known = pd.isna(old) != pd.isna(new), _are_known(old, new)
+    found[known] = old[known] != new[known]
+    return found
+
+
+def _are_known(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Where (n,) neither value is missing; pandas' NA can't be compared."""
+    return ~(pd.isna(old) | pd.isna(new))
 
 
 def long_form(
@@ -32,7 +38,9 @@ def long_form(
         rows = np.flatnonzero(differs(before[feature.name], after[feature.name]))
         pair = [frame[feature.name].iloc[rows].to_numpy(object) for frame in (before, after)]
         numeric = feature.type != "categorical"
-        change = (pair[1] - pair[0]).astype(float) if numeric else np.full(len(rows), np.nan)
+        change, known = np.full(len(rows), np.nan), _are_known(*pair)
+        if numeric:
+            change[known] = (pair[1][known] - pair[0][known]).astype(float)
         if feature.type == "derived":
             pair, change = [_shortened(feature, values) for values in pair], _shortened(feature, change)
         texts = (feature.name, feature.label, feature.unit)

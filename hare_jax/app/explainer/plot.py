@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from hare_jax.app.explainer.changes import differs
 from hare_jax.app.explainer.judging import judge
 from hare_jax.app.explainer.wording import text
 from hare_jax.base import require
@@ -53,7 +54,7 @@ def figure(explanation: "Explanation", position: int) -> Any:
 def applied(explanation: "Explanation", before: pd.DataFrame, after: pd.DataFrame) -> Way:
     """The changes of one row, each time the one that raises the logit most."""
     explainer = explanation.explainer
-    changed = [name for name in explainer.features if not before[name].equals(after[name])]
+    changed = [name for name in explainer.features if differs(before[name], after[name]).any()]
     now, order, scores = before, [], [float(judge(explainer.logit_fn, explainer.table, before)[0])]
     while changed:
         tries = pd.concat([now.assign(**{name: after[name]}) for name in changed])

@@ -28,4 +28,5 @@ def shown(progress: bool | None, num: int) -> Iterator[Tick]:
         yield lambda done: bar.advance(task, done)
     finally:
         timer.cancel()
+        timer.join()
         bar.stop()

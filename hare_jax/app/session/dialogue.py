@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hare_jax.app.explainer import Explainer
+from hare_jax.app.explainer.cells import one_row
 from hare_jax.app.explainer.judging import complete, judge
 from hare_jax.app.explainer.writing import Written
 from hare_jax.app.session import setup, showing, turns
@@ -80,7 +81,7 @@ class Dialogue:
     @property
     def row(self) -> pd.Series:
         """The person's row in original units."""
-        return (self._frame if self._person is None else self._person.row).iloc[0]
+        return one_row(self._frame if self._person is None else self._person.row, 0)
 
     @property
     def explainer(self) -> Explainer:

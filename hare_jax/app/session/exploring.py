@@ -168,12 +168,12 @@ def proposed(person: Person, changes: Any) -> pd.DataFrame:
 
 
 def _value(feature: Feature, value: Any) -> Any:
-    """A value of a feature: a category as the table knows it, by its text; or a finite number."""
+    """A value of a feature: a category as the table knows it, also by its text; or a finite number."""
     if feature.type == "categorical":
-        known = {str(category): category for category in feature.categories}
-        rule = f"of {feature.name} must be one of {', '.join(known)}"
-        require(str(value) in known, "changes", rule, value)
-        return known[str(value)]
+        known = [category for category in feature.categories if str(category) == str(value) or category == value]
+        rule = f"of {feature.name} must be one of {', '.join(map(str, feature.categories))}"
+        require(len(known) > 0, "changes", rule, value)
+        return known[0]
     require(is_finite(value), "changes", f"of {feature.name} must be a finite number", value)
     return value
 

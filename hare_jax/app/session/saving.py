@@ -17,6 +17,8 @@ import jax
 import numpy as np
 import pandas as pd
 
+from hare_jax.app.explainer import Explainer
+from hare_jax.app.explainer.cells import one_row
 from hare_jax.app.explainer.saving import restored_fields, to_plain
 from hare_jax.app.session import programs, turns
 from hare_jax.app.session.file_rules import COUNTERS, FORMAT, MOST_BYTES, NAME, VERSION
@@ -64,7 +66,7 @@ def to_text(saved: Saved) -> str:
         "seed": int(given.seed),
         "method": given.base,
         "table": digest(person.explainer.table),
-        "row": {str(name): scalar(value) for name, value in person.row.iloc[0].items()},
+        "row": {str(name): scalar(value) for name, value in one_row(person.row, 0).items()},
         "logits": _logits(person, np.asarray(saved.base)),
         "events": [{"kind": event.kind, "details": event.details} for event in saved.events],
         "turn": {name: int(getattr(turn, name)) for name in COUNTERS} | {"due": bool(turn.due)},
@@ -131,8 +133,16 @@ def given_of(found: dict[str, Any], model: Any, table: Table | None) -> Given:
         options = restored_fields(kind, found["hyperparameters"], {})
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{NAME}: must have hyperparameters of {found['elicitor']}; got {error!r}") from None
-    row = {name: math.nan if value is None else value for name, value in found["row"].items()}
+    texts = _categories(model.table if isinstance(model, Explainer) else table)
+    row = {name: math.nan if value is None else texts.get((name, value), value) for name, value in found["row"].items()}
     return Given(model, table, row, found["elicitor"], found["seed"], found["questions"], found["method"], options)
+
+
+def _categories(table: Table | None) -> dict[tuple[str, str], Any]:
+    """The categories that are written as texts, such as intervals, by feature and text."""
+    features = table.features if isinstance(table, Table) else ()
+    pairs = ((feature.name, category) for feature in features for category in feature.categories)
+    return {(name, str(one)): one for name, one in pairs if scalar(one) != one}
 
 
 def keywords(given: Given) -> dict[str, Any]:

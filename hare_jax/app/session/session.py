@@ -44,6 +44,7 @@ class Session(Dialogue):
         self._check_open()
         answer, turn = telling.choice(choice), self._turn
         require(bool(turn.question.asked), "choice", "must be the answer to a question; none is left", choice)
+        telling.check_room(turn, 1)
         self._record("answer", {"choice": choice}, turns.told(self.problem, turn, answer))
 
     def rate(self, value: float, option: str | None = None) -> None:
@@ -114,7 +115,7 @@ class Session(Dialogue):
             return result
         if bool((near != turn.best.x).any()) and telling.room(turn) != 0:
             answer = telling.preferred(near, turn.best.x)
-            details = {"changes": {name: showing.plain(value) for name, value in changes.items()}}
+            details = {"changes": {name: saving.scalar(value) for name, value in changes.items()}}
             self._record("explore", details, turns.informed(self.problem, turn, answer))
         return result
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hare_jax.app.explainer import Explainer, wording
-from hare_jax.app.explainer.cells import most_decimals
+from hare_jax.app.explainer.cells import most_decimals, one_row
 from hare_jax.app.explainer.changes import differs, long_form
 from hare_jax.app.explainer.writing import Rows, Written, replaced, rows_at
 from hare_jax.app.session.views import Change, Difference, Option
@@ -51,7 +51,7 @@ def options(person: Person, found: Written, labels: tuple[str, ...] | None = Non
     names = labels or tuple(string.ascii_uppercase[:num])
     given = person.row.index[0]
     return tuple(
-        Option(label, found.frame.iloc[index].rename(given), changes, _sentence(changes))
+        Option(label, one_row(found.frame, index).rename(given), changes, _sentence(changes))
         for index, (label, changes) in enumerate(zip(names, own, strict=True))
     )
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from hare_jax.app.explainer.cells import one_row
 from hare_jax.app.session import CANNOT_TELL, Asked, Option, Session, showing
 from hare_jax.app.study import assigning, plain
 from hare_jax.app.study import setting as settings
@@ -46,7 +47,7 @@ class Conduct:
     def assigned(self, record: Record) -> pd.Series:
         """The row that a person is assigned."""
         rows = self.sessions.rows
-        return rows.iloc[assigning.row_of(self.study, record.number, len(rows))]
+        return one_row(rows, assigning.row_of(self.study, record.number, len(rows)))
 
     def questionnaire(self, token: str, part: str, values: dict[str, Any]) -> None:
         """Store a questionnaire."""

@@ -17,17 +17,17 @@ from hare_jax.base import require
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet may run at the start; last, in full width
 _PEOPLE = {
     "person": "Int64",
-    "arm": "str",
-    "consented_at": "str",
-    "finished_at": "str",
+    "arm": "object",
+    "consented_at": "object",
+    "finished_at": "object",
     "withdrawn": "bool",
     "answers": "Int64",
     "agreement": "Int64",
     "same": "Int64",
     "base_first": "Int64",
     "rating": "Int64",
-    "recommendation": "str",
-    "base": "str",
+    "recommendation": "object",
+    "base": "object",
 }
 _ANSWERS = (
     "person",

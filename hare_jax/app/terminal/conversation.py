@@ -18,6 +18,7 @@ from hare_jax.app.session.telling import takes
 from hare_jax.app.terminal import entered, showing
 from hare_jax.app.terminal.entered import Command
 from hare_jax.app.terminal.reading import Reader
+from hare_jax.base import require
 from hare_jax.data.schema import Feature
 
 _GAP = "  "  # between two keys
@@ -56,6 +57,7 @@ class Conversation:
     def __init__(self, session: Session, console: Console, reader: Reader, save_to: Path | None) -> None:
         self.session, self.console, self.reader, self.save_to = session, console, reader, save_to
         self.left = False
+        self._files = {save_to}  # that a session may be written to although they exist
         self._do: dict[str, Callable[[str], None]] = {
             "?": lambda rest: self.session.answer(CANNOT_TELL),
             "v": self._veto,
@@ -85,13 +87,15 @@ class Conversation:
         self._show(asked)
         self._write()
         text = self.reader.command()
-        if text is None:
-            self._quit("")
-        elif text:
-            try:
+        try:
+            if text is None:
+                self._quit("")
+            elif text:
                 self._perform(entered.command(text), asked)
-            except ValueError as error:
-                self._say(options.one_line(error), style="red")
+        except ValueError as error:
+            if text is None and self.left:
+                raise
+            self._say(options.one_line(error), style="red")
 
     def _show(self, asked: Asked | None) -> None:
         session = self.session
@@ -177,10 +181,12 @@ class Conversation:
             self._save_to(Path(path))
 
     def _save_to(self, path: Path) -> None:
+        require(path in self._files or not path.exists(), "file", "must be new, or one of this session", str(path))
         try:
             self.session.save(path)
         except OSError as error:
             raise ValueError(f"not saved: {options.one_line(error)}") from error
+        self._files.add(path)
         self._say(f"Saved. To go on later: hare-jax ask --resume {path}")
 
     def _quit(self, rest: str) -> None:

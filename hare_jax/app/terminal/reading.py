@@ -47,10 +47,12 @@ class Reader:
         descriptor = self.stream.fileno()
         with _keywise(descriptor):
             while True:
-                found = os.read(descriptor, 1).decode("ascii", errors="ignore")
+                byte = os.read(descriptor, 1)
+                found = byte.decode("ascii", errors="ignore")
                 if found == _ESCAPE:
                     _discard(descriptor)
-                elif found == _END:
+                elif not byte or found == _END:
+                    self.by_key = bool(byte)  # the terminal is gone: nothing more can be asked
                     return None
                 elif found.isprintable() and found.strip():
                     return found

@@ -1,15 +1,18 @@
 """The dialogue in a terminal, with a session that only records what it is told."""
 
+import contextlib
 import io
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from hare_jax import Explainer, data, models
 from hare_jax.app.commands import ask
 from hare_jax.app.session import Asked, Best, Change, Difference, Exploration, Option
-from hare_jax.app.terminal import Conversation, Reader
+from hare_jax.app.terminal import Conversation, Reader, reading
 from tests import loans
 
 ROWS = pd.DataFrame(
@@ -180,6 +183,52 @@ def test_the_session_is_saved_after_each_event(told, tmp_path):
     assert f"--resume {file}\n" in out
     told("a", f"q {tmp_path / 'other.json'}")
     assert (tmp_path / "other.json").read_text() == "1"
+
+
+def test_no_other_file_is_overwritten(told, tmp_path):
+    other, own = tmp_path / "loans.csv", tmp_path / "session.json"
+    other.write_text("income,debt")
+    _, out = told("a", f"s {other}", f"s {own}", "b", f"s {own}")
+    assert "file: must be new, or one of this session" in out
+    assert (other.read_text(), own.read_text()) == ("income,debt", "2")
+
+
+class Keys:
+    """A terminal in which these keys are pressed, and these lines entered."""
+
+    by_key = True
+
+    def __init__(self, keys, lines):
+        self.command, self.line = iter(keys).__next__, iter(lines).__next__
+
+
+def test_ctrl_d_with_a_file_that_cannot_be_written_loses_nothing(explainer, tmp_path):
+    session, console = FakeSession(explainer), Console(file=io.StringIO(), width=100)
+    lines = [str(tmp_path / "none" / "session.json"), str(tmp_path / "session.json")]
+    Conversation(session, console, Keys(["a", None, "q"], lines), None).run()
+    assert "not saved: " in console.file.getvalue()
+    assert (tmp_path / "session.json").read_text() == "1"
+
+
+def test_a_terminal_that_is_gone_is_the_end(monkeypatch):
+    ours, theirs = os.pipe()
+    os.close(theirs)
+    monkeypatch.setattr(reading, "_keywise", contextlib.nullcontext)
+    with open(ours) as stream:
+        reader = Reader(stream)
+        reader.by_key = True
+        assert reader.command() is None
+        assert reader.line() is None
+
+
+def test_rows_may_lack_derived_columns():
+    rows = ROWS[["income", "debt"]].assign(paid=[0, 1, 0])
+    derived = {"type": "derived", "formula": "debt / income"}
+    features = {"income": {"type": "continuous"}, "debt": {"type": "continuous"}, "dti": derived}
+    table = data.from_frame(rows, {"target": "paid", "features": features}, test=rows)
+    logit_fn = models.classifier(models.from_layers([([[1.0, 0.0, 0.0]], [-0.5])]))
+    explainer = Explainer(logit_fn, table)
+    assert ask.row_of(ask.Ask(), explainer, rows.set_axis([1, 2, 3], axis=0)).index.tolist() == [1]
 
 
 def test_the_row_is_the_first_that_is_refused_or_that_of_the_options(explainer):

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from hare_jax.app.explainer import Explainer, wording
+from hare_jax.app.explainer.cells import one_row
 from hare_jax.app.explainer.judging import complete, encode, judge
 from hare_jax.app.session import Session, setup
 from hare_jax.app.web.app.talk import Talk
@@ -54,7 +55,9 @@ class Service:
         self.questions, self.seed, self.about = questions, seed, about
         refused = _refused(explainer, rows)
         self.rows, self._tried = refused.iloc[:most], refused.iloc[:_MOST_TRIED]
-        self.examples = tuple(_described(explainer, row) for _, row in self.rows.iterrows())  # in words
+        self.examples = tuple(
+            _described(explainer, row) for row in (one_row(self.rows, index) for index in range(len(self.rows)))
+        )  # in words
         self.progress = (0.0, "The questions are prepared.")
         self.first = threading.Event()  # what the first question needs is compiled
 
