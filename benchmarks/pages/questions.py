@@ -60,5 +60,7 @@ def _seeds(rows: pd.DataFrame) -> list[str]:
     fewer = pd.DataFrame({"of": most, "has": counts})[counts < most].reset_index()
     texts = dict.fromkeys(f"{one.arm} {one.has} of {one.of}" for one in fewer.itertuples())
     return (
-        [f"Not comparable, as of fewer seeds than other figures beside them: {', '.join(texts)}.", ""] if texts else []
+        [f"Not comparable with the figures beside them, as they have fewer seeds: {', '.join(texts)}.", ""]
+        if texts
+        else []
     )

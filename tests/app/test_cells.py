@@ -24,7 +24,11 @@ SCHEMA = {
         ("int8", 200.0, "int64"),
         ("uint8", -1.0, "int64"),
         ("int64", 0.5, "float64"),
+        ("float16", 7.0, "float16"),
         ("Int64", 4.0, "Int64"),
+        ("Int8", 200.0, "Int64"),
+        ("UInt8", -1.0, "Int64"),
+        ("Float32", 52.1, "Float64"),
     ],
 )
 def test_a_column_of_numbers_holds_what_is_put_into_it(dtype, new, expected):
@@ -32,6 +36,13 @@ def test_a_column_of_numbers_holds_what_is_put_into_it(dtype, new, expected):
     filled = put(column, np.array([False, True, False]), pd.Series([0.0, new, 0.0]))
     assert filled.tolist() == [1, new, 3]
     assert filled.dtype == expected
+
+
+def test_a_column_without_values_holds_a_text_and_large_numbers_stay():
+    found = put(pd.Series([np.nan, np.nan]), np.array([True, False]), pd.Series(["a", None], dtype=object))
+    assert found.iloc[0] == "a"
+    large = pd.Series([2**63 + 5, 1], dtype="uint64")
+    assert put(large, np.array([False, True]), pd.Series([0.0, -1.0])).tolist() == [float(2**63 + 5), -1]
 
 
 def test_each_value_of_a_row_keeps_the_type_of_its_column():

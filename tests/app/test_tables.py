@@ -224,6 +224,8 @@ def test_attributes_of_a_frame():
     assert found["old"].tolist() == ["0", "1", "1", "1", "0"]
     many = attributes(pd.DataFrame({"code": [1234567.0, 1234568.0, np.nan]}), ["code"])["code"]
     assert many.tolist() == ["1234567", "1234568", "missing"]
+    rates = attributes(pd.DataFrame({"rate": np.array([0.1, 2], "float32")}), ["rate"])["rate"]
+    assert rates.tolist() == ["0.1", "2"]
     with pytest.raises(ValueError, match="by: must name each column once"):
         attributes(frame, ["sex", "sex"])
 

@@ -257,6 +257,7 @@ def test_the_page_of_an_arm_alone_is_written(monkeypatch, tmp_path, change):
     monkeypatch.setattr("benchmarks.pages.plots.pyplot", lambda: None)
     page = render.write("table6", tmp_path, CHOICE.users).read_text()
     assert ("| mortgage | linear | wachter | near | Bayes |" in page) == ("loss" not in change)
+    assert "| mortgage |" not in render.write("table6", tmp_path, CHOICE.users + 1).read_text()
     assert report.write(tmp_path, CHOICE.users).is_file()
 
 

@@ -57,7 +57,7 @@ def _labels(column: pd.Series, cuts: Sequence[float]) -> np.ndarray:
         advice = f"cut it into ranges, as in {column.name}:40,65" if numeric else "merge some of them"
         rule = f"must have at most {_MOST_VALUES} values; {advice}"
         require(num <= _MOST_VALUES, f"by {column.name!r}", rule, f"{num} values")
-        labels = np.array([_text(value) for value in known], object)
+        labels = np.array([_text(value) for value in (known.to_numpy() if numeric else known)], object)
     found = np.full(len(column), MISSING, object)
     found[column.notna().to_numpy()] = labels
     require(len(set(found)) > 1, f"by {column.name!r}", "must have more than one group among these rows", set(found))
@@ -79,4 +79,4 @@ def _text(value: object) -> str:
     """
     if not isinstance(value, float | np.floating):
         return str(value)
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
+    return str(int(value)) if float(value).is_integer() else str(value)

@@ -6,6 +6,7 @@ point lies beyond the decision boundary, not before it.
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,26 +111,33 @@ def one_row(frame: pd.DataFrame, index: int) -> pd.Series:
 
 def put(column: pd.Series, changed: np.ndarray, values: pd.Series) -> pd.Series:
     """`column` with the `values` where it is `changed` (n,), in its own dtype wherever that can hold them."""
+    new = values[changed].infer_objects()
     if isinstance(column.dtype, pd.CategoricalDtype):
-        new = pd.Index(values[changed].unique()).difference(column.cat.categories)
-        column = column.cat.add_categories(new) if len(new) else column
-    elif isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
-        column = column.astype(_holding(column, values[changed].to_numpy()))
-    elif pd.api.types.is_integer_dtype(column) and not _are_whole(values[changed]):
-        column = column.astype(float)
-    elif not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        more = pd.Index(new.unique()).difference(column.cat.categories)
+        column = column.cat.add_categories(more) if len(more) else column
+    elif pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        numeric = pd.api.types.is_numeric_dtype(new)
+        column = column.astype(_holding(column, new.to_numpy()) if numeric else object)
+    else:
         return _put_objects(column, changed, values)
     filled = column.copy()
-    filled[changed] = values[changed].to_numpy()
+    filled[changed] = new.to_numpy()
     return filled
 
 
-def _holding(column: pd.Series, new: np.ndarray) -> np.dtype:
+def _holding(column: pd.Series, new: np.ndarray) -> Any:
     """The dtype of a column of numbers, or if that can't hold the `new` ones (m,) a larger one."""
-    larger = ["int64"] if column.dtype.kind in "iu" else []
+    if _holds(column.dtype, new):
+        return column.dtype
+    whole, real = ("int64", "float64") if isinstance(column.dtype, np.dtype) else ("Int64", "Float64")
+    both = np.concatenate([column.dropna().to_numpy(), new])
+    larger = pd.api.types.pandas_dtype(whole)
+    return larger if column.dtype.kind in "iu" and _holds(larger, both) else pd.api.types.pandas_dtype(real)
+
+
+def _holds(dtype: Any, numbers: np.ndarray) -> bool:
     with np.errstate(invalid="ignore", over="ignore"):
-        fits = (kind for kind in map(np.dtype, (column.dtype, *larger)) if np.array_equal(new.astype(kind), new))
-        return next(fits, np.dtype(float))
+        return np.array_equal(numbers.astype(getattr(dtype, "numpy_dtype", dtype)), numbers)
 
 
 def _put_objects(column: pd.Series, changed: np.ndarray, values: pd.Series) -> pd.Series:
@@ -137,8 +145,3 @@ def _put_objects(column: pd.Series, changed: np.ndarray, values: pd.Series) -> p
     filled = column.astype(object)
     filled[changed] = values[changed].to_numpy(object)
     return filled.astype(column.dtype)
-
-
-def _are_whole(values: pd.Series) -> bool:
-    numeric = pd.api.types.is_numeric_dtype(values)
-    return numeric and bool((values.to_numpy(float) % 1 == 0).all())

@@ -50,7 +50,7 @@ def long_form(
 
 def _shortened(feature: Feature, values: np.ndarray) -> np.ndarray:
     """The computed `values` (n,) of a feature with as many decimals as are shown."""
-    return values.astype(float).round(most_decimals(feature))
+    return np.where(pd.isna(values), np.nan, values).astype(float).round(most_decimals(feature))
 
 
 def _sorted(parts: list[tuple]) -> tuple[np.ndarray, pd.DataFrame]:

@@ -13,7 +13,7 @@ from hare_jax.app.explainer import Explainer
 from hare_jax.app.explainer.cells import one_row
 from hare_jax.app.explainer.judging import complete, judge
 from hare_jax.app.explainer.writing import Written
-from hare_jax.app.session import setup, showing, turns
+from hare_jax.app.session import setup, showing, telling, turns
 from hare_jax.app.session.file_rules import MOST_EVENTS
 from hare_jax.app.session.showing import Person
 from hare_jax.app.session.turns import Problem, Turn
@@ -151,6 +151,8 @@ class Dialogue:
     def _with_question(self, turn: Turn) -> Turn:
         """The turn with the next question whose options can be shown, and differ in original units."""
         turn = turns.with_question(self.problem, turn)
+        if telling.room(turn) == 0:
+            return turns.without_question(turn)
         while turn.question.asked:
             found = showing.written(self.person, pair(turn))
             if self._can_show(found):

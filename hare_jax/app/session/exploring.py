@@ -170,7 +170,11 @@ def proposed(person: Person, changes: Any) -> pd.DataFrame:
 def _value(feature: Feature, value: Any) -> Any:
     """A value of a feature: a category as the table knows it, also by its text; or a finite number."""
     if feature.type == "categorical":
-        known = [category for category in feature.categories if str(category) == str(value) or category == value]
+        known = [
+            category
+            for category in feature.categories
+            if str(category) == str(value) or (is_finite(value) and category == value)
+        ]
         rule = f"of {feature.name} must be one of {', '.join(map(str, feature.categories))}"
         require(len(known) > 0, "changes", rule, value)
         return known[0]

@@ -120,7 +120,8 @@ def _span(person: Person, feature: Feature, values: np.ndarray) -> str:
 
 def _levels(feature: Feature, values: np.ndarray) -> str:
     """The most probable categories, as few as have 90 % together."""
-    texts = np.where(pd.isna(values), missing.LEVEL, values.astype(str))
+    known = {category: category for category in feature.categories}  # whole numbers beside NaN are floats
+    texts = np.array([missing.LEVEL if pd.isna(value) else str(known.get(value, value)) for value in values])
     levels, counts = np.unique(texts, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     num = int(np.searchsorted(np.cumsum(counts[order]), _LEVEL * counts.sum())) + 1

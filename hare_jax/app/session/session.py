@@ -44,7 +44,6 @@ class Session(Dialogue):
         self._check_open()
         answer, turn = telling.choice(choice), self._turn
         require(bool(turn.question.asked), "choice", "must be the answer to a question; none is left", choice)
-        telling.check_room(turn, 1)
         self._record("answer", {"choice": choice}, turns.told(self.problem, turn, answer))
 
     def rate(self, value: float, option: str | None = None) -> None:

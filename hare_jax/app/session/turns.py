@@ -81,7 +81,7 @@ def opened(problem: Problem, base: Recourse) -> Turn:
 def resumed(problem: Problem, state: Any, counters: dict[str, Any]) -> Turn:
     """The turn of a `state` that was saved, with its other fields."""
     turn = _turn(programs.shown(problem.elicitor, state))._replace(**counters)
-    return turn if turn.slot < problem.num_slots else _without_question(turn)
+    return turn if turn.slot < problem.num_slots else without_question(turn)
 
 
 def told(problem: Problem, turn: Turn, answer: Any) -> Turn:
@@ -122,10 +122,11 @@ def with_question(problem: Problem, turn: Turn) -> Turn:
         if turn.question.asked or not turn.best.valid:
             return turn
         turn = told(problem, turn, np.int32(CANNOT_TELL))
-    return _without_question(turn)
+    return without_question(turn)
 
 
-def _without_question(turn: Turn) -> Turn:
+def without_question(turn: Turn) -> Turn:
+    """The turn in which nothing is asked."""
     return turn._replace(question=turn.question._replace(asked=np.array(False)))
 
 

@@ -56,7 +56,10 @@ class Conversation:
 
     def __init__(self, session: Session, console: Console, reader: Reader, save_to: Path | None) -> None:
         self.session, self.console, self.reader, self.save_to = session, console, reader, save_to
-        self.left = False
+        self.left, self._failed = (
+            False,
+            False,
+        )  # whether it could not be saved on leaving: then another file is asked for
         self._files = {save_to}  # that a session may be written to although they exist
         self._do: dict[str, Callable[[str], None]] = {
             "?": lambda rest: self.session.answer(CANNOT_TELL),
@@ -181,8 +184,8 @@ class Conversation:
             self._save_to(Path(path))
 
     def _save_to(self, path: Path) -> None:
-        require(path in self._files or not path.exists(), "file", "must be new, or one of this session", str(path))
         try:
+            require(path in self._files or not path.exists(), "file", "must be new, or one of this session", str(path))
             self.session.save(path)
         except OSError as error:
             raise ValueError(f"not saved: {options.one_line(error)}") from error
@@ -192,7 +195,7 @@ class Conversation:
     def _quit(self, rest: str) -> None:
         """Leave, after saving to the file of the options or to one that is entered."""
         self.left = True
-        path = rest or (str(self.save_to) if self.save_to else "")
+        path = rest or (str(self.save_to) if self.save_to and not self._failed else "")
         if not path and self.reader.by_key and self.session.events:
             path = self._line("Save to which file? Nothing leaves without saving")
         if path:
@@ -202,7 +205,7 @@ class Conversation:
         try:
             self._save_to(path)
         except ValueError:
-            self.left = not self.reader.by_key
+            self._failed, self.left = True, not self.reader.by_key
             raise
 
     def _write(self) -> None:

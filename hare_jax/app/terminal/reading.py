@@ -45,17 +45,20 @@ class Reader:
     def _key(self) -> str | None:
         """The next printable key, without what arrow keys and the like send."""
         descriptor = self.stream.fileno()
-        with _keywise(descriptor):
-            while True:
-                byte = os.read(descriptor, 1)
-                found = byte.decode("ascii", errors="ignore")
-                if found == _ESCAPE:
-                    _discard(descriptor)
-                elif not byte or found == _END:
-                    self.by_key = bool(byte)  # the terminal is gone: nothing more can be asked
-                    return None
-                elif found.isprintable() and found.strip():
-                    return found
+        try:
+            with _keywise(descriptor):
+                while byte := os.read(descriptor, 1):
+                    found = byte.decode("ascii", errors="ignore")
+                    if found == _ESCAPE:
+                        _discard(descriptor)
+                    elif found == _END:
+                        return None
+                    elif found.isprintable() and found.strip():
+                        return found
+        except (OSError, termios.error):
+            pass
+        self.by_key = False  # the terminal is gone: nothing more can be asked
+        return None
 
 
 @contextlib.contextmanager

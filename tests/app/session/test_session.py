@@ -146,21 +146,25 @@ def test_what_is_told_is_checked(session, call, message):
         call(session)
 
 
-def test_an_answer_that_does_not_fit_is_an_error(session, monkeypatch):
-    monkeypatch.setattr(telling, "room", lambda turn: 0)
-    with pytest.raises(ValueError, match="answer: must fit: the session holds no more comparisons"):
+def test_nothing_is_asked_that_no_answer_fits(session, monkeypatch):
+    monkeypatch.setattr(telling, "room", lambda turn: 1 - int(turn.state.belief.num_told))
+    assert session.question() is not None
+    session.importance("debt", "income")
+    assert session.question() is None
+    with pytest.raises(ValueError, match="choice: must be the answer to a question; none is left"):
         session.answer("A")
-    assert session.num_answers == 0
 
 
 def test_categories_are_known_by_value_by_text_and_from_a_file():
     coded = Feature("owner", "categorical", True, 0, "", "owner", categories=(0, 1))
     assert [exploring._value(coded, value) for value in (1, 1.0, "1")] == [1, 1, 1]
+    with pytest.raises(ValueError, match="of owner must be one of 0, 1; got <NA>"):
+        exploring._value(coded, pd.NA)
     rows = pd.DataFrame({"age": pd.cut([20, 40, 60, 30], [0, 35, 70]), "paid": [0, 1, 1, 0]})
     schema = {"target": "paid", "features": {"age": {"type": "categorical"}}}
     known = saving._categories(data.from_frame(rows, schema, test=rows))
     assert known == {("age", str(one)): one for one in rows["age"].cat.categories}
-    assert outlook._levels(coded, np.array([1, 1, np.nan, 1], object)) == "owner: 1 or missing"
+    assert outlook._levels(coded, np.array([1.0, 1.0, np.nan, 1.0])) == "owner: 1 or missing"
 
 
 def test_arguments_are_checked(explainer, refused):

@@ -1,6 +1,5 @@
 """The dialogue in a terminal, with a session that only records what it is told."""
 
-import contextlib
 import io
 import os
 from pathlib import Path
@@ -204,21 +203,29 @@ class Keys:
 
 def test_ctrl_d_with_a_file_that_cannot_be_written_loses_nothing(explainer, tmp_path):
     session, console = FakeSession(explainer), Console(file=io.StringIO(), width=100)
-    lines = [str(tmp_path / "none" / "session.json"), str(tmp_path / "session.json")]
-    Conversation(session, console, Keys(["a", None, "q"], lines), None).run()
-    assert "not saved: " in console.file.getvalue()
+    lines = [str(tmp_path / "none" / "session.json"), "x" * 300, str(tmp_path / "session.json")]
+    Conversation(session, console, Keys(["a", None, "q", "q"], lines), None).run()
+    assert console.file.getvalue().count("not saved: ") == 2
     assert (tmp_path / "session.json").read_text() == "1"
 
 
+def test_where_the_file_cannot_be_written_another_is_asked_for(explainer, tmp_path):
+    session, console = FakeSession(explainer), Console(file=io.StringIO(), width=100)
+    kept = Conversation(session, console, Keys(["a", "q", None], [str(tmp_path / "new.json")]), tmp_path / "none" / "s")
+    kept.run()
+    assert "not saved: " in console.file.getvalue()
+    assert (tmp_path / "new.json").read_text() == "1"
+
+
 def test_a_terminal_that_is_gone_is_the_end(monkeypatch):
-    ours, theirs = os.pipe()
-    os.close(theirs)
-    monkeypatch.setattr(reading, "_keywise", contextlib.nullcontext)
+    pty = pytest.importorskip("pty")
+    theirs, ours = pty.openpty()
+    monkeypatch.setattr(reading.os, "read", lambda *_: os.close(theirs) or (_ for _ in ()).throw(OSError(5, "gone")))
     with open(ours) as stream:
         reader = Reader(stream)
-        reader.by_key = True
+        assert reader.by_key
         assert reader.command() is None
-        assert reader.line() is None
+        assert not reader.by_key
 
 
 def test_rows_may_lack_derived_columns():
