@@ -9,7 +9,6 @@ from benchmarks.experiments.arms import OBSERVER
 from benchmarks.experiments.observer import NUM_CANDIDATES
 from benchmarks.pages import figures, questions_plot, questions_tables
 
-_CASE = ("dataset", "person", "ideal", "noise")
 _ABOUT = """
 *Loss* is the mean over users and seeds after a number of questions: the distance to the hidden ideal, the weighted
 cost, or that of another kind of person. *best known* is the loss of the best recourse found with the true hidden
@@ -55,12 +54,10 @@ def write(out: Path, users: int) -> Path:
 
 def _seeds(rows: pd.DataFrame) -> list[str]:
     """Which elicitors have fewer seeds than others of the same case."""
-    counts = rows.groupby([*_CASE, "arm"], observed=True)["seed"].nunique()
-    most = counts.groupby(level=list(_CASE), observed=True).transform("max")
-    fewer = pd.DataFrame({"of": most, "has": counts})[counts < most].reset_index()
-    texts = dict.fromkeys(f"{one.arm} {one.has} of {one.of}" for one in fewer.itertuples())
-    return (
-        [f"Not comparable with the figures beside them, as they have fewer seeds: {', '.join(texts)}.", ""]
-        if texts
-        else []
-    )
+    texts: dict[str, None] = {}
+    for case in questions_tables.cases(rows):
+        counts = case.rows.groupby("arm", observed=True)["seed"].nunique()
+        texts |= dict.fromkeys(f"{arm} {num} of {counts.max()}" for arm, num in counts.items() if num < counts.max())
+    if not texts:
+        return []
+    return [f"Not comparable with the figures beside them, as they have fewer seeds: {', '.join(texts)}.", ""]

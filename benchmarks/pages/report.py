@@ -9,6 +9,14 @@ from benchmarks.pages.findings import CLAIMS
 from benchmarks.specs import BASE, MODES
 from benchmarks.tables import TABLES
 
+_PAGES = {
+    "authors_switches": "the authors' results, switch by switch",
+    "optimality": "the cost of each method over the least possible one",
+    "robustness": "the recourses that retrained classifiers accept",
+    "peers": "other libraries on the same rows and the same classifier",
+    "questions": "the loss by number of questions",
+}  # besides the tables
+
 
 def write(out: Path, users: int) -> Path:
     """Write `README.md` of the rows with this number of `users`, and `authors.md` with each of the authors' results and
@@ -102,15 +110,6 @@ def _tables(out: Path) -> list[str]:
         if (out / f"{name}.md").is_file():
             plots = [f"[{mode}]({name}_{mode}.png)" for mode in MODES if (out / f"{name}_{mode}.png").is_file()]
             lines.append(f"- [{name}]({name}.md): {table.title}; plots: {', '.join(plots) or 'none'}")
-    if (out / "authors_switches.md").is_file():
-        lines.append("- [authors_switches](authors_switches.md): the authors' results, switch by switch")
-    if (out / "optimality.md").is_file():
-        lines.append("- [optimality](optimality.md): the cost of each method over the least possible one")
-    if (out / "robustness.md").is_file():
-        lines.append("- [robustness](robustness.md): the recourses that classifiers trained again accept")
-    if (out / "peers.md").is_file():
-        lines.append("- [peers](peers.md): other libraries on the same rows and the same classifier")
-    if (out / "questions.md").is_file():
-        lines.append("- [questions](questions.md): the loss by number of questions")
+    lines += [f"- [{name}]({name}.md): {about}" for name, about in _PAGES.items() if (out / f"{name}.md").is_file()]
     plot = out / "table1_feasible.png"
     return [*lines, "", f"![Distance to the hidden ideal]({plot.name})"] if plot.is_file() else lines

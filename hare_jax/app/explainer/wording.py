@@ -35,7 +35,7 @@ def text(feature: Feature, digits: Decimals, value: Any) -> str:
     if pd.isna(value):
         return missing.LEVEL
     if feature.type == "categorical":
-        return str(value)
+        return str(next((category for category in feature.categories if category == value), value))  # 1, not 1.0
     return number(feature, digits[feature.name], float(value))
 
 

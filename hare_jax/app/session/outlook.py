@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jax import Array
 
 from hare_jax.app.explainer import wording
@@ -20,7 +19,6 @@ from hare_jax.app.session.showing import Person
 from hare_jax.app.session.texts import percent
 from hare_jax.app.session.turns import Turn
 from hare_jax.base import Recourse
-from hare_jax.data import missing
 from hare_jax.data.schema import Feature
 from hare_jax.elicit.answers import in_ranges
 from hare_jax.elicit.bayesian import posterior
@@ -120,9 +118,7 @@ def _span(person: Person, feature: Feature, values: np.ndarray) -> str:
 
 def _levels(feature: Feature, values: np.ndarray) -> str:
     """The most probable categories, as few as have 90 % together."""
-    known = {category: category for category in feature.categories}  # whole numbers beside NaN are floats
-    texts = np.array([missing.LEVEL if pd.isna(value) else str(known.get(value, value)) for value in values])
-    levels, counts = np.unique(texts, return_counts=True)
+    levels, counts = np.unique([wording.text(feature, {}, value) for value in values], return_counts=True)
     order = np.argsort(-counts, kind="stable")
     num = int(np.searchsorted(np.cumsum(counts[order]), _LEVEL * counts.sum())) + 1
     return f"{feature.label}: {' or '.join(levels[order[:num]])}"

@@ -56,10 +56,8 @@ class Conversation:
 
     def __init__(self, session: Session, console: Console, reader: Reader, save_to: Path | None) -> None:
         self.session, self.console, self.reader, self.save_to = session, console, reader, save_to
-        self.left, self._failed = (
-            False,
-            False,
-        )  # whether it could not be saved on leaving: then another file is asked for
+        self.left = False
+        self._failed = False  # the file `save_to` could not be written on leaving: another one is asked for
         self._files = {save_to}  # that a session may be written to although they exist
         self._do: dict[str, Callable[[str], None]] = {
             "?": lambda rest: self.session.answer(CANNOT_TELL),
@@ -205,7 +203,7 @@ class Conversation:
         try:
             self._save_to(path)
         except ValueError:
-            self._failed, self.left = True, not self.reader.by_key
+            self._failed, self.left = path == self.save_to, not self.reader.by_key
             raise
 
     def _write(self) -> None:

@@ -220,7 +220,13 @@ def test_where_the_file_cannot_be_written_another_is_asked_for(explainer, tmp_pa
 def test_a_terminal_that_is_gone_is_the_end(monkeypatch):
     pty = pytest.importorskip("pty")
     theirs, ours = pty.openpty()
-    monkeypatch.setattr(reading.os, "read", lambda *_: os.close(theirs) or (_ for _ in ()).throw(OSError(5, "gone")))
+    read = os.read
+
+    def read_of_a_closed_one(descriptor, num):
+        os.close(theirs)
+        return read(descriptor, num)
+
+    monkeypatch.setattr(reading.os, "read", read_of_a_closed_one)
     with open(ours) as stream:
         reader = Reader(stream)
         assert reader.by_key

@@ -55,9 +55,8 @@ class Service:
         self.questions, self.seed, self.about = questions, seed, about
         refused = _refused(explainer, rows)
         self.rows, self._tried = refused.iloc[:most], refused.iloc[:_MOST_TRIED]
-        self.examples = tuple(
-            _described(explainer, row) for row in (one_row(self.rows, index) for index in range(len(self.rows)))
-        )  # in words
+        rows = (one_row(self.rows, index) for index in range(len(self.rows)))
+        self.examples = tuple(_described(explainer, row) for row in rows)  # in words
         self.progress = (0.0, "The questions are prepared.")
         self.first = threading.Event()  # what the first question needs is compiled
 
