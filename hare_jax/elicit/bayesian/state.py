@@ -43,7 +43,14 @@ class Bayes:
         (0.3, 0.02),
         (0.45, 0.01),
     )  # error rates of the answers
-    widths: Weighted = ((0.0, 0.96), (0.05, 0.01), (0.1, 0.01), (0.2, 0.01), (0.4, 0.01))  # losses that are tied
+    widths: Weighted = (
+        (0.0, 0.956),
+        (0.05, 0.01),
+        (0.1, 0.01),
+        (0.2, 0.01),
+        (0.4, 0.01),
+        (1.5, 0.004),
+    )  # losses that are tied
     memories: Weighted = ((1.0, 0.9), (0.97, 0.05), (0.9, 0.05))  # see `manner`
     noise: Positive = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.
     boundary_gradient: bool = True  # False: the prior does not know the boundary, and the classifier has no gradient
