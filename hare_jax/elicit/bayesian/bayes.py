@@ -62,7 +62,7 @@ def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
     check_key(key)
     hp = MonteCarlo() if hp is None else hp
     check_fields(hp, MonteCarlo)
-    answers = region.answers_of(state.belief)
+    answers = region.answers_of(state.belief, hp.rate_power)
     target = region.Target(answers, state.reaches, state.slack, state.logit_fn, state.x, state.space)
     return region.draw_ideals(hp, key, target)
 

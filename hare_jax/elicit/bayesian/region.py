@@ -25,7 +25,7 @@ from hare_jax.elicit.bayesian.belief import Belief
 from hare_jax.elicit.bayesian.manner import error_rate
 from hare_jax.elicit.bayesian.posterior import ages
 from hare_jax.elicit.bayesian.propagation import TINY
-from hare_jax.hyperparams import Count
+from hare_jax.hyperparams import Count, Share
 from hare_jax.solvers import linalg
 from hare_jax.solvers.resampling import systematic
 from hare_jax.space import ActionSpace, follow, project
@@ -36,12 +36,13 @@ _TEMPERATURE_POWER = 2  # inverse temperatures are (i / T)^2: denser near the pr
 
 @pytree_dataclass
 class MonteCarlo:
-    """Compute budget of the sampler."""
+    """Compute budget of the sampler, and its prior of the error rates."""
 
-    num_draws: Count = 256  # particles
+    num_draws: Count = 128  # particles
     num_temperatures: Count = 12
     num_moves: Count = 2  # slice moves of each particle at each temperature
-    num_trials: Count = 6  # points tried in a move, until one lies on the slice
+    num_trials: Count = 4  # points tried in a move, until one lies on the slice
+    rate_power: Share = 0.5  # power of the prior of error rates; 1 is that of the questions, which favours few errors
 
 
 class Region(NamedTuple):
@@ -104,8 +105,8 @@ def draw_ideals(hp: MonteCarlo, key: Array, target: Target) -> Array:
     return jax.vmap(partial(_ideal, target))(particles.latent)
 
 
-def answers_of(belief: Belief) -> Answers:
-    """The answers of a session, about ideals.
+def answers_of(belief: Belief, rate_power: Array | float) -> Answers:
+    """The answers of a session, about ideals; the prior of error rates is raised to the `rate_power`.
 
     Raises:
         ValueError: the posterior does not cover ideals.
@@ -115,7 +116,7 @@ def answers_of(belief: Belief) -> Answers:
     likely = belief.kinds.span("ideal")
     best = jnp.argmax(belief.log_weight[likely])
     rates = error_rate(lapse.value[:, None, None], memory.value[None, :, None], ages(belief)[None, None, :])
-    log_prior = lapse.log_prior[:, None] + memory.log_prior[None, :]
+    log_prior = jax.nn.log_softmax(rate_power * lapse.log_prior)[:, None] + memory.log_prior[None, :]
     width = belief.manner.width[likely][best] * belief.slope[likely][best]
     noise = belief.noise[likely][best]
     rates, log_prior = rates.reshape(-1, rates.shape[-1]), log_prior.reshape(-1)

@@ -10,6 +10,7 @@ from spaces import array, jit, split
 from hare_jax.elicit.bayesian import belief as beliefs
 from hare_jax.elicit.bayesian import posterior, region
 from hare_jax.elicit.bayesian.belief import Kinds
+from hare_jax.elicit.bayesian.manner import Axis
 from hare_jax.solvers import linalg
 from hare_jax.space import action_space, allows
 
@@ -19,6 +20,7 @@ NOISE, LAPSES, WIDTH, REACHES = 0.2, (0.01, 0.3), 0.1, array([0.3, 1.0])
 PAIRS = array(np.random.default_rng(0).uniform(0, 1, (3, 2, 2)))
 FREE = action_space([True, True], np.full(2, -9.0), np.full(2, 9.0))
 ANYWHERE = array(np.inf)  # the slack where the boundary is unknown
+UNEQUAL = grid((0.01, 0.3))._replace(lapse=Axis(array([0.01, 0.3]), jnp.log(array([0.9, 0.1]))))
 
 
 def linear(x):
@@ -51,7 +53,7 @@ def draws(key, belief, x, space, slack):
 
 
 def target(belief, x, space, slack=ANYWHERE):
-    return region.Target(region.answers_of(belief), REACHES, slack, Partial(linear), x, space)
+    return region.Target(region.answers_of(belief, 1.0), REACHES, slack, Partial(linear), x, space)
 
 
 def exact(belief, pairs, tied, slack):
@@ -146,3 +148,11 @@ def test_whitening():
     whiten = jit(linalg.whitening)(cov, mutable)
     part = np.where(np.asarray(mutable)[:, None] & np.asarray(mutable)[None, :], cov, 0)
     np.testing.assert_allclose(whiten @ part @ whiten.T, np.diag(np.asarray(mutable, float)), atol=1e-4)
+
+
+def test_the_prior_of_error_rates_is_flatter_by_its_power():
+    belief = beliefs.init(Kinds(("ideal",)), gaussian([[0.0]], [[[1.0]]]), jnp.zeros(1), UNEQUAL, 2)
+    for power in (0.0, 0.5, 1.0):
+        found = np.exp(region.answers_of(belief, power).log_prior)
+        expected = np.array([0.9, 0.1]) ** power
+        np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
