@@ -59,7 +59,7 @@ def prior_mean(grid: Grid) -> Manner:
 
 
 def fit(grid: Grid, answered: Answered) -> Manner:
-    """The posterior mean of each parameter."""
+    """The posterior mean of each parameter; the width is 0 until there is a tie."""
     mean, sd = answered.gap.mean[None, :], jnp.sqrt(answered.gap.variance)[None, :]
     width = grid.width.value[:, None] * answered.slope[None, :]
     above, below = (ndtr((sign * mean - width) / sd) for sign in (1, -1))
@@ -69,7 +69,8 @@ def fit(grid: Grid, answered: Answered) -> Manner:
     likelihood = rates + (1 - 2 * rates) * probability[None, :, None]  # (L, W, M, T)
     score = _log_product(jnp.where(answered.told[None, None, None, :], likelihood, 1))
     weight = jax.nn.softmax(score + sum(_aligned(*(axis.log_prior for axis in grid))), axis=(0, 1, 2))
-    return Manner(*(jnp.sum(weight * values) for values in _aligned(*(axis.value for axis in grid))))
+    found = Manner(*(jnp.sum(weight * values) for values in _aligned(*(axis.value for axis in grid))))
+    return found._replace(width=jnp.where(jnp.any(answered.tied & answered.told), found.width, 0))
 
 
 def error_rate(lapse: Array, memory: Array, age: Array) -> Array:
