@@ -34,7 +34,8 @@ def by_loop(of):
             right = 1 - above - below if tied else above
             p *= (rate + (1 - 2 * rate) * right) if told else 1
         total, mean = total + p, mean + p * np.array([lapse, width, memory])
-    return mean / total
+    mean = mean / total
+    return mean if any(one and told for one, told in zip(of.tied, of.told, strict=True)) else mean * [1, 0, 1]
 
 
 @pytest.mark.parametrize("tied", [[False] * NUM, [True, False, False, True, False, False], [True] * NUM])
