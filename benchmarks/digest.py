@@ -48,6 +48,7 @@ def of(package: Path, benchmarks: Path, table: str = "", mode: str = "", elicito
     return sha.hexdigest()[:_LENGTH]
 
 
+@cache  # most sources are part of several digests
 def executed(source: str) -> str:
     """The lines of a Python source without docstrings, comments and blank lines.
 

@@ -35,8 +35,13 @@ _HEADER = (
 
 
 def write(out: Path) -> Path:
-    """Render the rows in `out` to `peers.md`; return its path."""
+    """Render the rows in `out` to `peers.md`; return its path.
+
+    Of the rows of a method on a data set those with the most `users` count.
+    """
     rows = pd.DataFrame(read_latest(out, "peers"))
+    if len(rows):
+        rows = rows[rows["users"] == rows.groupby(_KEYS)["users"].transform("max")]
     measured = rows[rows["rows"].notna()] if "rows" in rows else pd.DataFrame()
     lines = ["# peers: other libraries of recourse", "", _ABOUT, ""]
     if len(measured):
@@ -106,7 +111,7 @@ def _failures(rows: pd.DataFrame) -> list[str]:
 
 def _cut(measured: pd.DataFrame) -> list[str]:
     """The methods that have fewer rows than others of the same task, as the limit of time cut them."""
-    most = measured["rows"].groupby([measured[name] for name in ("dataset", "model", "seed")]).transform("max")
+    most = measured["rows"].groupby([measured[name] for name in ("dataset", "model", "seed", "users")]).transform("max")
     cut = measured[measured["rows"] < most]
     return [
         f"- {arm}, {dataset}: {int(part['rows'].sum())} rows within {part['limit_s'].max():.0f} s a seed"

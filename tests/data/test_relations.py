@@ -175,7 +175,8 @@ def test_the_schema_as_toml_and_in_a_notebook(tmp_path, usual):
 
 def test_a_derived_column_may_be_in_the_rows_or_not(usual):
     computed = rows()["debt"] / rows()["gross-income"]
-    for given_column in (computed, computed.round(2), computed.where(rows().index != 3), None):
+    gaps = computed.where(rows().index != 3)
+    for given_column in (computed, computed.round(2), gaps, gaps.astype("Float64"), None):
         got = table(rows(dti=given_column))
         np.testing.assert_array_equal(got.x_train, usual.x_train)
         np.testing.assert_array_equal(got.encode(rows()), got.encode(rows(dti=given_column)))
