@@ -155,14 +155,19 @@ class Dialogue:
             return turns.without_question(turn)
         while turn.question.asked:
             found = showing.written(self.person, pair(turn))
-            if self._can_show(found):
+            unfit = self._unfit(found)
+            if unfit is None:
                 return turn._replace(shown=found)
-            turn = turns.with_question(self.problem, turns.hidden(self.problem, turn))
+            turn = turns.with_question(self.problem, turns.hidden(self.problem, turn, unfit))
         return turn
 
-    def _can_show(self, found: Written) -> bool:
+    def _unfit(self, found: Written) -> int | None:
+        """Which of two options can't be shown, by position: a refused one, or the second of two that look the same."""
+        refused = np.flatnonzero(~(found.logit >= 0))
+        if len(refused):
+            return int(refused[0])
         names = list(self.explainer.table.schema["features"])
-        return bool((found.logit >= 0).all()) and not bool(found.frame[names].duplicated().any())
+        return 1 if bool(found.frame[names].duplicated().any()) else None
 
     def _within_reach(self, turn: Turn) -> Turn:
         """The turn, from a new base where a veto or a range has left no recourse that the elicitor knows."""

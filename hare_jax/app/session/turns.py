@@ -14,7 +14,8 @@ import numpy as np
 from hare_jax.app.compiling import quickest_jit
 from hare_jax.app.session import programs
 from hare_jax.base import CANNOT_TELL, LogitFn, Recourse
-from hare_jax.elicit import Elicitor, session_keys
+from hare_jax.elicit import Elicitor, pool, session_keys
+from hare_jax.elicit.bayesian.state import State
 from hare_jax.space import ActionSpace
 
 
@@ -108,8 +109,8 @@ def informed(problem: Problem, turn: Turn, answer: Any) -> Turn:
 def rebased(turn: Turn, base: Recourse) -> Turn:
     """The turn of the Bayesian elicitor with another `base` recourse, from which it goes on."""
     found = jax.tree.map(jnp.asarray, base)
-    pool = turn.state.pool._replace(base=found, best=found)
-    return turn._replace(state=turn.state._replace(pool=pool), best=base, due=True)
+    parts = turn.state.pool._replace(base=found, best=found)
+    return turn._replace(state=turn.state._replace(pool=parts), best=base, due=True)
 
 
 def with_question(problem: Problem, turn: Turn) -> Turn:
@@ -130,12 +131,30 @@ def without_question(turn: Turn) -> Turn:
     return turn._replace(question=turn.question._replace(asked=np.array(False)))
 
 
-def hidden(problem: Problem, turn: Turn) -> Turn:
-    """The turn after a question that can't be shown: nothing is learnt from it."""
+def hidden(problem: Problem, turn: Turn, unfit: int) -> Turn:
+    """The turn after a question that can't be shown, because of the option at position `unfit`: nothing is learnt.
+
+    The Bayesian elicitor leaves that option out of its pool and proposes again, as it would propose the same pair; it
+    keeps its base and its recommendation, and leaves out the other option in their place.
+    """
+    if isinstance(turn.state, State):
+        options = turn.question.a, turn.question.b
+        for option in (options[unfit], options[1 - unfit]):
+            if (left := _without(turn.state, option)) is not None:
+                return turn._replace(state=left, due=True)
     if problem.elicitor.questions_per_proposal == 1:
         return skipped(problem, turn)
     new = _tell(problem, turn, np.int32(CANNOT_TELL))
     return skipped(problem, new)
+
+
+def _without(state: State, option: np.ndarray) -> State | None:
+    """The state without this `option` (d,) in its pool; None where it is the base or the recommendation."""
+    if any(bool((kept.x == option).all()) for kept in (state.pool.base, state.pool.best)):
+        return None
+    members = pool.members(state.pool)
+    valid = members.valid & jnp.any(members.x != option[None, :], axis=1)
+    return state._replace(pool=pool.with_members(state.pool, members._replace(valid=valid)))
 
 
 def _proposed(problem: Problem, turn: Turn) -> Turn:

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from hare_jax import data
-from hare_jax.app.session import CANNOT_TELL, Session, dialogue, exploring, outlook, programs, saving, telling
+from hare_jax.app.session import CANNOT_TELL, Session, dialogue, exploring, outlook, programs, saving, setup, telling
 from hare_jax.data.schema import Feature
+from tests import loans
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
@@ -84,6 +85,25 @@ def test_a_new_base_where_no_known_recourse_is_left(explainer, session):
     assert found.best.valid
     assert found.best.x[0] == session.problem.x[0]
     assert session._with_question(found).question.asked
+
+
+def test_options_that_look_the_same_are_not_proposed_again(refused, monkeypatch):
+    monkeypatch.setattr(setup, "compile_rest", lambda *args: None)
+    rows = [loans.applicants(*given) for given in ((200, 0), (20, 1))]
+    rows = [frame.assign(income=(frame["income"] / 20).astype(int)) for frame in rows]
+    explainer = loans.explainer(*rows, loans.FEATURES | {"income": {"type": "continuous", "range": [0, 6]}})
+    row = refused | {"income": 1}
+    session = Session(explainer, None, row, seed=1, questions=20, probabilities={"ideal": 1.0})
+    asked = 0
+    while (question := session.question()) is not None:
+        a, b = (option.row for option in question.options)
+        assert dict(a) != dict(b)
+        assert accepts(explainer, a)
+        assert accepts(explainer, b)
+        far_a, far_b = (abs(row["income"] - 3) / 5 + abs(row["debt"] - 3) / 20 for row in (a, b))
+        session.answer("A" if far_a < far_b else "B")
+        asked += 1
+    assert asked == 20
 
 
 @pytest.mark.slow
