@@ -13,12 +13,13 @@ _Z = 1.96  # of a 95 % interval
 _ABOUT = (
     "Share of the recourses that retrained classifiers still accept: mean over refused rows with a recourse, over "
     "seeds of the classifier, and over retrained classifiers of each kind. *Seeds* are trained on the same rows, "
-    "*bootstrap* on rows drawn with replacement, *shift* on rows drawn under a covariate shift by exponential tilting "
-    "(`models.fit_many`). *Robust* recourses are accepted by an ensemble of the classifier and others, trained on "
-    "bootstrap samples that are not those of the judges (`models.ensemble`). *Price* is the mean L1 cost of robust "
-    "recourses over that of the others, for rows that have both. Intervals (95 %) are for other rows and other "
-    "retrained classifiers; they are the larger of the mean interval of a seed and that between seeds. Recourses are "
-    "feasible; `exact` has no robust row, as it reads the weights of one classifier."
+    "*bootstrap* on rows drawn with replacement, *shift* on rows drawn under a covariate shift by exponential "
+    "tilting (`models.fit_many`). *Robust* recourses are accepted by an ensemble of the classifier and others, "
+    "trained on bootstrap samples that are not those of the judges (`models.ensemble`); of several sizes the largest "
+    "counts. *Price* is the mean L1 cost of robust recourses over that of the others, for rows that have both. "
+    "Intervals (95 %) are for other rows and other retrained classifiers; they are the larger of the mean interval "
+    "of a seed and that between seeds. Recourses are feasible; `exact` has no robust row, as it reads the weights of "
+    "one classifier."
 )
 _LABELS = {"seeds": "new seeds", "bootstrap": "bootstrap", "shift": "shift"}
 _FIGURES = ("valid", "L1", "price", *(_LABELS[change] for change in CHANGES), "n")
