@@ -156,18 +156,18 @@ class Dialogue:
         while turn.question.asked:
             found = showing.written(self.person, pair(turn))
             unfit = self._unfit(found)
-            if unfit is None:
+            if not unfit:
                 return turn._replace(shown=found)
             turn = turns.with_question(self.problem, turns.hidden(self.problem, turn, unfit))
         return turn
 
-    def _unfit(self, found: Written) -> int | None:
-        """Which of two options can't be shown, by position: a refused one, or the second of two that look the same."""
+    def _unfit(self, found: Written) -> tuple[int, ...]:
+        """The options that can't be shown, by position: a refused one, or either of two that look the same."""
         refused = np.flatnonzero(~(found.logit >= 0))
         if len(refused):
-            return int(refused[0])
+            return (int(refused[0]),)
         names = list(self.explainer.table.schema["features"])
-        return 1 if bool(found.frame[names].duplicated().any()) else None
+        return (1, 0) if bool(found.frame[names].duplicated().any()) else ()
 
     def _within_reach(self, turn: Turn) -> Turn:
         """The turn, from a new base where a veto or a range has left no recourse that the elicitor knows."""

@@ -131,30 +131,30 @@ def without_question(turn: Turn) -> Turn:
     return turn._replace(question=turn.question._replace(asked=np.array(False)))
 
 
-def hidden(problem: Problem, turn: Turn, unfit: int) -> Turn:
-    """The turn after a question that can't be shown, because of the option at position `unfit`: nothing is learnt.
+def hidden(problem: Problem, turn: Turn, unfit: tuple[int, ...]) -> Turn:
+    """The turn after a question that can't be shown as long as one of its `unfit` options is in it: nothing is learnt.
 
-    The Bayesian elicitor leaves that option out of its pool and proposes again, as it would propose the same pair; it
-    keeps its base and its recommendation, and leaves out the other option in their place.
+    The Bayesian elicitor would propose the same pair again, so it proposes without that option: one that is neither
+    its base nor its recommendation where there is a choice. Those two come back after this proposal.
     """
     if isinstance(turn.state, State):
-        options = turn.question.a, turn.question.b
-        for option in (options[unfit], options[1 - unfit]):
-            if (left := _without(turn.state, option)) is not None:
-                return turn._replace(state=left, due=True)
+        return _proposed_without(problem, turn, [(turn.question.a, turn.question.b)[at] for at in unfit])
     if problem.elicitor.questions_per_proposal == 1:
         return skipped(problem, turn)
     new = _tell(problem, turn, np.int32(CANNOT_TELL))
     return skipped(problem, new)
 
 
-def _without(state: State, option: np.ndarray) -> State | None:
-    """The state without this `option` (d,) in its pool; None where it is the base or the recommendation."""
-    if any(bool((kept.x == option).all()) for kept in (state.pool.base, state.pool.best)):
-        return None
-    members = pool.members(state.pool)
+def _proposed_without(problem: Problem, turn: Turn, options: list[np.ndarray]) -> Turn:
+    """The turn with a proposal of the Bayesian elicitor without one of the `options` (d,)."""
+    parts = turn.state.pool
+    others = [option for option in options if not any((kept.x == option).all() for kept in (parts.base, parts.best))]
+    option = [*others, *options][0]
+    members = pool.members(parts)
     valid = members.valid & jnp.any(members.x != option[None, :], axis=1)
-    return state._replace(pool=pool.with_members(state.pool, members._replace(valid=valid)))
+    left = pool.with_members(parts, members._replace(valid=valid))
+    new = _proposed(problem, turn._replace(state=turn.state._replace(pool=left)))
+    return new._replace(state=new.state._replace(pool=left if others else parts), best=turn.best)
 
 
 def _proposed(problem: Problem, turn: Turn) -> Turn:

@@ -8,8 +8,20 @@ import pandas as pd
 import pytest
 
 from hare_jax import data
-from hare_jax.app.session import CANNOT_TELL, Session, dialogue, exploring, outlook, programs, saving, setup, telling
+from hare_jax.app.session import (
+    CANNOT_TELL,
+    Session,
+    dialogue,
+    exploring,
+    outlook,
+    programs,
+    saving,
+    setup,
+    telling,
+    turns,
+)
 from hare_jax.data.schema import Feature
+from hare_jax.elicit import Question, pool
 from tests import loans
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
@@ -104,6 +116,24 @@ def test_options_that_look_the_same_are_not_proposed_again(refused, monkeypatch)
         session.answer("A" if far_a < far_b else "B")
         asked += 1
     assert asked == 20
+
+
+@pytest.mark.parametrize("refused_one", [False, True], ids=["the same", "refused"])
+def test_the_base_and_the_recommendation_are_kept_where_they_can_not_be_shown(session, refused_one):
+    session.answer("A")
+    session.answer("B")
+    turn = session._turn
+    base, best = turn.state.pool.base, turn.state.pool.best
+    assert not np.array_equal(base.x, best.x)
+    unfit = (1,) if refused_one else (1, 0)
+    question = Question(np.asarray(base.x), np.asarray(best.x), np.array(True))
+    new = turns.hidden(session.problem, turn._replace(question=question), unfit)
+    assert new.question.asked
+    assert not any(np.array_equal(option, best.x) for option in (new.question.a, new.question.b))
+    np.testing.assert_array_equal(pool.members(new.state.pool).valid, pool.members(turn.state.pool).valid)
+    assert new.best.valid
+    np.testing.assert_array_equal(new.best.x, turn.best.x)
+    assert (new.slot, new.num_answers) == (turn.slot, turn.num_answers)
 
 
 @pytest.mark.slow
