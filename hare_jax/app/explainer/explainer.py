@@ -31,7 +31,7 @@ class Explainer:
     `recourse.METHODS`, with its `hyperparameters`, or a method of `recourse.bind`.
 
     The default method is `least_cost` with a small budget, which needs no gradient: on four data sets it costs 0.4 %
-    more than `exact` in the mean, where growing spheres cost 2 % more in the same time, Wachter 2 % and DiCE 4 %. For a
+    more than `exact` on average, where growing spheres cost 1 % more in the same time, Wachter 2 % and DiCE 1 %. For a
     model on the host it is `growing_spheres`, which calls the model least often.
 
     The same `seed` gives a row the same recourse, whatever the other rows.
