@@ -153,12 +153,14 @@ class Dialogue:
         turn = turns.with_question(self.problem, turn)
         if telling.room(turn) == 0:
             return turns.without_question(turn)
+        without: tuple[np.ndarray, ...] = ()
         while turn.question.asked:
             found = showing.written(self.person, pair(turn))
             unfit = self._unfit(found)
             if not unfit:
                 return turn._replace(shown=found)
-            turn = turns.with_question(self.problem, turns.hidden(self.problem, turn, unfit))
+            without += (turns.left_out(turn, unfit),)
+            turn = turns.with_question(self.problem, turns.hidden(self.problem, turn, without))
         return turn
 
     def _unfit(self, found: Written) -> tuple[int, ...]:

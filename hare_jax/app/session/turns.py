@@ -131,30 +131,44 @@ def without_question(turn: Turn) -> Turn:
     return turn._replace(question=turn.question._replace(asked=np.array(False)))
 
 
-def hidden(problem: Problem, turn: Turn, unfit: tuple[int, ...]) -> Turn:
-    """The turn after a question that can't be shown as long as one of its `unfit` options is in it: nothing is learnt.
+def left_out(turn: Turn, unfit: tuple[int, ...]) -> np.ndarray:
+    """The option (d,) to leave out of the `unfit` ones, by position: neither base nor recommendation, if possible."""
+    options = [(turn.question.a, turn.question.b)[at] for at in unfit]
+    return next((option for option in options if not _is_kept(turn, option)), options[0])
 
-    The Bayesian elicitor would propose the same pair again, so it proposes without that option: one that is neither
-    its base nor its recommendation where there is a choice. Those two come back after this proposal.
+
+def hidden(problem: Problem, turn: Turn, without: tuple[np.ndarray, ...]) -> Turn:
+    """The turn after a question that can't be shown because of one of the options `without` (d,): nothing is learnt.
+
+    The Bayesian elicitor would propose the same pair again, so it proposes without any of these options; all but its
+    base and its recommendation, which come back after this proposal, are left out for good.
     """
     if isinstance(turn.state, State):
-        return _proposed_without(problem, turn, [(turn.question.a, turn.question.b)[at] for at in unfit])
+        parts = turn.state.pool
+        left = _pool_without(parts, without)
+        new = _proposed(problem, turn._replace(state=turn.state._replace(pool=left)))
+        rest = _pool_without(parts, tuple(option for option in without if not _is_kept(turn, option)))
+        return new._replace(state=new.state._replace(pool=rest), best=turn.best)
     if problem.elicitor.questions_per_proposal == 1:
         return skipped(problem, turn)
     new = _tell(problem, turn, np.int32(CANNOT_TELL))
     return skipped(problem, new)
 
 
-def _proposed_without(problem: Problem, turn: Turn, options: list[np.ndarray]) -> Turn:
-    """The turn with a proposal of the Bayesian elicitor without one of the `options` (d,)."""
-    parts = turn.state.pool
-    others = [option for option in options if not any((kept.x == option).all() for kept in (parts.base, parts.best))]
-    option = [*others, *options][0]
+def _is_kept(turn: Turn, option: np.ndarray) -> bool:
+    """Whether an `option` (d,) is the base or the recommendation of the Bayesian elicitor."""
+    if not isinstance(turn.state, State):
+        return False
+    return any(bool((kept.x == option).all()) for kept in (turn.state.pool.base, turn.state.pool.best))
+
+
+def _pool_without(parts: pool.Pool, options: tuple[np.ndarray, ...]) -> pool.Pool:
+    """The pool in which no member that equals one of the `options` (d,) is valid."""
     members = pool.members(parts)
-    valid = members.valid & jnp.any(members.x != option[None, :], axis=1)
-    left = pool.with_members(parts, members._replace(valid=valid))
-    new = _proposed(problem, turn._replace(state=turn.state._replace(pool=left)))
-    return new._replace(state=new.state._replace(pool=left if others else parts), best=turn.best)
+    valid = members.valid
+    for option in options:
+        valid &= jnp.any(members.x != option[None, :], axis=1)
+    return pool.with_members(parts, members._replace(valid=valid))
 
 
 def _proposed(problem: Problem, turn: Turn) -> Turn:

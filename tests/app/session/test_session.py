@@ -20,6 +20,7 @@ from hare_jax.app.session import (
     telling,
     turns,
 )
+from hare_jax.base import Recourse
 from hare_jax.data.schema import Feature
 from hare_jax.elicit import Question, pool
 from tests import loans
@@ -118,22 +119,42 @@ def test_options_that_look_the_same_are_not_proposed_again(refused, monkeypatch)
     assert asked == 20
 
 
-@pytest.mark.parametrize("refused_one", [False, True], ids=["the same", "refused"])
-def test_the_base_and_the_recommendation_are_kept_where_they_can_not_be_shown(session, refused_one):
+def test_the_base_and_the_recommendation_are_left_out_of_one_proposal_alone(session):
     session.answer("A")
     session.answer("B")
-    turn = session._turn
-    base, best = turn.state.pool.base, turn.state.pool.best
-    assert not np.array_equal(base.x, best.x)
-    unfit = (1,) if refused_one else (1, 0)
-    question = Question(np.asarray(base.x), np.asarray(best.x), np.array(True))
-    new = turns.hidden(session.problem, turn._replace(question=question), unfit)
+    parts = session._turn.state.pool
+    base, drawn = parts.base, parts.drawn
+    other = np.flatnonzero(drawn.valid & np.any(np.asarray(drawn.x) != np.asarray(base.x), axis=1))[0]
+    best = Recourse(drawn.x[other], drawn.valid[other])
+    turn = session._turn._replace(state=session._turn.state._replace(pool=parts._replace(best=best)), best=best)
+    turn = turn._replace(question=Question(np.asarray(base.x), np.asarray(best.x), np.array(True)))
+    without = ()
+    for unfit in ((1, 0), (0,)):  # they look the same; the base is refused
+        without += (turns.left_out(turn, unfit),)
+        new = turns.hidden(session.problem, turn, without)
+        assert new.question.asked
+        shown = new.question.a, new.question.b
+        assert not any(np.array_equal(option, one) for option in shown for one in without)
+        np.testing.assert_array_equal(pool.members(new.state.pool).valid, pool.members(turn.state.pool).valid)
+        np.testing.assert_array_equal(new.best.x, best.x)
+        assert (new.slot, new.num_answers) == (turn.slot, turn.num_answers)
+    np.testing.assert_array_equal(without, [best.x, base.x])
+
+
+def test_a_question_is_found_where_the_base_and_the_recommendation_are_refused(session, monkeypatch):
+    session.answer("A")
+    turn, written = session._turn, dialogue.showing.written
+    kept = [np.asarray(one.x) for one in (turn.state.pool.base, turn.state.pool.best)]
+
+    def refusing(person, options):
+        found = written(person, options)
+        refused = [any(np.array_equal(option, one) for one in kept) for option in np.asarray(options)]
+        return found._replace(logit=np.where(refused, -1.0, found.logit))
+
+    monkeypatch.setattr(dialogue.showing, "written", refusing)
+    new = session._with_question(turn._replace(due=True))
     assert new.question.asked
-    assert not any(np.array_equal(option, best.x) for option in (new.question.a, new.question.b))
-    np.testing.assert_array_equal(pool.members(new.state.pool).valid, pool.members(turn.state.pool).valid)
-    assert new.best.valid
-    np.testing.assert_array_equal(new.best.x, turn.best.x)
-    assert (new.slot, new.num_answers) == (turn.slot, turn.num_answers)
+    assert not any(np.array_equal(option, one) for option in (new.question.a, new.question.b) for one in kept)
 
 
 @pytest.mark.slow
