@@ -16,14 +16,14 @@ from jax.scipy.stats import norm
 
 from hare_jax.base import Recourse
 from hare_jax.elicit.base import is_compared
-from hare_jax.elicit.bayesian.belief import Belief, features
+from hare_jax.elicit.bayesian.belief import Belief, features, tie_width
 from hare_jax.elicit.bayesian.belief import weight as weight_of
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
 
 _NUM_DRAWS = 256  # of theta, to evaluate a set
 _BELL_VARIANCE = np.pi * np.log(2) / 2  # of the bell that approximates the entropy of a probit
-_INFORMATION_SHARE = 0.5
+_HYPOTHESIS_SHARE = 0.25  # by which information on the hypothesis counts more than that on theta
 _TINY = 1e-9
 _LEAST_VARIANCE = 1e-12
 
@@ -38,7 +38,7 @@ class Pairs(NamedTuple):
     total: Array  # (m,) expected utility over all hypotheses, in prior s.d.s; -inf where invalid
     gap: Array  # (h, f, m) expected utility of the favourite minus that of the member
     sd: Array  # (h, f, m) posterior s.d. of that difference
-    noise: Array  # (h, f, m) s.d. of the noise of the answer
+    noise: Array  # (h, f, m) s.d. of the noise of the answer, with the width of ties
     allowed: Array  # (f, m) bool: both are valid, and the pair may be shown
 
 
@@ -59,24 +59,26 @@ def mutual_information(pairs: Pairs) -> Array:
     a Gaussian bell, with the error rate as its floor. Houlsby et al. (2011), https://arxiv.org/abs/1112.5745, section
     3.
     """
-    lapse = pairs.lapse[:, None, None]
     mean, variance = pairs.gap / pairs.noise, (pairs.sd / pairs.noise) ** 2
     spread = variance + _BELL_VARIANCE
-    floor = _entropy(lapse)
+    floor = _entropy(pairs.lapse[:, None, None])
     given_theta = floor + (1 - floor) * jnp.sqrt(_BELL_VARIANCE / spread) * jnp.exp(-(mean**2) / (2 * spread))
-    answer = lapse + (1 - 2 * lapse) * norm.cdf(mean / jnp.sqrt(variance + 1))
-    known = jnp.einsum("h,hfm->fm", pairs.weight, given_theta)
-    return _entropy(jnp.einsum("h,hfm->fm", pairs.weight, answer)) - known
+    return _entropy(_mean_of(pairs, _prefers(pairs))) - _mean_of(pairs, given_theta)
+
+
+def hypothesis_information(pairs: Pairs) -> Array:
+    """Mutual information (f, m) of the answer and the hypothesis alone, in bits: a part of `mutual_information`."""
+    prefers = _prefers(pairs)
+    return _entropy(_mean_of(pairs, prefers)) - _mean_of(pairs, _entropy(prefers))
 
 
 def mixed(pairs: Pairs) -> Array:
-    """The gain of utility and a share of the information, (f, m), relative to their largest values of allowed pairs."""
-    utility, information = expected_utility(pairs), mutual_information(pairs)
-    most = (jnp.max(jnp.where(pairs.allowed, gain, 0)) for gain in (utility, information))
-    utility, information = (
-        gain / jnp.maximum(top, _TINY) for gain, top in zip((utility, information), most, strict=True)
-    )
-    return utility + _INFORMATION_SHARE * information
+    """The gain of utility plus the information, in which the hypothesis counts 1.25 times: (f, m).
+
+    Each is relative to its largest value of the allowed pairs.
+    """
+    information = mutual_information(pairs) + _HYPOTHESIS_SHARE * hypothesis_information(pairs)
+    return _relative(pairs, expected_utility(pairs)) + _relative(pairs, information)
 
 
 ACQUISITIONS: dict[str, Callable[[Pairs], Array]] = {
@@ -98,7 +100,8 @@ def best_pair(
     """The pair of one of the favourites and one other member of the `pool` (m, d) with the highest acquisition value.
 
     The favourites are the `num_favourites` members of highest expected utility. `noise` is the s.d. of the noise of an
-    answer, relative to the prior s.d. of the difference of utilities. Pairs that an answer is about are left out.
+    answer, relative to the prior s.d. of the difference of utilities; the width of ties is further noise, as a person
+    does not tell differences within it. Pairs that an answer is about are left out.
     Returns both recourses, (d,) and (d,), and the value of the acquisition, (), which is -inf where there is no such
     pair. The `space` is that of `belief.features`.
     """
@@ -173,7 +176,7 @@ def _pairs(
         total=total,
         gap=utility[:, favourites, None] - utility[:, None, :],
         sd=_pair_sd(phi, belief.cov, favourites),
-        noise=noise * prior_sd,
+        noise=jnp.hypot(noise * prior_sd, tie_width(belief)[:, None, None]),
         allowed=_allowed(belief, pool, favourites),
     )
     return pairs, favourites
@@ -204,6 +207,22 @@ def _pair_sd(phi: Array, cov: Array, favourites: Array) -> Array:
     cross = jnp.einsum("hfd,hmd->hfm", spread[:, favourites], phi)
     variance = own[:, favourites, None] + own[:, None, :] - 2 * cross
     return jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
+
+
+def _prefers(pairs: Pairs) -> Array:
+    """The probability (h, f, m) under each hypothesis that the answer is the favourite."""
+    lapse = pairs.lapse[:, None, None]
+    return lapse + (1 - 2 * lapse) * norm.cdf(pairs.gap / jnp.hypot(pairs.sd, pairs.noise))
+
+
+def _mean_of(pairs: Pairs, value: Array) -> Array:
+    """The mean (f, m) over the hypotheses of a `value` (h, f, m)."""
+    return jnp.einsum("h,hfm->fm", pairs.weight, value)
+
+
+def _relative(pairs: Pairs, gain: Array) -> Array:
+    """A `gain` (f, m) relative to its largest value of the allowed pairs."""
+    return gain / jnp.maximum(jnp.max(jnp.where(pairs.allowed, gain, 0)), _TINY)
 
 
 def _entropy(probability: Array) -> Array:

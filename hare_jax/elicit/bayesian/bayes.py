@@ -98,7 +98,7 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
     check_problem(key, logit_fn, x, space, recourse)
     key_pool, key_state = jax.random.split(key)
     kinds = states.kinds_of(hp)
-    drawn = pool.draw(key_pool, logit_fn, x, recourse, space, pool.distances(hp.num_pool, hp.reaches), hp.margin)
+    drawn = search.draw(hp, key_pool, logit_fn, x, recourse, space)
     first = search.first_pool(hp, kinds, recourse, drawn)
     prior = _prior(hp, x, space)
     log_prior = states.log_prior(hp).astype(x.dtype)

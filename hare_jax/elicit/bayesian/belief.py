@@ -108,3 +108,10 @@ def init(kinds: Kinds, prior: Prior, log_prior: Array, grid: Grid, num_answers: 
 def weight(belief: Belief) -> Array:
     """Posterior probability (h,) of each hypothesis."""
     return jax.nn.softmax(belief.log_weight)
+
+
+def tie_width(belief: Belief) -> Array:
+    """The width of ties (h,) in units of the utility, by the mean slope of the answers so far; 0 before any."""
+    told = jnp.arange(len(belief.tied)) < belief.num_told
+    slope = jnp.sum(jnp.where(told, belief.slope, 0), axis=1) / jnp.maximum(belief.num_told, 1)
+    return belief.manner.width * slope

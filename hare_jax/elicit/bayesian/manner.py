@@ -6,6 +6,8 @@ preferences drift say less about the present ones. The likelihood of a point of 
 answers, of the probability of each answer given all others.
 """
 
+import operator
+from functools import reduce
 from typing import NamedTuple
 
 import jax
@@ -64,10 +66,9 @@ def fit(grid: Grid, answered: Answered) -> Manner:
     width = grid.width.value[:, None] * answered.slope[None, :]
     above, below = (ndtr((sign * mean - width) / sd) for sign in (1, -1))
     probability = jnp.where(answered.tied[None, :], jnp.maximum(1 - above - below, 0), above)  # (W, T)
-    age = answered.age[None, None, :]
-    rates = error_rate(grid.lapse.value[:, None, None], grid.memory.value[None, :, None], age)[:, None]  # (L, 1, M, T)
-    likelihood = rates + (1 - 2 * rates) * probability[None, :, None]  # (L, W, M, T)
-    score = _log_product(jnp.where(answered.told[None, None, None, :], likelihood, 1))
+    lapse, memory = grid.lapse.value[:, None, None], grid.memory.value[None, :, None]
+    rates = error_rate(lapse, memory, answered.age[None, None, :])[:, None]  # (L, 1, M, T)
+    score = log_likelihood(rates, probability[None, :, None], answered.told)
     weight = jax.nn.softmax(score + sum(_aligned(*(axis.log_prior for axis in grid))), axis=(0, 1, 2))
     found = Manner(*(jnp.sum(weight * values) for values in _aligned(*(axis.value for axis in grid))))
     return found._replace(width=jnp.where(jnp.any(answered.tied & answered.told), found.width, 0))
@@ -78,13 +79,21 @@ def error_rate(lapse: Array, memory: Array, age: Array) -> Array:
     return 0.5 - (0.5 - lapse) * memory**age
 
 
-def _log_product(factors: Array) -> Array:
-    """The log of the product over the last axis, with one logarithm for several factors."""
-    num = factors.shape[-1]
-    padding = [(0, 0)] * (factors.ndim - 1) + [(0, -num % _FACTORS_PER_LOG)]
-    padded = jnp.pad(jnp.maximum(factors, _LEAST_LIKELIHOOD), padding, constant_values=1)
-    products = jnp.prod(padded.reshape(*factors.shape[:-1], _FACTORS_PER_LOG, -1), axis=-2)
-    return jnp.sum(jnp.log(products), axis=-1)
+def log_likelihood(rates: Array, probability: Array, told: Array) -> Array:
+    """The log probability (...) of T answers, each with an error rate of `rates` and a `probability` without errors.
+
+    These are of shapes (..., T) that broadcast; `told` (T,) is whether there is an answer. There is one logarithm for
+    several answers, and no array of all factors: the answers are a loop at trace time.
+    """
+
+    def factor(at: int) -> Array:
+        rate = rates[..., at]
+        likelihood = rate + (1 - 2 * rate) * probability[..., at]
+        return jnp.where(told[at], jnp.maximum(likelihood, _LEAST_LIKELIHOOD), 1)
+
+    num = len(told)
+    parts = (range(first, min(first + _FACTORS_PER_LOG, num)) for first in range(0, num, _FACTORS_PER_LOG))
+    return reduce(operator.add, (jnp.log(reduce(operator.mul, map(factor, part))) for part in parts))
 
 
 def _aligned(lapse: Array, width: Array, memory: Array) -> tuple[Array, Array, Array]:

@@ -20,7 +20,7 @@ from jax import Array
 from jax.scipy.special import ndtr
 
 from hare_jax.elicit.bayesian import categories, manner
-from hare_jax.elicit.bayesian.belief import Belief, features, weight
+from hare_jax.elicit.bayesian.belief import Belief, features, tie_width, weight
 from hare_jax.elicit.bayesian.manner import Manner
 from hare_jax.elicit.bayesian.propagation import (
     Plane,
@@ -91,11 +91,14 @@ def utilities(belief: Belief, x: Array, z: Array, space: ActionSpace | None = No
     return jnp.sum(phi * belief.mean, axis=1) + c
 
 
-def worse(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpace | None = None) -> Array:
-    """Posterior probability () that `z` (d,) has a lower utility than `base` (d,)."""
+def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpace | None = None) -> Array:
+    """Posterior probability () that `z` (d,) is not better than `base` (d,) by more than the width of ties; 0 for it.
+
+    The width is that of `belief.tie_width`: 0 until a person can't tell, so that it is the probability of harm.
+    """
     (phi_z, c_z), (phi_b, c_b) = (features(belief.kinds, x, point, space) for point in (z, base))
     change = phi_z - phi_b
-    gap = jnp.sum(change * belief.mean, axis=1) + c_z - c_b
+    gap = jnp.sum(change * belief.mean, axis=1) + c_z - c_b - tie_width(belief)
     variance = jnp.sum(jnp.einsum("hd,hde->he", change, belief.cov) * change, axis=1)
     below = ndtr(-gap / jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
     return jnp.where(jnp.all(z == base), 0, jnp.sum(weight(belief) * below))

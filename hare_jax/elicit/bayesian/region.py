@@ -22,7 +22,7 @@ from jax.scipy.stats import norm
 
 from hare_jax.base import LogitFn, exact_products, holds, pytree_dataclass, require
 from hare_jax.elicit.bayesian.belief import Belief
-from hare_jax.elicit.bayesian.manner import error_rate
+from hare_jax.elicit.bayesian.manner import error_rate, log_likelihood
 from hare_jax.elicit.bayesian.posterior import ages
 from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.hyperparams import Count, Share
@@ -98,7 +98,7 @@ def draw_ideals(hp: MonteCarlo, key: Array, target: Target) -> Array:
     """Draws (n, d) of the ideal from the posterior given all answers."""
     key_first, key_steps = jax.random.split(key)
     latent = jax.random.normal(key_first, (hp.num_draws, len(target.x) + 1), target.x.dtype)
-    particles = Particles(latent, jax.vmap(partial(_latent_log_likelihood, target))(latent))
+    particles = Particles(latent, _log_likelihoods(target, latent))
     rise = (jnp.arange(hp.num_temperatures + 1, dtype=latent.dtype) / hp.num_temperatures) ** _TEMPERATURE_POWER
     steps = rise[:-1], rise[1:], jax.random.split(key_steps, hp.num_temperatures)
     particles, _ = jax.lax.scan(lambda carry, step: (_temper(hp, target, carry, *step), None), particles, steps)
@@ -184,7 +184,7 @@ def _slice_move(hp: MonteCarlo, target: Target, particles: Particles, key: Array
 
 def _shrink(target: Target, bracket: Bracket, trial: Array, level: Array, temperature: Array, share: Array) -> Bracket:
     """Accept the `trial` points (n, d) that lie on the slice; shrink the others' brackets towards the particle."""
-    log_likelihood = jax.vmap(partial(_latent_log_likelihood, target))(trial)
+    log_likelihood = _log_likelihoods(target, trial)
     accepted = ~bracket.accepted & (temperature * log_likelihood > level)
     old, angle = bracket.particles, bracket.angle
     particles = Particles(
@@ -203,19 +203,20 @@ def _ideal(target: Target, latent: Array) -> Array:
     return project(space, x, follow(space, x, x + jnp.where(space.mutable, scale * latent[:-1], 0)))
 
 
-def _latent_log_likelihood(target: Target, latent: Array) -> Array:
-    """Log likelihood () of the answers, and the log density of the ideal's distance from the decision boundary."""
-    ideal = _ideal(target, latent)
-    depth = target.logit_fn(ideal) / target.slack
-    return _log_likelihood(target.answers, ideal) - jnp.log1p(depth**2)
+def _log_likelihoods(target: Target, latent: Array) -> Array:
+    """Log likelihood (n,) of all answers, and log density of the ideal's distance from the boundary; (n, d + 1)."""
+    ideals = jax.vmap(partial(_ideal, target))(latent)
+    depth = jax.vmap(target.logit_fn)(ideals) / target.slack
+    return _of_answers(target.answers, ideals) - jnp.log1p(depth**2)
 
 
-def _log_likelihood(answers: Answers, ideal: Array) -> Array:
-    """Log likelihood () of all answers given the ideal (d,), up to a constant."""
-    sd = jnp.sqrt(answers.noise + TINY)
-    gap = answers.plane @ ideal + answers.offset
-    above, below = norm.cdf((gap - answers.width) / sd), norm.cdf((-gap - answers.width) / sd)
-    probability = jnp.where(answers.tied, jnp.maximum(1 - above - below, 0), above)
+def _of_answers(answers: Answers, ideals: Array) -> Array:
+    """Log likelihood (n,) of all answers given each of the `ideals` (n, d), up to a constant."""
+    sd = jnp.sqrt(answers.noise + TINY)[:, None]
+    gap = answers.plane @ ideals.T + answers.offset[:, None]
+    width = answers.width[:, None]
+    above, below = norm.cdf((gap - width) / sd), norm.cdf((-gap - width) / sd)
+    probability = jnp.where(answers.tied[:, None], jnp.maximum(1 - above - below, 0), above)  # (T, n)
     told = jnp.any(answers.plane != 0, axis=1)
-    log_p = jnp.log(answers.rates + (1 - 2 * answers.rates) * probability[None, :])
-    return jax.nn.logsumexp(answers.log_prior + jnp.sum(jnp.where(told[None, :], log_p, 0), axis=1))
+    log_p = log_likelihood(answers.rates[:, None, :], probability.T[None, :, :], told)
+    return jax.nn.logsumexp(answers.log_prior[:, None] + log_p, axis=0)

@@ -12,20 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hare_jax.base import Recourse
+from hare_jax.base import LogitFn, Recourse
 from hare_jax.elicit import pool
 from hare_jax.elicit.answers import in_ranges
+from hare_jax.elicit.bayesian import uphill
 from hare_jax.elicit.bayesian.acquisition import utility_scales
 from hare_jax.elicit.bayesian.belief import Kinds, features, weight
-from hare_jax.elicit.bayesian.posterior import clip_kind, clipped, draw_hidden, on_boundary, worse
+from hare_jax.elicit.bayesian.posterior import clip_kind, clipped, draw_hidden, not_better, on_boundary
 from hare_jax.elicit.bayesian.state import Bayes, State, hypotheses
 from hare_jax.elicit.pool import Pool
 from hare_jax.people import PERSONS
+from hare_jax.solvers.directions import uniform_moves
 from hare_jax.solvers.host import calls_host
 from hare_jax.solvers.local_search import local_search
-from hare_jax.space import project
+from hare_jax.space import ActionSpace, project
 
-_PENALTY = 1e3  # of a probability of harm above the bound, in prior s.d.s of the utility
 _DEEP = 0.1  # distance beyond the boundary from which on a recourse says little about where it lies
 _UNKNOWN_VARIANCE = 1.0  # of the boundary before the first answer
 
@@ -35,6 +36,17 @@ class _Utility(NamedTuple):
 
     theta: Array  # (h, d)
     share: Array  # (h,)
+
+
+def draw(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, base: Recourse, space: ActionSpace) -> Recourse:
+    """Recourses (num_pool, d) for target points in uniform directions: those of `pool.draw`, or nearer ones uphill."""
+    distance = pool.distances(hp.num_pool, hp.reaches)
+    drawn = pool.draw(key, logit_fn, x, base, space, distance, hp.margin)
+    if not _has_gradient(hp, logit_fn, x):
+        return drawn
+    moves = uniform_moves(key, distance.astype(x.dtype), space)  # those that `pool.draw` draws
+    targets = jax.vmap(lambda move: project(space, x, x + move))(moves)
+    return uphill.nearer(targets, drawn, uphill.recourses(logit_fn, x, targets, space, hp.margin))
 
 
 def first_pool(hp: Bayes, kinds: Kinds, base: Recourse, drawn: Recourse) -> Pool:
@@ -48,8 +60,8 @@ def first_pool(hp: Bayes, kinds: Kinds, base: Recourse, drawn: Recourse) -> Pool
 def search(hp: Bayes, state: State, key: Array) -> State:
     """Recommend, and draw the other parts of the pool again, from the posterior.
 
-    The recommendation is the valid recourse of highest expected utility that is found, and not worse than the base with
-    a probability above `hp.most_harm`, unless the base is not valid.
+    The recommendation is the valid recourse of highest expected utility that is found among those that are not better
+    than the base with a probability of at most `hp.most_harm`, or the base itself, unless that is not valid.
     """
     targeted, searched = by_target(state.belief.kinds)
     counts = [hp.num_local] * len(targeted) + [hp.num_cheap] * len(searched)
@@ -69,7 +81,7 @@ def at_boundary(hp: Bayes, state: State) -> State:
     gradient, plus the square of `hp.thickness`. Recourses that are accepted by more than the gradient times a tenth
     weigh less. A classifier on the host has no gradient, and no site.
     """
-    if not hp.boundary_gradient or calls_host(state.logit_fn, state.x):
+    if not _has_gradient(hp, state.logit_fn, state.x):
         return state
     best, local = state.best, state.pool.local
     slope = jax.grad(state.logit_fn)(best.x)
@@ -103,8 +115,11 @@ def _near_targets(hp: Bayes, state: State, theta: dict[str, Array]) -> Recourse:
         return state.pool.local
     targets = jnp.concatenate([jax.vmap(PERSONS[kind].target)(draws) for kind, draws in theta.items()])  # type: ignore
     targets = jax.vmap(partial(project, state.space, state.x))(targets)
-    found = pool.to_accepted(state.logit_fn, state.x, targets, pool.lasting(state.pool), state.space, hp.margin)
-    return found._replace(valid=found.valid & jax.vmap(partial(in_ranges, state.ranges, state.x))(found.x))
+    problem = state.logit_fn, state.x, targets
+    found = _in_ranges(state, pool.to_accepted(*problem, pool.lasting(state.pool), state.space, hp.margin))
+    if not _has_gradient(hp, state.logit_fn, state.x):
+        return found
+    return uphill.nearer(targets, found, _in_ranges(state, uphill.recourses(*problem, state.space, hp.margin)))
 
 
 def _of_high_utility(hp: Bayes, state: State, key: Array, theta: dict[str, Array]) -> tuple[Recourse, Recourse]:
@@ -113,8 +128,8 @@ def _of_high_utility(hp: Bayes, state: State, key: Array, theta: dict[str, Array
     expected = _expected(state, known)
     wanted = jax.tree.map(lambda one, drawn: jnp.concatenate([one[None], drawn]), expected, _drawn(state, theta))
     costs = jax.vmap(lambda utility: jax.vmap(partial(_cost, state, utility))(known.x))(wanted)  # (1 + n, m)
-    harm = _PENALTY * jax.vmap(partial(_excess_harm, hp, state))(known.x)
-    near = jnp.argmin(jnp.where(known.valid, costs.at[0].add(harm), jnp.inf), axis=1)
+    harmful = jax.vmap(partial(_is_harmful, hp, state))(known.x)
+    near = jnp.argmin(jnp.where(known.valid, costs.at[0].set(jnp.where(harmful, jnp.inf, costs[0])), jnp.inf), axis=1)
 
     def one(key: Array, utility: _Utility, near: Array) -> Recourse:
         start = jax.tree.map(lambda leaf: leaf[near], known)
@@ -122,8 +137,7 @@ def _of_high_utility(hp: Bayes, state: State, key: Array, theta: dict[str, Array
 
     found = jax.vmap(one)(jax.random.split(key, len(near)), wanted, near)
     first, cheap = (jax.tree.map(lambda leaf, at=at: leaf[at], found) for at in (0, slice(1, None)))
-    harmless = _excess_harm(hp, state, first.x) <= 0
-    return Recourse(jnp.where(harmless, first.x, known.x[near[0]]), first.valid), cheap
+    return Recourse(jnp.where(_is_harmful(hp, state, first.x), known.x[near[0]], first.x), first.valid), cheap
 
 
 def _expected(state: State, known: Recourse) -> _Utility:
@@ -148,8 +162,17 @@ def _cost(state: State, utility: _Utility, z: Array) -> Array:
     return jnp.where(in_ranges(state.ranges, state.x, z), -value, jnp.inf)
 
 
-def _excess_harm(hp: Bayes, state: State, z: Array) -> Array:
-    """By how much () the probability that `z` (d,) is worse than the base exceeds `hp.most_harm`, or 0."""
+def _is_harmful(hp: Bayes, state: State, z: Array) -> Array:
+    """Whether `z` (d,) is not better than the base with a probability above `hp.most_harm`: () bool."""
     base = state.pool.base
-    harm = worse(state.belief, state.x, z, base.x, state.space)
-    return jnp.where(base.valid, jnp.maximum(harm - hp.most_harm, 0), 0)
+    return base.valid & (not_better(state.belief, state.x, z, base.x, state.space) > hp.most_harm)
+
+
+def _in_ranges(state: State, found: Recourse) -> Recourse:
+    """The recourses (n, d), valid where they are in the ranges."""
+    return found._replace(valid=found.valid & jax.vmap(partial(in_ranges, state.ranges, state.x))(found.x))
+
+
+def _has_gradient(hp: Bayes, logit_fn: LogitFn, x: Array) -> bool:
+    """Whether the classifier is differentiated."""
+    return hp.boundary_gradient and not calls_host(logit_fn, x)

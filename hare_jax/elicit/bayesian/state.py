@@ -53,10 +53,10 @@ class Bayes:
     )  # losses that are tied
     memories: Weighted = ((1.0, 0.9), (0.97, 0.05), (0.9, 0.05))  # see `manner`
     noise: Positive = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.
-    boundary_gradient: bool = True  # False: the prior does not know the boundary, and the classifier has no gradient
+    boundary_gradient: bool = True  # False: the classifier has no gradient, for the prior and for recourses uphill
     least_on_boundary: NonNegative = 0.2  # reach from which on target points are supposed to lie on the boundary
     thickness: Positive = 0.03  # s.d. of the distance of target points from the boundary
-    most_harm: Share = 0.2  # probability that the recommendation is worse than the base
+    most_harm: Share = 0.15  # probability that the recommendation is not better than the base
     acquisition: str = "mixed"  # a row of `acquisition.ACQUISITIONS`
     least_gain: float = -1e9  # least acquisition value of a question
     num_pool: Count = 64  # recourses drawn at the start

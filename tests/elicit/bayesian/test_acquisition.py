@@ -10,8 +10,8 @@ from scipy.special import ndtr, xlogy
 from spaces import array, jit
 
 from hare_jax.base import Recourse
+from hare_jax.elicit.bayesian import acquisition, posterior
 from hare_jax.elicit.bayesian import belief as beliefs
-from hare_jax.elicit.bayesian import posterior
 from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS, best_pair, utility_scales
 from hare_jax.elicit.bayesian.belief import Kinds
 
@@ -72,12 +72,13 @@ class Gains(NamedTuple):
 
     utility: dict
     information: dict
+    hypothesis: dict
 
 
 def simulated(learnt, valid):
     """The gains of all pairs of valid members."""
     (belief, weight, scale, phi, _), utility = learnt, utilities_of_people(learnt)
-    gains, best_one = Gains({}, {}), np.max((weight @ (np.mean(utility, axis=1) / scale[:, None]))[valid])
+    gains, best_one = Gains({}, {}, {}), np.max((weight @ (np.mean(utility, axis=1) / scale[:, None]))[valid])
     for i in np.flatnonzero(valid):
         for j in np.flatnonzero(valid[:i]):
             better = np.mean(np.maximum(utility[..., i], utility[..., j]), axis=1) / scale
@@ -86,36 +87,56 @@ def simulated(learnt, valid):
             doubt = NOISE * np.sqrt(np.einsum("pd,pde,pe->p", change, PRIOR_COV, change))[:, None]
             lapse = belief.manner.lapse[:, None]
             says = lapse + (1 - 2 * lapse) * ndtr((utility[..., i] - utility[..., j]) / doubt)
-            known = weight @ np.mean(entropy(says), axis=1)
-            gains.information[i, j] = entropy(weight @ np.mean(says, axis=1)) - known
+            answer, known = entropy(weight @ np.mean(says, axis=1)), weight @ np.mean(entropy(says), axis=1)
+            gains.information[i, j] = answer - known
+            gains.hypothesis[i, j] = answer - weight @ entropy(np.mean(says, axis=1))
     return gains
 
 
-def brings(acquisition, gains):
-    if acquisition != "mixed":
-        return getattr(gains, acquisition)
-    most = [max(gain.values()) for gain in gains]
-    return {pair: gains.utility[pair] / most[0] + 0.5 * gains.information[pair] / most[1] for pair in gains.utility}
+def brings(name, gains):
+    if name != "mixed":
+        return getattr(gains, name)
+    information = {pair: gains.information[pair] + 0.25 * gains.hypothesis[pair] for pair in gains.utility}
+    most = [max(gain.values()) for gain in (gains.utility, information)]
+    return {pair: gains.utility[pair] / most[0] + information[pair] / most[1] for pair in gains.utility}
 
 
-def choose(acquisition, belief, pool, compared=NOTHING):
-    return jit(partial(best_pair, acquisition, 6))(NOISE, belief._replace(pair=compared), X, pool)
+def choose(name, belief, pool, compared=NOTHING):
+    return jit(partial(best_pair, name, 6))(NOISE, belief._replace(pair=compared), X, pool)
 
 
 def shown_of(pair):
     return {tuple(np.asarray(POOL.x[at]).tolist()) for at in pair}
 
 
-@pytest.mark.parametrize("acquisition", ACQUISITIONS)
-def test_the_pair_brings_most_by_simulation(acquisition):
-    learnt = jax.device_get(learn(array(TOLD[acquisition])))
-    valid = POOL.valid if acquisition != "mixed" else np.ones(6, bool)  # gains are relative to those of all members
-    gains = brings(acquisition, simulated(learnt, valid))
-    a, b, gain = choose(acquisition, learnt.belief, POOL._replace(valid=valid))
-    best, tolerance = max(gains.values()), 0.05 if acquisition == "mixed" else 0.015
+@pytest.mark.parametrize("name", ACQUISITIONS)
+def test_the_pair_brings_most_by_simulation(name):
+    learnt = jax.device_get(learn(array(TOLD[name])))
+    valid = POOL.valid if name != "mixed" else np.ones(6, bool)  # gains are relative to those of all members
+    gains = brings(name, simulated(learnt, valid))
+    a, b, gain = choose(name, learnt.belief, POOL._replace(valid=valid))
+    best, tolerance = max(gains.values()), 0.05 if name == "mixed" else 0.015
     np.testing.assert_allclose(gain, best, atol=tolerance)
     shown = {tuple(np.asarray(point).tolist()) for point in (a, b)}
     assert shown in [shown_of(pair) for pair, brought in gains.items() if brought > best - tolerance]
+
+
+def test_information_on_the_hypothesis_is_that_of_simulation():
+    learnt = jax.device_get(learn(array(TOLD["information"])))
+    pairs, favourites = jit(partial(acquisition._pairs, 6))(NOISE, learnt.belief, X, POOL, None)
+    found = np.asarray(acquisition.hypothesis_information(pairs))
+    expected = simulated(learnt, np.ones(6, bool)).hypothesis
+    assert max(expected.values()) > 0.02
+    for (i, j), information in expected.items():
+        assert found[list(favourites).index(i), j] == pytest.approx(information, abs=2e-3)
+
+
+def test_the_width_of_ties_is_noise():
+    """Pairs whose utilities differ by less than it tell nothing."""
+    belief = jax.device_get(learn(array(TOLD["information"]))).belief
+    wide = belief._replace(manner=belief.manner._replace(width=np.full(NUM_HYPOTHESES, 50, X.dtype)))
+    informed, blind = (choose("information", each, POOL)[2] for each in (belief, wide))
+    assert blind < 0.1 * informed
 
 
 def test_a_pair_is_chosen_once_in_either_order():

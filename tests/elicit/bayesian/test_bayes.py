@@ -40,7 +40,7 @@ from hare_jax.elicit import (
     ideals,
     offer,
 )
-from hare_jax.elicit.bayesian.posterior import worse
+from hare_jax.elicit.bayesian.posterior import not_better
 from hare_jax.elicit.bayesian.region import MonteCarlo, inside
 from hare_jax.elicit.candidates import Sampling
 from hare_jax.elicit.pool import members
@@ -113,7 +113,7 @@ def learnt(state):
 @jit
 @jax.vmap
 def chance_of_harm(x, state):
-    return worse(state.belief, x, state.best.x, state.pool.base.x, state.space)
+    return not_better(state.belief, x, state.best.x, state.pool.base.x, state.space)
 
 
 def keys(seed):

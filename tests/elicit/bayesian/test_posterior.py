@@ -180,17 +180,21 @@ def test_another_boundary_replaces_the_one_before():
     np.testing.assert_allclose(none.cov, before.cov, atol=2e-5)
 
 
-def test_the_probability_of_harm_is_that_of_draws():
-    belief = learn(start(), PAIRS)
+@pytest.mark.parametrize("tied", [[False] * 3, [False, True, False]])
+def test_the_probability_of_being_no_better_is_that_of_draws(tied):
+    belief = learn(start(widths=(0.0, 0.1)), PAIRS[:3], tied)
     z, base = PAIRS[1]
     rng, weight = np.random.default_rng(4), np.asarray(jit(beliefs.weight)(belief))
     theta = [rng.multivariate_normal(mean, cov, 100_000) for mean, cov in zip(belief.mean, belief.cov, strict=True)]
-    worse = [
-        np.sum((theta[IDEAL] - z) ** 2, axis=1) > np.sum((theta[IDEAL] - base) ** 2, axis=1),
-        theta[WEIGHTS] @ (np.abs(z - X) - np.abs(base - X)) > 0,
+    gain = [
+        np.sum((theta[IDEAL] - base) ** 2, axis=1) - np.sum((theta[IDEAL] - z) ** 2, axis=1),
+        theta[WEIGHTS] @ (np.abs(base - X) - np.abs(z - X)),
     ]
-    found = jit(posterior.worse)
-    assert float(found(belief, X, z, base)) == pytest.approx(weight @ np.mean(worse, axis=1), abs=0.01)
+    width = belief.manner.width * belief.slope[:, :3].mean(axis=1)
+    assert np.all(width > 0) == any(tied)
+    not_better = [np.mean(each < least) for each, least in zip(gain, width, strict=True)]
+    found = jit(posterior.not_better)
+    assert float(found(belief, X, z, base)) == pytest.approx(weight @ not_better, abs=0.01)
     assert float(found(belief, X, base, base)) == 0
 
 
