@@ -1,7 +1,8 @@
 """How sure a recommendation is, where the ideal lies, and whether to stop: by draws from the posterior of `bayes`.
 
 Draws are from the Gaussians of each kind of person, moved into its support. A recommendation is as sure as the share of
-draws whose utility is not higher for any recourse that was compared and is still allowed, or for the base.
+draws whose utility is not higher, by more than the width of ties, for any recourse that was compared and is still
+allowed, or for the base.
 """
 
 from functools import partial
@@ -22,7 +23,7 @@ from hare_jax.base import Recourse
 from hare_jax.data.schema import Feature
 from hare_jax.elicit.answers import in_ranges
 from hare_jax.elicit.bayesian import posterior
-from hare_jax.elicit.bayesian.belief import features, weight
+from hare_jax.elicit.bayesian.belief import features, tie_width, weight
 from hare_jax.people import PERSONS
 from hare_jax.space import allows, is_follower, project
 
@@ -82,15 +83,16 @@ def _known(state: Any) -> Recourse:
 
 def _sure(state: Any, kind: str, theta: Array, known: Recourse) -> Array:
     """The share () of the draws `theta` (n, d) of a kind that prefer no `known` recourse (m, d)."""
-    belief, at = state.belief, state.belief.kinds.span(kind).start
+    belief, span = state.belief, state.belief.kinds.span(kind)
+    width = jnp.sum(jax.nn.softmax(belief.log_weight[span]) * tie_width(belief)[span])
 
     def utilities(z: Array) -> Array:
         phi, c = features(belief.kinds, state.x, z, state.space)
-        return theta @ phi[at] + c[at]
+        return theta @ phi[span.start] + c[span.start]
 
     others, own = jax.vmap(utilities)(known.x), utilities(state.best.x)
     others = jnp.where(known.valid[:, None], others, -jnp.inf)
-    return jnp.mean(own >= jnp.max(others, axis=0) - _TIE * jnp.std(own))
+    return jnp.mean(own >= jnp.max(others, axis=0) - width - _TIE * jnp.std(own))
 
 
 def region(person: Person, mutable: np.ndarray, ideals: np.ndarray) -> tuple[str, ...]:

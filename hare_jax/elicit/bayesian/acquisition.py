@@ -23,7 +23,7 @@ from hare_jax.space import ActionSpace
 
 _NUM_DRAWS = 256  # of theta, to evaluate a set
 _BELL_VARIANCE = np.pi * np.log(2) / 2  # of the bell that approximates the entropy of a probit
-_HYPOTHESIS_SHARE = 0.25  # by which information on the hypothesis counts more than that on theta
+_HYPOTHESIS_SHARE = 0.25  # of the information on the hypothesis, beside its part in the information
 _TINY = 1e-9
 _LEAST_VARIANCE = 1e-12
 
@@ -73,12 +73,13 @@ def hypothesis_information(pairs: Pairs) -> Array:
 
 
 def mixed(pairs: Pairs) -> Array:
-    """The gain of utility plus the information, in which the hypothesis counts 1.25 times: (f, m).
+    """The gain of utility, the information, and a share of that on the hypothesis: (f, m).
 
     Each is relative to its largest value of the allowed pairs.
     """
-    information = mutual_information(pairs) + _HYPOTHESIS_SHARE * hypothesis_information(pairs)
-    return _relative(pairs, expected_utility(pairs)) + _relative(pairs, information)
+    gains = expected_utility, mutual_information, hypothesis_information
+    utility, information, on_hypothesis = (_relative(pairs, gain(pairs)) for gain in gains)
+    return utility + information + _HYPOTHESIS_SHARE * on_hypothesis
 
 
 ACQUISITIONS: dict[str, Callable[[Pairs], Array]] = {

@@ -208,10 +208,10 @@ def test_other_files_are_errors(tmp_path):
         Database(tmp_path / "text.db", create=True)
     Database(tmp_path / "study.db", create=True).close()
     with sqlite3.connect(tmp_path / "study.db") as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 1")
     connection.close()
     with pytest.raises(
-        ValueError, match="db: must have version 1 of the schema: use the hare_jax that wrote it; got 2"
+        ValueError, match="db: must have version 2 of the schema: use the hare_jax that wrote it; got 1"
     ):
         Database(tmp_path / "study.db")
     sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE people (name TEXT)").connection.close()

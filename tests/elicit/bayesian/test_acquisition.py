@@ -96,13 +96,9 @@ def simulated(learnt, valid):
 def brings(name, gains):
     if name != "mixed":
         return getattr(gains, name)
-    information = {pair: gains.information[pair] + 0.25 * gains.hypothesis[pair] for pair in gains.utility}
-    most = [max(gain.values()) for gain in (gains.utility, information)]
-    return {pair: gains.utility[pair] / most[0] + information[pair] / most[1] for pair in gains.utility}
-
-
-def choose(name, belief, pool, compared=NOTHING):
-    return jit(partial(best_pair, name, 6))(NOISE, belief._replace(pair=compared), X, pool)
+    most = [max(gain.values()) for gain in gains]
+    shares = list(zip((1, 1, 0.25), gains, most, strict=True))
+    return {pair: sum(share * gain[pair] / top for share, gain, top in shares) for pair in gains.utility}
 
 
 def shown_of(pair):

@@ -1,0 +1,30 @@
+"""How sure a recommendation is."""
+
+import jax
+import numpy as np
+from jax.tree_util import Partial
+from spaces import array, jit, split
+
+from hare_jax.app.session.outlook import outlook
+from hare_jax.base import Recourse
+from hare_jax.elicit import Bayes, bayesian
+from hare_jax.space import action_space
+
+SPACE = action_space([True, True], np.zeros(2), np.ones(2))
+X, BASE = array([0.1, 0.1]), Recourse(array([0.9, 0.3]), np.array(True))
+
+
+def test_recourses_within_the_width_of_ties_are_not_preferred():
+    elicitor = bayesian.elicitor(Bayes(num_pool=12, num_local=4, num_cheap=2, max_questions=4))
+    state = jit(elicitor.start)(split(0, 1)[0], Partial(lambda x: x[0] + x[1] - 1.0), X, BASE, SPACE)
+    for index, answer in enumerate((0, 1)):
+        state = jit(elicitor.tell)(jit(elicitor.propose)(state, split(1, 2)[index]), np.array(answer))
+    state = jax.device_get(state)
+    sure = jit(outlook)
+
+    def wide(width):
+        manner = state.belief.manner._replace(width=np.full_like(state.belief.manner.width, width))
+        return float(sure(state._replace(belief=state.belief._replace(manner=manner))).sure)
+
+    assert 0 < wide(0) < wide(0.2) < 1
+    assert wide(100) > 0.9999
