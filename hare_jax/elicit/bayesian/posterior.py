@@ -139,9 +139,11 @@ def ages(belief: Belief) -> Array:
 def _slopes(belief: Belief, x: Array, space: ActionSpace | None) -> Array:
     """Difference of utilities over difference of losses of each answer (h, T), averaged over the posterior."""
     draws = _draws_by_column(belief)
+    gains = jnp.einsum("htd,hnd->hnt", belief.plane, draws) + belief.offset[:, None, :]
     return jnp.concatenate([
-        jax.vmap(partial(_mean_slopes, kind, x, belief.pair, space))(draws[belief.kinds.span(kind)])
+        jax.vmap(partial(_mean_slopes, kind, x, belief.pair, space))(draws[span], gains[span])
         for kind in belief.kinds.distinct
+        for span in [belief.kinds.span(kind)]
     ])  # fmt: skip
 
 
@@ -154,21 +156,20 @@ def _draws_by_column(belief: Belief) -> Array:
     return belief.mean[:, None, :] + sd[:, None, :] * np.concatenate([half, -half])[None]
 
 
-def _mean_slopes(kind: str, x: Array, pairs: Array, space: ActionSpace | None, draws: Array) -> Array:
-    """The slope of each of the `pairs` (T, 2, d), averaged over `draws` (n, d) of theta: (T,)."""
+def _mean_slopes(kind: str, x: Array, pairs: Array, space: ActionSpace | None, draws: Array, gains: Array) -> Array:
+    """The slope (T,) of each of the `pairs` (T, 2, d), averaged over `draws` (n, d) of theta.
 
-    def of_draw(theta: Array) -> Array:
-        return jax.vmap(lambda a, b: _slope(kind, theta, x, a, b, space))(pairs[:, 0], pairs[:, 1])
-
-    return jnp.mean(jax.vmap(of_draw)(draws), axis=0)
-
-
-def _slope(kind: str, theta: Array, x: Array, a: Array, b: Array, space: ActionSpace | None) -> Array:
+    `gains` (n, T) are the differences of utilities.
+    """
     person = PERSONS[kind]
-    loss, utility = (in_space(person, partial(fn, theta), space) for fn in (person.loss, person.utility))
-    gap = loss(x, b) - loss(x, a)
-    known = jnp.abs(gap) > _LEAST_GAP
-    return jnp.where(known, (utility(x, a) - utility(x, b)) / jnp.where(known, gap, 1), 1)
+
+    def of_draw(theta: Array, gains: Array) -> Array:
+        loss = in_space(person, partial(person.loss, theta), space)
+        gaps = jax.vmap(lambda pair: loss(x, pair[1]) - loss(x, pair[0]))(pairs)
+        known = jnp.abs(gaps) > _LEAST_GAP
+        return jnp.where(known, gains / jnp.where(known, gaps, 1), 1)
+
+    return jnp.mean(jax.vmap(of_draw)(draws, gains), axis=0)
 
 
 def _sites(belief: Belief) -> Site:

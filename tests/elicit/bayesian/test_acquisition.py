@@ -101,6 +101,10 @@ def brings(name, gains):
     return {pair: sum(share * gain[pair] / top for share, gain, top in shares) for pair in gains.utility}
 
 
+def choose(acquisition, belief, pool, compared=NOTHING):
+    return jit(partial(best_pair, acquisition, 6))(NOISE, belief._replace(pair=compared), X, pool)
+
+
 def shown_of(pair):
     return {tuple(np.asarray(POOL.x[at]).tolist()) for at in pair}
 
