@@ -4,7 +4,9 @@ The Gaussians of `posterior` are cheap enough to choose questions, but have one 
 makes the posterior multimodal. Here a draw is an allowed point, the likelihood of the answers is exact, with the error
 rate integrated out, and the classifier is evaluated at each draw: particles are moved from the prior to the posterior
 by resampling and elliptical slice sampling at increasing inverse temperatures. Del Moral, Doucet and Jasra (2006),
-"Sequential Monte Carlo samplers"; Murray, Adams and MacKay (2010), https://arxiv.org/abs/1001.0175.
+"Sequential Monte Carlo samplers"; Murray, Adams and MacKay (2010), https://arxiv.org/abs/1001.0175. The ellipses are
+those of a normal distribution with the moments of the particles: Nishihara, Murray and Adams (2014),
+https://arxiv.org/abs/1210.7477.
 
 Notation: n particles; a *latent* point (d + 1,) is standard normal a priori. Its last coordinate gives the reach, and
 the others a change of the mutable columns, of that L2 norm in expectation; the ideal is the factual with that change,
@@ -31,6 +33,7 @@ from hare_jax.solvers.resampling import systematic
 from hare_jax.space import ActionSpace, follow, project
 
 _LEAST_VARIANCE = 1e-6  # of a column in which all draws agree
+_SHRINKAGE = 0.1  # of the correlations of particles, in the reference of their moves
 _TEMPERATURE_POWER = 2  # inverse temperatures are (i / T)^2: denser near the prior
 
 
@@ -81,6 +84,14 @@ class Particles(NamedTuple):
 
     latent: Array  # (n, d)
     log_likelihood: Array  # (n,)
+
+
+class Reference(NamedTuple):
+    """A normal distribution of latent points, from which the ellipses of slice moves are drawn."""
+
+    mean: Array  # (d,)
+    root: Array  # (d, d) of the covariance
+    whiten: Array  # (d, d) the inverse of that root
 
 
 class Bracket(NamedTuple):
@@ -150,11 +161,22 @@ def _temper(hp: MonteCarlo, target: Target, particles: Particles, before: Array,
     """Raise the inverse temperature from `before` to `after`: resample, then move each particle."""
     key_resample, key_moves = jax.random.split(key)
     particles = _resample(key_resample, particles, after - before)
+    reference = _reference(particles.latent)
 
     def move(particles: Particles, key: Array) -> tuple[Particles, None]:
-        return _slice_move(hp, target, particles, key, after), None
+        return _slice_move(hp, target, reference, particles, key, after), None
 
     return jax.lax.scan(move, particles, jax.random.split(key_moves, hp.num_moves))[0]
+
+
+def _reference(latent: Array) -> Reference:
+    """The normal distribution with the moments of the points (n, d), correlations shrunk."""
+    mean = jnp.mean(latent, axis=0)
+    centred = latent - mean[None, :]
+    cov = (1 - _SHRINKAGE) * (centred.T @ centred) / len(latent)
+    cov += jnp.diag(_SHRINKAGE * jnp.mean(centred**2, axis=0) + _LEAST_VARIANCE)
+    everywhere = jnp.ones(len(mean), bool)
+    return Reference(mean, linalg.root(cov, everywhere), linalg.whitening(cov, everywhere))
 
 
 def _resample(key: Array, particles: Particles, rise: Array) -> Particles:
@@ -164,31 +186,46 @@ def _resample(key: Array, particles: Particles, rise: Array) -> Particles:
     return Particles(particles.latent[drawn], particles.log_likelihood[drawn])
 
 
-def _slice_move(hp: MonteCarlo, target: Target, particles: Particles, key: Array, temperature: Array) -> Particles:
-    """One elliptical slice move of each particle, with at most `num_trials` points: Murray et al. (2010), figure 2."""
-    latent, log_likelihood = particles
-    num, dtype = len(log_likelihood), latent.dtype
+def _slice_move(
+    hp: MonteCarlo, target: Target, reference: Reference, particles: Particles, key: Array, temperature: Array
+) -> Particles:
+    """One elliptical slice move of each particle, with at most `num_trials` points: Murray et al. (2010), figure 2.
+
+    The ellipses are around the mean of the `reference`, whose density divides that of the target.
+    """
+    latent = particles.latent
+    num, dtype = len(latent), latent.dtype
     key_other, key_level, key_angle = jax.random.split(key, 3)
-    other = jax.random.normal(key_other, latent.shape, dtype)  # 1. the ellipse
-    level = temperature * log_likelihood + jnp.log(jax.random.uniform(key_level, (num,), dtype))  # 2. the slice
+    centred = latent - reference.mean[None, :]
+    other = jax.random.normal(key_other, latent.shape, dtype) @ reference.root.T  # 1. the ellipse
+    level = _height(reference, particles, temperature) + jnp.log(jax.random.uniform(key_level, (num,), dtype))  # 2.
     share = jax.random.uniform(key_angle, (hp.num_trials + 1, num), dtype)
-    angle = 2 * jnp.pi * share[0]  # 3. the bracket
+    angle = 2 * jnp.pi * share[0]  # 3. the bracket, after 2. the slice
     bracket = Bracket(angle - 2 * jnp.pi, angle, angle, jnp.zeros(num, bool), particles)
 
     def shrink(bracket: Bracket, share: Array) -> tuple[Bracket, None]:
-        trial = latent * jnp.cos(bracket.angle)[:, None] + other * jnp.sin(bracket.angle)[:, None]
-        return _shrink(target, bracket, trial, level, temperature, share), None
+        trial = centred * jnp.cos(bracket.angle)[:, None] + other * jnp.sin(bracket.angle)[:, None]
+        trial += reference.mean[None, :]
+        moved = Particles(trial, _log_likelihoods(target, trial))
+        return _shrink(bracket, moved, _height(reference, moved, temperature) > level, share), None
 
     return jax.lax.scan(shrink, bracket, share[1:])[0].particles
 
 
-def _shrink(target: Target, bracket: Bracket, trial: Array, level: Array, temperature: Array, share: Array) -> Bracket:
-    """Accept the `trial` points (n, d) that lie on the slice; shrink the others' brackets towards the particle."""
-    log_likelihood = _log_likelihoods(target, trial)
-    accepted = ~bracket.accepted & (temperature * log_likelihood > level)
+def _height(reference: Reference, particles: Particles, temperature: Array) -> Array:
+    """Log density (n,) of the particles at an inverse temperature, relative to that of the reference."""
+    latent = particles.latent
+    white = (latent - reference.mean[None, :]) @ reference.whiten.T
+    return temperature * particles.log_likelihood + (jnp.sum(white**2, axis=1) - jnp.sum(latent**2, axis=1)) / 2
+
+
+def _shrink(bracket: Bracket, trial: Particles, on_slice: Array, share: Array) -> Bracket:
+    """Accept the `trial` particles that are `on_slice` (n,); shrink the others' brackets towards the particle."""
+    accepted = ~bracket.accepted & on_slice
     old, angle = bracket.particles, bracket.angle
     particles = Particles(
-        jnp.where(accepted[:, None], trial, old.latent), jnp.where(accepted, log_likelihood, old.log_likelihood)
+        jnp.where(accepted[:, None], trial.latent, old.latent),
+        jnp.where(accepted, trial.log_likelihood, old.log_likelihood),
     )
     low, high = jnp.where(angle < 0, angle, bracket.low), jnp.where(angle < 0, bracket.high, angle)
     return Bracket(low, high, low + share * (high - low), bracket.accepted | accepted, particles)
