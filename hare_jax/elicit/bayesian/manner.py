@@ -18,7 +18,7 @@ from jax.scipy.special import ndtr
 from hare_jax.elicit.bayesian.propagation import Normal
 
 _FACTORS_PER_LOG = 8
-_LEAST_LIKELIHOOD = 1e-4  # of an answer, so that a product of so many is a normal number in float32
+_LEAST_RATE = 1e-4  # of errors, so that a product of so many factors is a normal number in float32
 
 
 class Axis(NamedTuple):
@@ -44,6 +44,15 @@ class Manner(NamedTuple):
     memory: Array  # ()
 
 
+class Errors(NamedTuple):
+    """The E pairs of a lapse and a memory."""
+
+    lapse: Array  # (E,)
+    memory: Array  # (E,)
+    rate: Array  # (T, E) error rate of each answer
+    log_prior: Array  # (E,)
+
+
 class Answered(NamedTuple):
     """T answers, about the difference of utilities of two recourses."""
 
@@ -62,16 +71,27 @@ def prior_mean(grid: Grid) -> Manner:
 
 def fit(grid: Grid, answered: Answered) -> Manner:
     """The posterior mean of each parameter; the width is 0 until there is a tie."""
-    mean, sd = answered.gap.mean[None, :], jnp.sqrt(answered.gap.variance)[None, :]
-    width = grid.width.value[:, None] * answered.slope[None, :]
+    mean, sd = answered.gap.mean[:, None], jnp.sqrt(answered.gap.variance)[:, None]
+    width = answered.slope[:, None] * grid.width.value[None, :]
     above, below = (ndtr((sign * mean - width) / sd) for sign in (1, -1))
-    probability = jnp.where(answered.tied[None, :], jnp.maximum(1 - above - below, 0), above)  # (W, T)
-    lapse, memory = grid.lapse.value[:, None, None], grid.memory.value[None, :, None]
-    rates = error_rate(lapse, memory, answered.age[None, None, :])[:, None]  # (L, 1, M, T)
-    score = log_likelihood(rates, probability[None, :, None], answered.told)
-    weight = jax.nn.softmax(score + sum(_aligned(*(axis.log_prior for axis in grid))), axis=(0, 1, 2))
-    found = Manner(*(jnp.sum(weight * values) for values in _aligned(*(axis.value for axis in grid))))
-    return found._replace(width=jnp.where(jnp.any(answered.tied & answered.told), found.width, 0))
+    probability = jnp.where(answered.tied[:, None], jnp.maximum(1 - above - below, 0), above)  # (T, W)
+    errors = error_grid(grid, answered.age)
+    score = log_likelihood(errors.rate[:, None, :], probability[:, :, None], answered.told)  # (W, E)
+    weight = jax.nn.softmax(score + errors.log_prior[None, :] + grid.width.log_prior[:, None], axis=(0, 1))
+    of_errors, of_width = jnp.sum(weight, axis=0), jnp.sum(weight, axis=1)
+    any_tied = jnp.any(answered.tied & answered.told)
+    return Manner(
+        lapse=jnp.sum(of_errors * errors.lapse),
+        width=jnp.where(any_tied, jnp.sum(of_width * grid.width.value), 0),
+        memory=jnp.sum(of_errors * errors.memory),
+    )
+
+
+def error_grid(grid: Grid, age: Array, power: Array | float = 1.0) -> Errors:
+    """All pairs of a lapse and a memory, for answers of this `age` (T,); the prior of lapses is raised to a `power`."""
+    lapse, memory = (leaf.ravel() for leaf in jnp.meshgrid(grid.lapse.value, grid.memory.value, indexing="ij"))
+    log_prior = jax.nn.log_softmax(power * grid.lapse.log_prior)[:, None] + grid.memory.log_prior[None, :]
+    return Errors(lapse, memory, error_rate(lapse[None, :], memory[None, :], age[:, None]), log_prior.ravel())
 
 
 def error_rate(lapse: Array, memory: Array, age: Array) -> Array:
@@ -82,20 +102,12 @@ def error_rate(lapse: Array, memory: Array, age: Array) -> Array:
 def log_likelihood(rates: Array, probability: Array, told: Array) -> Array:
     """The log probability (...) of T answers, each with an error rate of `rates` and a `probability` without errors.
 
-    These are of shapes (..., T) that broadcast; `told` (T,) is whether there is an answer. There is one logarithm for
+    These are of shapes (T, ...) that broadcast; `told` (T,) is whether there is an answer. There is one logarithm for
     several answers, and no array of all factors: the answers are a loop at trace time.
     """
-
-    def factor(at: int) -> Array:
-        rate = rates[..., at]
-        likelihood = rate + (1 - 2 * rate) * probability[..., at]
-        return jnp.where(told[at], jnp.maximum(likelihood, _LEAST_LIKELIHOOD), 1)
-
-    num = len(told)
-    parts = (range(first, min(first + _FACTORS_PER_LOG, num)) for first in range(0, num, _FACTORS_PER_LOG))
-    return reduce(operator.add, (jnp.log(reduce(operator.mul, map(factor, part))) for part in parts))
-
-
-def _aligned(lapse: Array, width: Array, memory: Array) -> tuple[Array, Array, Array]:
-    """Arrays (L,), (W,) and (M,) with the axes of the grid."""
-    return lapse[:, None, None], width[None, :, None], memory[None, None, :]
+    known = told.reshape(-1, *[1] * (rates.ndim - 1))
+    rates, probability = jnp.where(known, jnp.maximum(rates, _LEAST_RATE), 0), jnp.where(known, probability, 1)
+    rates, slopes, probability = jax.lax.optimization_barrier((rates, 1 - 2 * rates, probability))
+    factors = [rates[at] + slopes[at] * probability[at] for at in range(len(told))]
+    parts = (factors[first : first + _FACTORS_PER_LOG] for first in range(0, len(told), _FACTORS_PER_LOG))
+    return reduce(operator.add, (jnp.log(reduce(operator.mul, part)) for part in parts))

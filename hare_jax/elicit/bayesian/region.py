@@ -24,7 +24,7 @@ from jax.scipy.stats import norm
 
 from hare_jax.base import LogitFn, exact_products, holds, pytree_dataclass, require
 from hare_jax.elicit.bayesian.belief import Belief
-from hare_jax.elicit.bayesian.manner import error_rate, log_likelihood
+from hare_jax.elicit.bayesian.manner import error_grid, log_likelihood
 from hare_jax.elicit.bayesian.posterior import ages
 from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.hyperparams import Count, Share
@@ -64,8 +64,8 @@ class Answers(NamedTuple):
     noise: Array  # (T,)
     width: Array  # (T,)
     tied: Array  # (T,) bool
-    rates: Array  # (L, T) error rates
-    log_prior: Array  # (L,) of each of them
+    rates: Array  # (T, E) error rates
+    log_prior: Array  # (E,) of each of them
 
 
 class Target(NamedTuple):
@@ -123,15 +123,12 @@ def answers_of(belief: Belief, rate_power: Array | float) -> Answers:
         ValueError: the posterior does not cover ideals.
     """
     at = belief.kinds.span("ideal").start  # planes and offsets are the same for each reach, and noise almost
-    lapse, memory = belief.grid.lapse, belief.grid.memory
     likely = belief.kinds.span("ideal")
     best = jnp.argmax(belief.log_weight[likely])
-    rates = error_rate(lapse.value[:, None, None], memory.value[None, :, None], ages(belief)[None, None, :])
-    log_prior = jax.nn.log_softmax(rate_power * lapse.log_prior)[:, None] + memory.log_prior[None, :]
+    errors = error_grid(belief.grid, ages(belief), rate_power)
     width = belief.manner.width[likely][best] * belief.slope[likely][best]
     noise = belief.noise[likely][best]
-    rates, log_prior = rates.reshape(-1, rates.shape[-1]), log_prior.reshape(-1)
-    return Answers(belief.plane[at], belief.offset[at], noise, width, belief.tied, rates, log_prior)
+    return Answers(belief.plane[at], belief.offset[at], noise, width, belief.tied, errors.rate, errors.log_prior)
 
 
 @exact_products
@@ -255,5 +252,5 @@ def _of_answers(answers: Answers, ideals: Array) -> Array:
     above, below = norm.cdf((gap - width) / sd), norm.cdf((-gap - width) / sd)
     probability = jnp.where(answers.tied[:, None], jnp.maximum(1 - above - below, 0), above)  # (T, n)
     told = jnp.any(answers.plane != 0, axis=1)
-    log_p = log_likelihood(answers.rates[:, None, :], probability.T[None, :, :], told)
+    log_p = log_likelihood(answers.rates[:, :, None], probability[:, None, :], told)
     return jax.nn.logsumexp(answers.log_prior[:, None] + log_p, axis=0)
