@@ -92,9 +92,10 @@ def utilities(belief: Belief, x: Array, z: Array, space: ActionSpace | None = No
 
 
 def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpace | None = None) -> Array:
-    """Posterior probability () that `z` (d,) is not better than `base` (d,) by more than the width of ties; 0 for it.
+    """Posterior probability () that `z` (d,) is not better than `base` (d,) by more than the width of ties.
 
-    The width is that of `belief.tie_width`: 0 until a person can't tell, so that it is the probability of harm.
+    It is 0 for the base itself. The width is that of `belief.tie_width`: 0 until a person can't tell, so that it is the
+    probability of harm.
     """
     (phi_z, c_z), (phi_b, c_b) = (features(belief.kinds, x, point, space) for point in (z, base))
     change = phi_z - phi_b

@@ -5,8 +5,8 @@ makes the posterior multimodal. Here a draw is an allowed point, the likelihood 
 rate integrated out, and the classifier is evaluated at each draw: particles are moved from the prior to the posterior
 by resampling and elliptical slice sampling at increasing inverse temperatures. Del Moral, Doucet and Jasra (2006),
 "Sequential Monte Carlo samplers"; Murray, Adams and MacKay (2010), https://arxiv.org/abs/1001.0175. The ellipses are
-those of a normal distribution with the moments of the particles: Nishihara, Murray and Adams (2014),
-https://arxiv.org/abs/1210.7477.
+those of a normal distribution with the moments of the particles, after Nishihara, Murray and Adams (2014),
+https://arxiv.org/abs/1210.7477; as it is fitted to the particles that it moves, moves are exact as n grows.
 
 Notation: n particles; a *latent* point (d + 1,) is standard normal a priori. Its last coordinate gives the reach, and
 the others a change of the mutable columns, of that L2 norm in expectation; the ideal is the factual with that change,
@@ -82,16 +82,16 @@ class Target(NamedTuple):
 class Particles(NamedTuple):
     """Latent points with their log likelihoods."""
 
-    latent: Array  # (n, d)
+    latent: Array  # (n, d + 1)
     log_likelihood: Array  # (n,)
 
 
 class Reference(NamedTuple):
     """A normal distribution of latent points, from which the ellipses of slice moves are drawn."""
 
-    mean: Array  # (d,)
-    root: Array  # (d, d) of the covariance
-    whiten: Array  # (d, d) the inverse of that root
+    mean: Array  # (d + 1,)
+    root: Array  # (d + 1, d + 1) of the covariance
+    whiten: Array  # (d + 1, d + 1) the inverse of that root
 
 
 class Bracket(NamedTuple):

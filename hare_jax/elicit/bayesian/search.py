@@ -60,8 +60,9 @@ def first_pool(hp: Bayes, kinds: Kinds, base: Recourse, drawn: Recourse) -> Pool
 def search(hp: Bayes, state: State, key: Array) -> State:
     """Recommend, and draw the other parts of the pool again, from the posterior.
 
-    The recommendation is the valid recourse of highest expected utility that is found among those that are not better
-    than the base with a probability of at most `hp.most_harm`, or the base itself, unless that is not valid.
+    The recommendation is the known recourse of highest expected utility whose probability of being no better than the
+    base is at most `hp.most_harm`, improved by a local search if what that finds is so, too. The base counts as such;
+    if it is not valid, all recourses do.
     """
     targeted, searched = by_target(state.belief.kinds)
     counts = [hp.num_local] * len(targeted) + [hp.num_cheap] * len(searched)

@@ -42,7 +42,7 @@ class Bayes:
         (0.2, 0.03),
         (0.3, 0.02),
         (0.45, 0.01),
-    )  # error rates of the answers
+    )  # error rates of the answers; below 1e-4 they count as that
     widths: Weighted = (
         (0.0, 0.956),
         (0.05, 0.01),

@@ -1,4 +1,4 @@
-"""Recourses along the classifier's gradient: near a target point, with its categories.
+"""Recourses along the classifier's gradient: near a target point, with its categories where relations allow it.
 
 The way to the nearest recourse known (`pool.to_accepted`) changes categories, where all recourses known have others.
 Here a refused target point climbs the classifier in its continuous and ordered columns alone.
