@@ -87,12 +87,12 @@ def test_a_column_at_its_bound_shortens_no_step():
     np.testing.assert_allclose(found.x[0], [0.901, 0.2, 1, 0], atol=2e-3)
 
 
-@pytest.mark.parametrize("logit_fn", [flat, without_gradient, lambda x: linear(x) - 9, lambda x: jnp.nan * x[0]])
 def test_an_accepted_target_stays():
     target = array([[0.9, 1.0, 1.0, 0.0]])
     np.testing.assert_array_equal(climb(linear, target).x, target)
 
 
+@pytest.mark.parametrize("logit_fn", [flat, without_gradient, lambda x: linear(x) - 9, lambda x: jnp.nan * x[0]])
 def test_where_nothing_rises_there_is_none(logit_fn):
     found = climb(logit_fn, array([[0.3, 0.2, 1.0, 0.0]]))
     assert not found.valid.any()
@@ -167,16 +167,18 @@ def test_the_targets_are_those_that_the_pool_draws():
     np.testing.assert_allclose(some.x[accepted], theirs.x[accepted], atol=1e-6)
 
 
-def test_those_out_of_the_ranges_replace_none_within(sessions):
-    """A range of a level, which is no bound of the space: targets keep the level of the factual, which is out of it."""
-    start, _ = sessions["gradient"]
-    below = Range(array([-np.inf] * 4), array([np.inf, np.inf, 0.5, np.inf]))
+def test_those_out_of_the_ranges_replace_none_within():
+    """A range of a level is no bound of the space, so that target points have it, and climb."""
+    logit_fn = Partial(lambda x: x[0] + 2 * x[1] + 0.2 * x[3] - 1.5)
+    closed = Range(array([-np.inf] * 4), array([np.inf, np.inf, np.inf, 0.5]))
 
-    @jit
-    def restricted(state, key):
-        return search.search(HP, learn(HP, state, below), key)
+    @partial(jit, static_argnums=3)
+    def found(x, key_start, key, restricted):
+        state = bayesian.elicitor(HP).start(key_start, logit_fn, x, BASE, SPACE)
+        return search.search(HP, learn(HP, state, closed) if restricted else state, key)
 
-    found = restricted(start, split(7, 1)[0])
-    for part in (found.pool.local, found.pool.cheap):
-        assert part.valid.any()
-        assert (np.asarray(part.x)[np.asarray(part.valid)][:, 2] == 0).all()
+    given = X, split(1, 1)[0], split(7, 1)[0]
+    for restricted in (True, False):
+        local = jax.device_get(found(*given, restricted)).pool.local
+        assert local.valid.any()
+        assert (local.x[local.valid][:, 3] == 1).any() != restricted
