@@ -1,6 +1,7 @@
 """The site of the decision boundary near the recommendation."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -88,3 +89,21 @@ def test_a_recourse_that_is_not_valid_is_not_on_the_boundary(state):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((found.belief.mean, found.belief.cov)))
     np.testing.assert_array_equal(found.belief.cov, start.belief.cov)
     assert np.isinf(found.slack)
+
+
+def test_what_replaces_a_harmful_recourse_is_the_best_known_one_that_is_not(state, monkeypatch):
+    """Of somebody who is known to want the recourse of the pool that is farthest from the base."""
+    drawn = state.pool.drawn
+    away = np.where(drawn.valid, np.linalg.norm(np.asarray(drawn.x) - BASE.x, axis=1), 0)
+    wanted = np.asarray(drawn.x)[np.argmax(away)]
+    belief = state.belief
+    sure = belief._replace(
+        mean=jnp.broadcast_to(wanted, belief.mean.shape),
+        cov=1e-6 * belief.cov,
+        log_weight=array([0.0, 0.0, -50.0]),
+    )
+    harmful = Recourse(2 * array(BASE.x) - wanted, np.array(True))
+    monkeypatch.setattr(search, "local_search", lambda *_: jax.tree.map(jnp.asarray, harmful))
+    found = jit(partial(search.search, HP))(state._replace(belief=sure), split(3, 1)[0])
+    np.testing.assert_array_equal(found.best.x, wanted)
+    assert found.best.valid
