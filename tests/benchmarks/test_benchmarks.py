@@ -20,7 +20,7 @@ from benchmarks.commands import main
 from benchmarks.experiments import preferences, question_rows, questions, runner, speed, stream
 from benchmarks.experiments.grid import Resources
 from benchmarks.original import paper
-from benchmarks.pages import figures, plots, render, report, terminal
+from benchmarks.pages import render, report
 from benchmarks.tables import TABLES, Choice, Table, specs
 from hare_jax.elicit import ELICITORS
 from hare_jax.evaluate.stream import Counted
@@ -264,30 +264,6 @@ def test_the_page_of_an_arm_alone_is_written(monkeypatch, tmp_path, change):
 def test_pages_are_written_where_other_experiments_were_run_alone(tmp_path):
     shutil.copy(Path(render.__file__).parent.parent / "results" / "speed.csv", tmp_path)
     assert "nothing was run" in report.write(tmp_path, CHOICE.users).read_text()
-
-
-def test_preferences_of_other_users_print_nothing(tmp_path, capsys):
-    committed = Path(render.__file__).parent.parent / "results"
-    for out, users in ((tmp_path, 100), (committed, 7)):
-        terminal.show_preferences(out, users, preferences.ARMS)
-        assert capsys.readouterr().out == ""
-    users = int(figures.load(committed, "preferences")["users"].iloc[0])
-    terminal.show_preferences(committed, users, preferences.ARMS)
-    assert "weighted cost" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("other", "kind"), [("0.2", "_curves"), ("tie:0.3", "_bars")])
-def test_flips_are_curves_and_other_noise_is_bars(monkeypatch, tmp_path, other, kind):
-    rows = figures.load(Path(render.__file__).parent.parent / "results", "table8")
-    rows = rows[(rows["mode"] == "feasible") & (rows["dataset"] == "heloc")]
-    changed = rows.assign(noise=[other if at == 0 else noise for at, noise in enumerate(rows["noise"])])
-    drawn = []
-    for name in ("_curves", "_bars"):
-        original = getattr(plots, name)
-        monkeypatch.setattr(plots, name, lambda *args, of=original, name=name: drawn.append(name) or of(*args))
-    path = plots.draw("table8", TABLES["table8"], changed, tmp_path / "plot.png")
-    assert path.is_file()
-    assert drawn == [kind]
 
 
 def one_user(key):
