@@ -238,7 +238,7 @@ def _ideal(target: Target, latent: Array) -> Array:
 
 
 def _log_likelihoods(target: Target, latent: Array) -> Array:
-    """Log likelihood (n,) of the answers at `latent` points (n, d + 1), with that of the distances from the boundary."""
+    """Log likelihood (n,) of `latent` points (n, d + 1): of all answers, and of the distance from the boundary."""
     ideals = jax.vmap(partial(_ideal, target))(latent)
     depth = jax.vmap(target.logit_fn)(ideals) / target.slack
     return _of_answers(target.answers, ideals) - jnp.log1p(depth**2)
