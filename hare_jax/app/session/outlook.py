@@ -2,7 +2,7 @@
 
 Draws are from the Gaussians of each kind of person, moved into its support. A recommendation is as sure as the share of
 draws whose utility is not higher, by more than the width of ties, for any recourse that was compared and is still
-allowed, or for the base.
+allowed, or for the base; answers by a coin make nothing sure.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ from hare_jax.base import Recourse
 from hare_jax.data.schema import Feature
 from hare_jax.elicit.answers import in_ranges
 from hare_jax.elicit.bayesian import posterior
-from hare_jax.elicit.bayesian.belief import features, tie_width, weight
+from hare_jax.elicit.bayesian.belief import by_coins, features, tie_width, weight
 from hare_jax.people import PERSONS
 from hare_jax.space import allows, is_follower, project
 
@@ -52,6 +52,7 @@ def outlook(state: Any) -> Outlook:
     theta = {kind: posterior.clip_kind(kind, draws) for kind, draws in theta.items()}
     share = weight(belief)
     known = _known(state)
+    share *= 1 - by_coins(belief)
     likely = {kind: jnp.sum(share[belief.kinds.span(kind)]) for kind in names}
     sure = sum(likely[kind] * _sure(state, kind, draws, known) for kind, draws in theta.items())
     targets = [jax.vmap(target)(theta[kind]) for kind in names if (target := PERSONS[kind].target) is not None]

@@ -24,7 +24,8 @@ from hare_jax.space import ActionSpace
 _NUM_DRAWS = 256  # of theta, to evaluate a set
 _BELL_VARIANCE = np.pi * np.log(2) / 2  # of the bell that approximates the entropy of a probit
 _HYPOTHESIS_SHARE = 0.25  # of the information on the hypothesis, beside its part in the information
-_TINY = 1e-9
+_LEAST_UTILITY = 1e-9  # in prior s.d.s, to divide by
+_LEAST_INFORMATION = 1e-4  # bits, to divide by: below it is rounding
 _LEAST_VARIANCE = 1e-12
 
 
@@ -69,7 +70,7 @@ def mutual_information(pairs: Pairs) -> Array:
 def hypothesis_information(pairs: Pairs) -> Array:
     """Mutual information (f, m) of the answer and the hypothesis alone, in bits: a part of `mutual_information`."""
     prefers = _prefers(pairs)
-    return _entropy(_mean_of(pairs, prefers)) - _mean_of(pairs, _entropy(prefers))
+    return jnp.maximum(_entropy(_mean_of(pairs, prefers)) - _mean_of(pairs, _entropy(prefers)), 0)
 
 
 def mixed(pairs: Pairs) -> Array:
@@ -77,8 +78,9 @@ def mixed(pairs: Pairs) -> Array:
 
     Each is relative to its largest value of the allowed pairs.
     """
-    gains = expected_utility, mutual_information, hypothesis_information
-    utility, information, on_hypothesis = (_relative(pairs, gain(pairs)) for gain in gains)
+    utility = _relative(pairs, expected_utility(pairs), _LEAST_UTILITY)
+    information = _relative(pairs, mutual_information(pairs), _LEAST_INFORMATION)
+    on_hypothesis = _relative(pairs, hypothesis_information(pairs), _LEAST_INFORMATION)
     return utility + information + _HYPOTHESIS_SHARE * on_hypothesis
 
 
@@ -221,9 +223,9 @@ def _mean_of(pairs: Pairs, value: Array) -> Array:
     return jnp.einsum("h,hfm->fm", pairs.weight, value)
 
 
-def _relative(pairs: Pairs, gain: Array) -> Array:
-    """A `gain` (f, m) relative to its largest value of the allowed pairs."""
-    return gain / jnp.maximum(jnp.max(jnp.where(pairs.allowed, gain, 0)), _TINY)
+def _relative(pairs: Pairs, gain: Array, least: float) -> Array:
+    """A `gain` (f, m) relative to its largest value of the allowed pairs, or to the `least` one."""
+    return gain / jnp.maximum(jnp.max(jnp.where(pairs.allowed, gain, 0)), least)
 
 
 def _entropy(probability: Array) -> Array:

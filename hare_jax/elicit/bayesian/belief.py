@@ -110,8 +110,13 @@ def weight(belief: Belief) -> Array:
     return jax.nn.softmax(belief.log_weight)
 
 
+def by_coins(belief: Belief) -> Array:
+    """Posterior probability () that the answers are by a coin."""
+    return jnp.sum(weight(belief) * belief.manner.coins)
+
+
 def tie_width(belief: Belief) -> Array:
     """The width of ties (h,) in units of the utility, by the mean slope of the answers so far; 0 before any."""
-    told = jnp.arange(len(belief.tied)) < belief.num_told
-    slope = jnp.sum(jnp.where(told, belief.slope, 0), axis=1) / jnp.maximum(belief.num_told, 1)
+    tells = jnp.any(belief.plane != 0, axis=2)  # about the hypothesis
+    slope = jnp.sum(jnp.where(tells, belief.slope, 0), axis=1) / jnp.maximum(jnp.sum(tells, axis=1), 1)
     return belief.manner.width * slope

@@ -3,9 +3,11 @@
 An answer is flipped with the rate `lapse`. Two recourses whose losses differ by less than `width` are tied. With a
 `memory` below 1 the error rate of older answers is larger, `1/2 - (1/2 - lapse) memory^age`, as those of a person whose
 preferences drift say less about the present ones. The likelihood of a point of the grid is the product, over the
-answers, of the probability of each answer given all others.
+answers, of the probability of each answer given all others, after Geisser and Eddy (1979), "A predictive approach to
+model selection". Or the answers are by a coin, and say nothing: each has the probability 1/2.
 """
 
+import math
 import operator
 from functools import reduce
 from typing import NamedTuple
@@ -13,10 +15,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import ndtr
+from jax.scipy.special import logit, ndtr
 
 from hare_jax.elicit.bayesian.propagation import Normal
 
+_LOG_COIN = math.log(0.5)  # of an answer
+_BLOCK = 128  # answers
 _FACTORS_PER_LOG = 8
 _LEAST_RATE = 1e-4  # of errors, so that a product of so many factors is a normal number in float32
 
@@ -34,14 +38,16 @@ class Grid(NamedTuple):
     lapse: Axis
     width: Axis  # in units of the loss
     memory: Axis
+    coins: Array | float = 0.0  # () probability
 
 
 class Manner(NamedTuple):
-    """Posterior means."""
+    """Posterior means, if answers are not by a coin, and the probability that they are."""
 
     lapse: Array  # ()
     width: Array  # ()
     memory: Array  # ()
+    coins: Array  # ()
 
 
 class Errors(NamedTuple):
@@ -66,25 +72,37 @@ class Answered(NamedTuple):
 def prior_mean(grid: Grid) -> Manner:
     """The manner before any answer; the width is 0 until there is a tie."""
     lapse, memory = (jnp.sum(jnp.exp(axis.log_prior) * axis.value) for axis in (grid.lapse, grid.memory))
-    return Manner(lapse, jnp.zeros_like(lapse), memory)
+    return Manner(lapse, jnp.zeros_like(lapse), memory, jnp.asarray(grid.coins, lapse.dtype))
 
 
 def fit(grid: Grid, answered: Answered) -> Manner:
     """The posterior mean of each parameter; the width is 0 until there is a tie."""
     mean, sd = answered.gap.mean[:, None], jnp.sqrt(answered.gap.variance)[:, None]
     width = answered.slope[:, None] * grid.width.value[None, :]
-    above, below = (ndtr((sign * mean - width) / sd) for sign in (1, -1))
-    probability = jnp.where(answered.tied[:, None], jnp.maximum(1 - above - below, 0), above)  # (T, W)
+    probability = without_errors(mean, sd, width, answered.tied[:, None])  # (T, W)
     errors = error_grid(grid, answered.age)
     score = log_likelihood(errors.rate[:, None, :], probability[:, :, None], answered.told)  # (W, E)
-    weight = jax.nn.softmax(score + errors.log_prior[None, :] + grid.width.log_prior[:, None], axis=(0, 1))
+    joint = score + errors.log_prior[None, :] + grid.width.log_prior[:, None]
+    weight = jax.nn.softmax(joint, axis=(0, 1))
     of_errors, of_width = jnp.sum(weight, axis=0), jnp.sum(weight, axis=1)
     any_tied = jnp.any(answered.tied & answered.told)
     return Manner(
         lapse=jnp.sum(of_errors * errors.lapse),
         width=jnp.where(any_tied, jnp.sum(of_width * grid.width.value), 0),
         memory=jnp.sum(of_errors * errors.memory),
+        coins=_coins(grid, answered.told, jax.nn.logsumexp(joint)),
     )
+
+
+def _coins(grid: Grid, told: Array, log_otherwise: Array) -> Array:
+    """The probability () that answers are by a coin, from the log probability `log_otherwise` () of them if not."""
+    return jax.nn.sigmoid(logit(grid.coins) + _LOG_COIN * jnp.sum(told) - log_otherwise)
+
+
+def without_errors(gap: Array, sd: Array, width: Array, tied: Array) -> Array:
+    """The probability of an answer, given without an error, whose difference of utilities has the mean `gap`."""
+    above, below = (ndtr((sign * gap - width) / sd) for sign in (1, -1))
+    return jnp.where(tied, jnp.maximum(1 - above - below, 0), above)
 
 
 def error_grid(grid: Grid, age: Array, power: Array | float = 1.0) -> Errors:
@@ -103,8 +121,19 @@ def log_likelihood(rates: Array, probability: Array, told: Array) -> Array:
     """The log probability (...) of T answers, each with an error rate of `rates` and a `probability` without errors.
 
     These are of shapes (T, ...) that broadcast; `told` (T,) is whether there is an answer. There is one logarithm for
-    several answers, and no array of all factors: the answers are a loop at trace time.
+    several answers, and no array of all factors: the answers of a block are a loop at trace time.
     """
+    num, left = divmod(len(told), _BLOCK)
+    given = rates, probability, told
+    parts = [_of_block(*(leaf[num * _BLOCK :] for leaf in given))] if left else []
+    if num:
+        blocks = tuple(leaf[: num * _BLOCK].reshape(num, _BLOCK, *leaf.shape[1:]) for leaf in given)
+        parts.append(jnp.sum(jax.lax.map(lambda block: _of_block(*block), blocks), axis=0))
+    return reduce(operator.add, parts)
+
+
+def _of_block(rates: Array, probability: Array, told: Array) -> Array:
+    """The log probability (...) of the answers of one block."""
     known = told.reshape(-1, *[1] * (rates.ndim - 1))
     rates, probability = jnp.where(known, jnp.maximum(rates, _LEAST_RATE), 0), jnp.where(known, probability, 1)
     rates, slopes, probability = jax.lax.optimization_barrier((rates, 1 - 2 * rates, probability))

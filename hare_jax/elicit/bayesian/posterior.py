@@ -95,7 +95,7 @@ def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpa
     """Posterior probability () that `z` (d,) is not better than `base` (d,) by more than the width of ties.
 
     It is 0 for the base itself. The width is that of `belief.tie_width`: 0 until a person can't tell, so that it is the
-    probability of harm.
+    probability of harm, if the answers are not by a coin.
     """
     (phi_z, c_z), (phi_b, c_b) = (features(belief.kinds, x, point, space) for point in (z, base))
     change = phi_z - phi_b
@@ -176,7 +176,7 @@ def _mean_slopes(kind: str, x: Array, pairs: Array, space: ActionSpace | None, d
 def _sites(belief: Belief) -> Site:
     """The sites of all answers: leaves (h, T, ...)."""
     shape = belief.offset.shape
-    lapse, width, memory = (leaf[:, None] for leaf in belief.manner)
+    lapse, width, memory, _ = (leaf[:, None] for leaf in belief.manner)
     return Site(
         plane=belief.plane,
         offset=belief.offset,

@@ -20,11 +20,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import ndtr
-from jax.scipy.stats import norm
 
 from hare_jax.base import LogitFn, exact_products, holds, pytree_dataclass, require
 from hare_jax.elicit.bayesian.belief import Belief
-from hare_jax.elicit.bayesian.manner import error_grid, log_likelihood
+from hare_jax.elicit.bayesian.manner import error_grid, log_likelihood, without_errors
 from hare_jax.elicit.bayesian.posterior import ages
 from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.hyperparams import Count, Share
@@ -34,6 +33,7 @@ from hare_jax.space import ActionSpace, follow, project
 
 _LEAST_VARIANCE = 1e-6  # of a column in which all draws agree
 _SHRINKAGE = 0.1  # of the correlations of particles, in the reference of their moves
+_LEAST_SHARE = 1e-3  # of a draw's covariance that is not its own
 _TEMPERATURE_POWER = 2  # inverse temperatures are (i / T)^2: denser near the prior
 
 
@@ -133,9 +133,10 @@ def answers_of(belief: Belief, rate_power: Array | float) -> Answers:
 
 @exact_products
 def credible_region(draws: Array, mutable: Array, level: Array | float) -> Region:
-    """The ellipsoid around the mean of the `draws` (n, d) that contains the share `level` of them.
+    """The ellipsoid around the mean of the `draws` (n, d) that contains a further draw with probability `level`.
 
-    Its axes are those of the covariance of the draws in the `mutable` (d,) columns.
+    Its axes are those of the covariance of the draws in the `mutable` (d,) columns. Each draw is measured by the mean
+    and the covariance of the others (Cook and Weisberg, 1982, "Residuals and influence in regression", section 3.5).
 
     Raises:
         ValueError: the level is not between 0 and 1.
@@ -145,13 +146,20 @@ def credible_region(draws: Array, mutable: Array, level: Array | float) -> Regio
     centred = draws - mean[None, :]
     cov = centred.T @ centred / len(draws) + _LEAST_VARIANCE * jnp.eye(len(mean), dtype=draws.dtype)
     whiten = linalg.whitening(cov, mutable)
-    return Region(mean, whiten, jnp.quantile(jnp.sum((centred @ whiten.T) ** 2, axis=1), level, method="higher"))
+    squares = _by_others(jnp.sum((centred @ whiten.T) ** 2, axis=1))
+    return Region(mean, whiten, jnp.quantile(squares, level, method="higher"))
 
 
 @exact_products
 def inside(region: Region, point: Array) -> Array:
     """Whether `point` (d,) is in the region: () bool."""
     return jnp.sum((region.whiten @ (point - region.mean)) ** 2) <= region.radius
+
+
+def _by_others(squares: Array) -> Array:
+    """The squared lengths (n,) of whitened draws by the mean and the covariance of the others, from those of all."""
+    num = len(squares) - 1
+    return (num + 1) / num * squares / jnp.maximum(1 - squares / num, _LEAST_SHARE)
 
 
 def _temper(hp: MonteCarlo, target: Target, particles: Particles, before: Array, after: Array, key: Array) -> Particles:
@@ -248,9 +256,7 @@ def _of_answers(answers: Answers, ideals: Array) -> Array:
     """Log likelihood (n,) of all answers given each of the `ideals` (n, d), up to a constant."""
     sd = jnp.sqrt(answers.noise + TINY)[:, None]
     gap = answers.plane @ ideals.T + answers.offset[:, None]
-    width = answers.width[:, None]
-    above, below = norm.cdf((gap - width) / sd), norm.cdf((-gap - width) / sd)
-    probability = jnp.where(answers.tied[:, None], jnp.maximum(1 - above - below, 0), above)  # (T, n)
+    probability = without_errors(gap, sd, answers.width[:, None], answers.tied[:, None])  # (T, n)
     told = jnp.any(answers.plane != 0, axis=1)
     log_p = log_likelihood(answers.rates[:, :, None], probability[:, None, :], told)
     return jax.nn.logsumexp(answers.log_prior[:, None] + log_p, axis=0)

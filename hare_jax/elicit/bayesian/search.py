@@ -17,7 +17,7 @@ from hare_jax.elicit import pool
 from hare_jax.elicit.answers import in_ranges
 from hare_jax.elicit.bayesian import uphill
 from hare_jax.elicit.bayesian.acquisition import utility_scales
-from hare_jax.elicit.bayesian.belief import Kinds, features, weight
+from hare_jax.elicit.bayesian.belief import Kinds, by_coins, features, weight
 from hare_jax.elicit.bayesian.posterior import clip_kind, clipped, draw_hidden, not_better, on_boundary
 from hare_jax.elicit.bayesian.state import Bayes, State, hypotheses
 from hare_jax.elicit.pool import Pool
@@ -61,8 +61,8 @@ def search(hp: Bayes, state: State, key: Array) -> State:
     """Recommend, and draw the other parts of the pool again, from the posterior.
 
     The recommendation is the known recourse of highest expected utility whose probability of being no better than the
-    base is at most `hp.most_harm`, improved by a local search if what that finds is so, too. The base counts as such;
-    if it is not valid, all recourses do.
+    base is at most `hp.most_harm`, improved by a local search if what that finds is so, too. The base counts as such,
+    and alone where the answers are by a coin with more than that probability; if it is not valid, all recourses do.
     """
     targeted, searched = by_target(state.belief.kinds)
     counts = [hp.num_local] * len(targeted) + [hp.num_cheap] * len(searched)
@@ -130,7 +130,8 @@ def _of_high_utility(hp: Bayes, state: State, key: Array, theta: dict[str, Array
     wanted = jax.tree.map(lambda one, drawn: jnp.concatenate([one[None], drawn]), expected, _drawn(state, theta))
     costs = jax.vmap(lambda utility: jax.vmap(partial(_cost, state, utility))(known.x))(wanted)  # (1 + n, m)
     harmful = jax.vmap(partial(_is_harmful, hp, state))(known.x)
-    near = jnp.argmin(jnp.where(known.valid, costs.at[0].set(jnp.where(harmful, jnp.inf, costs[0])), jnp.inf), axis=1)
+    allowed = jnp.broadcast_to(known.valid, costs.shape).at[0].set(known.valid & ~harmful)
+    near = jnp.argmin(jnp.where(allowed, costs, jnp.inf), axis=1)
 
     def one(key: Array, utility: _Utility, near: Array) -> Recourse:
         start = jax.tree.map(lambda leaf: leaf[near], known)
@@ -164,9 +165,14 @@ def _cost(state: State, utility: _Utility, z: Array) -> Array:
 
 
 def _is_harmful(hp: Bayes, state: State, z: Array) -> Array:
-    """Whether `z` (d,) is not better than the base with a probability above `hp.most_harm`: () bool."""
+    """Whether `z` (d,) is not better than the base with a probability above `hp.most_harm`: () bool.
+
+    All but the base is so where the answers are by a coin with such a probability.
+    """
     base = state.pool.base
-    return base.valid & (not_better(state.belief, state.x, z, base.x, state.space) > hp.most_harm)
+    harm = not_better(state.belief, state.x, z, base.x, state.space)
+    doubted = jnp.any(z != base.x) & (by_coins(state.belief) > hp.most_harm)
+    return base.valid & (doubted | (harm > hp.most_harm))
 
 
 def _in_ranges(state: State, found: Recourse) -> Recourse:

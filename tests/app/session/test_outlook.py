@@ -14,7 +14,7 @@ SPACE = action_space([True, True], np.zeros(2), np.ones(2))
 X, BASE = array([0.1, 0.1]), Recourse(array([0.9, 0.3]), np.array(True))
 
 
-def test_recourses_within_the_width_of_ties_are_not_preferred():
+def test_the_width_of_ties_makes_surer_and_answers_by_a_coin_do_not():
     elicitor = bayesian.elicitor(Bayes(num_pool=12, num_local=4, num_cheap=2, max_questions=4))
     state = jit(elicitor.start)(split(0, 1)[0], Partial(lambda x: x[0] + x[1] - 1.0), X, BASE, SPACE)
     for index, answer in enumerate((0, 1)):
@@ -22,9 +22,11 @@ def test_recourses_within_the_width_of_ties_are_not_preferred():
     state = jax.device_get(state)
     sure = jit(outlook)
 
-    def wide(width):
-        manner = state.belief.manner._replace(width=np.full_like(state.belief.manner.width, width))
+    def wide(width, coins=0.0):
+        like = state.belief.manner.width
+        manner = state.belief.manner._replace(width=np.full_like(like, width), coins=np.full_like(like, coins))
         return float(sure(state._replace(belief=state.belief._replace(manner=manner))).sure)
 
     assert 0 < wide(0) < wide(0.2) < 1
     assert wide(100) > 0.9999
+    np.testing.assert_allclose(wide(0.2, 0.25), 0.75 * wide(0.2), rtol=1e-4)

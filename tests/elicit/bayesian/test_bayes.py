@@ -49,7 +49,7 @@ from hare_jax.recourse import growing_spheres
 from hare_jax.space import action_space
 
 NUM, NUM_QUESTIONS = 40, 6
-TRUTH, UNSURE, ALWAYS_A = range(3)  # how people answer
+TRUTH, UNSURE, ALWAYS_A, BY_COIN = range(4)  # how people answer
 EVEN = {"ideal": 0.5, "weights": 0.5}
 MOST_RISE = 1.05  # of the mean distance, from one question to later ones
 SMALL = Bayes(num_pool=24, num_local=8, num_cheap=2, max_questions=12, probabilities=EVEN, reaches=(0.3, 2.0))
@@ -137,7 +137,9 @@ def hold(elicitor, state, ideal, seeds, kind=TRUTH, proposer=None, threshold=0.0
         truth = np.where(prefers_nearer(ideal, shown), PREFERS_A, PREFERS_B)
         gap = np.linalg.norm(shown.a - ideal, axis=1) - np.linalg.norm(shown.b - ideal, axis=1)
         truth = np.where(np.abs(gap) < threshold, CANNOT_TELL, truth)
-        state = tell(elicitor, state, np.select([kind == TRUTH, kind == UNSURE], [truth, CANNOT_TELL], PREFERS_A))
+        coins = np.random.default_rng(seed).choice([PREFERS_A, PREFERS_B], NUM)
+        given = [truth, np.full(NUM, CANNOT_TELL), np.full(NUM, PREFERS_A), coins]
+        state = tell(elicitor, state, given[kind])
         trace.append(jax.device_get((shown, elicitor.recommend(state))))
     return state, *stack(trace)
 
@@ -241,6 +243,17 @@ def test_what_is_likely_to_be_worse_than_the_base_is_not_recommended():
     assert moved[TRUTH] > 0.5  # most recommendations are not the base
 
 
+def test_answers_by_a_coin_lead_back_to_the_base():
+    wishes = wide(*np.random.default_rng(4).dirichlet(np.ones(NUMBERS) * 1.5, NUM).T)
+
+    def at_base(kind):
+        _, _, best = hold(SESSION, start(SESSION, keys(1), PROBLEMS, BASE), wishes, range(500, 512), kind)
+        return np.mean(np.all(best.x == BASE.x, axis=2), axis=1)
+
+    assert at_base(TRUTH)[-1] < 0.1
+    assert at_base(BY_COIN)[-1] > 0.4
+
+
 def test_new_floats_compile_nothing():
     def count(**floats):
         elicitor = bayesian.elicitor(replace(SMALL, **floats))
@@ -250,7 +263,7 @@ def test_new_floats_compile_nothing():
 
     before = count()
     assert count(probabilities=EVEN, noise=0.03, thickness=0.03) == before
-    others = {"least_on_boundary": 0.5, "thickness": 0.1, "most_harm": 0.1}
+    others = {"least_on_boundary": 0.5, "thickness": 0.1, "most_harm": 0.1, "coins": 0.2}
     assert count(probabilities={"ideal": 0.9, "weights": 0.1}, noise=0.1, **others) == before
 
 

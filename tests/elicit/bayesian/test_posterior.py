@@ -198,6 +198,14 @@ def test_the_probability_of_being_no_better_is_that_of_draws(tied):
     assert float(found(belief, X, base, base)) == 0
 
 
+def test_ties_that_say_nothing_of_a_hypothesis_do_not_count_for_its_width():
+    """The first pair has the same absolute changes, so that its plane is zero for weights."""
+    pairs = np.stack([X + np.array([[0.1, 0.2], [-0.1, 0.2]]), PAIRS[1]])
+    belief = learn(start(widths=(0.1,)), pairs, [True, True])
+    width = belief.manner.width * [belief.slope[IDEAL, :2].mean(), belief.slope[WEIGHTS, 1]]
+    np.testing.assert_allclose(jit(beliefs.tie_width)(belief), width, rtol=1e-5)
+
+
 def test_roots():
     rng = np.random.default_rng(3)
     raw = rng.normal(size=(5, 5))

@@ -107,3 +107,19 @@ def test_what_replaces_a_harmful_recourse_is_the_best_known_one_that_is_not(stat
     found = jit(partial(search.search, HP))(state._replace(belief=sure), split(3, 1)[0])
     np.testing.assert_array_equal(found.best.x, wanted)
     assert found.best.valid
+
+
+def test_the_base_is_recommended_where_answers_are_by_a_coin(state):
+    """Of somebody who is known to want another recourse of the pool, if the answers say anything."""
+    drawn = state.pool.drawn
+    wanted = np.asarray(drawn.x)[np.argmax(drawn.valid & np.any(drawn.x != BASE.x, axis=1))]
+    belief = state.belief
+    sure = belief._replace(mean=jnp.broadcast_to(wanted, belief.mean.shape), cov=1e-6 * belief.cov)
+    found = jit(partial(search.search, HP))
+
+    def best(coins):
+        manner = belief.manner._replace(coins=jnp.full_like(belief.manner.coins, coins))
+        return found(state._replace(belief=sure._replace(manner=manner)), split(3, 1)[0]).best
+
+    assert np.any(best(0.9 * HP.most_harm).x != BASE.x)
+    np.testing.assert_array_equal(best(1.1 * HP.most_harm).x, BASE.x)
