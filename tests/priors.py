@@ -26,7 +26,7 @@ def gaussian(mean: Any, cov: Any) -> Prior:
     )
 
 
-def grid(lapses: Any = (0.01,), widths: Any = (0.0,), memories: Any = (1.0,), coins: float = 0.0) -> Grid:
-    """Equally probable values of each, and the probability of answers by a coin."""
+def grid(lapses: Any = (0.01,), widths: Any = (0.0,), memories: Any = (1.0,)) -> Grid:
+    """Equally probable values of each."""
     axes = (Axis(array(values), jnp.full(len(values), -np.log(len(values)))) for values in (lapses, widths, memories))
-    return Grid(*axes, array(coins))
+    return Grid(*axes)

@@ -25,7 +25,7 @@ _NUM_DRAWS = 256  # of theta, to evaluate a set
 _BELL_VARIANCE = np.pi * np.log(2) / 2  # of the bell that approximates the entropy of a probit
 _HYPOTHESIS_SHARE = 0.25  # of the information on the hypothesis, beside its part in the information
 _LEAST_UTILITY = 1e-9  # in prior s.d.s, to divide by
-_LEAST_INFORMATION = 1e-4  # bits, to divide by: below it is rounding
+_LEAST_INFORMATION = 1e-4  # bits, to divide by: less is negligible
 _LEAST_VARIANCE = 1e-12
 
 
@@ -76,7 +76,7 @@ def hypothesis_information(pairs: Pairs) -> Array:
 def mixed(pairs: Pairs) -> Array:
     """The gain of utility, the information, and a share of that on the hypothesis: (f, m).
 
-    Each is relative to its largest value of the allowed pairs.
+    Each is relative to its largest value of the allowed pairs, but informations to no less than 1e-4 bits.
     """
     utility = _relative(pairs, expected_utility(pairs), _LEAST_UTILITY)
     information = _relative(pairs, mutual_information(pairs), _LEAST_INFORMATION)

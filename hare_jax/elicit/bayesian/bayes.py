@@ -109,7 +109,7 @@ def _start(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, recourse: Recours
         space=space,
         ranges=Range(jnp.full_like(x, -jnp.inf), jnp.full_like(x, jnp.inf)),
         key=jax.random.key_data(key_state),
-        belief=belief.init(kinds, prior, log_prior, states.grid(hp, x.dtype), hp.max_questions),
+        belief=belief.init(kinds, prior, log_prior, states.grid(hp, x.dtype), hp.max_questions, hp.coins),
         pool=first,
         question=Question(recourse.x, recourse.x, jnp.array(False)),
         reaches=jnp.asarray(hp.reaches, x.dtype),

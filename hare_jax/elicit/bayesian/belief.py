@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.special import logit
 
 from hare_jax.base import choose
 from hare_jax.elicit.bayesian import manner
@@ -57,7 +58,8 @@ class Belief(NamedTuple):
     grid: Grid
     mean: Array  # (h, d) of theta
     cov: Array  # (h, d, d)
-    log_weight: Array  # (h,) log of prior probability times marginal likelihood, up to a constant
+    log_weight: Array  # (h,) log of prior probability times marginal likelihood, if answers are not by a coin
+    log_coins: Array  # () log of prior odds of answers by a coin times their likelihood
     manner: Manner  # (h,)
     boundary: Plane  # (h, ...) near the recommendation, for target points
     plane: Array  # (h, T, d) phi(a) - phi(b) of each answer "a rather than b"; zeros where there is none yet
@@ -79,8 +81,13 @@ def features(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None)
     return kinds.stacked(lambda kind: in_space(PERSONS[kind], PERSONS[kind].features, space)(x, z))  # type: ignore
 
 
-def init(kinds: Kinds, prior: Prior, log_prior: Array, grid: Grid, num_answers: int) -> Belief:
-    """Posterior before any answer, from the `prior` (h, ...) and the `log_prior` (h,) of each hypothesis."""
+def init(
+    kinds: Kinds, prior: Prior, log_prior: Array, grid: Grid, num_answers: int, coins: Array | float = 0.0
+) -> Belief:
+    """Posterior before any answer, from the `prior` (h, ...) and the `log_prior` (h,) of each hypothesis.
+
+    `coins` is the prior probability that the answers are by a coin.
+    """
     num, width = prior.mean.shape
     dtype = prior.mean.dtype
     none, zero = jnp.zeros((num, num_answers), dtype), jnp.zeros(num, dtype)
@@ -91,6 +98,7 @@ def init(kinds: Kinds, prior: Prior, log_prior: Array, grid: Grid, num_answers: 
         mean=prior.mean,
         cov=prior.cov,
         log_weight=log_prior,
+        log_coins=logit(jnp.asarray(coins, dtype)),
         manner=jax.tree.map(lambda leaf: jnp.full(num, leaf, dtype), manner.prior_mean(grid)),
         boundary=Plane(jnp.zeros_like(prior.mean), zero, zero),
         plane=jnp.zeros((num, num_answers, width), dtype),
@@ -111,12 +119,12 @@ def weight(belief: Belief) -> Array:
 
 
 def by_coins(belief: Belief) -> Array:
-    """Posterior probability () that the answers are by a coin."""
-    return jnp.sum(weight(belief) * belief.manner.coins)
+    """Posterior probability () that the answers are by a coin, and say nothing."""
+    return jax.nn.sigmoid(belief.log_coins - jax.nn.logsumexp(belief.log_weight))
 
 
 def tie_width(belief: Belief) -> Array:
     """The width of ties (h,) in units of the utility, by the mean slope of the answers so far; 0 before any."""
-    tells = jnp.any(belief.plane != 0, axis=2)  # about the hypothesis
-    slope = jnp.sum(jnp.where(tells, belief.slope, 0), axis=1) / jnp.maximum(jnp.sum(tells, axis=1), 1)
+    told = jnp.arange(len(belief.tied)) < belief.num_told
+    slope = jnp.sum(jnp.where(told, belief.slope, 0), axis=1) / jnp.maximum(belief.num_told, 1)
     return belief.manner.width * slope

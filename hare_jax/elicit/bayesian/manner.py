@@ -4,10 +4,9 @@ An answer is flipped with the rate `lapse`. Two recourses whose losses differ by
 `memory` below 1 the error rate of older answers is larger, `1/2 - (1/2 - lapse) memory^age`, as those of a person whose
 preferences drift say less about the present ones. The likelihood of a point of the grid is the product, over the
 answers, of the probability of each answer given all others, after Geisser and Eddy (1979), "A predictive approach to
-model selection". Or the answers are by a coin, and say nothing: each has the probability 1/2.
+model selection".
 """
 
-import math
 import operator
 from functools import reduce
 from typing import NamedTuple
@@ -15,11 +14,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import logit, ndtr
+from jax.scipy.special import ndtr
 
 from hare_jax.elicit.bayesian.propagation import Normal
 
-_LOG_COIN = math.log(0.5)  # of an answer
 _BLOCK = 128  # answers
 _FACTORS_PER_LOG = 8
 _LEAST_RATE = 1e-4  # of errors, so that a product of so many factors is a normal number in float32
@@ -38,16 +36,14 @@ class Grid(NamedTuple):
     lapse: Axis
     width: Axis  # in units of the loss
     memory: Axis
-    coins: Array | float = 0.0  # () probability
 
 
 class Manner(NamedTuple):
-    """Posterior means, if answers are not by a coin, and the probability that they are."""
+    """Posterior means."""
 
     lapse: Array  # ()
     width: Array  # ()
     memory: Array  # ()
-    coins: Array  # ()
 
 
 class Errors(NamedTuple):
@@ -72,7 +68,7 @@ class Answered(NamedTuple):
 def prior_mean(grid: Grid) -> Manner:
     """The manner before any answer; the width is 0 until there is a tie."""
     lapse, memory = (jnp.sum(jnp.exp(axis.log_prior) * axis.value) for axis in (grid.lapse, grid.memory))
-    return Manner(lapse, jnp.zeros_like(lapse), memory, jnp.asarray(grid.coins, lapse.dtype))
+    return Manner(lapse, jnp.zeros_like(lapse), memory)
 
 
 def fit(grid: Grid, answered: Answered) -> Manner:
@@ -82,21 +78,14 @@ def fit(grid: Grid, answered: Answered) -> Manner:
     probability = without_errors(mean, sd, width, answered.tied[:, None])  # (T, W)
     errors = error_grid(grid, answered.age)
     score = log_likelihood(errors.rate[:, None, :], probability[:, :, None], answered.told)  # (W, E)
-    joint = score + errors.log_prior[None, :] + grid.width.log_prior[:, None]
-    weight = jax.nn.softmax(joint, axis=(0, 1))
+    weight = jax.nn.softmax(score + errors.log_prior[None, :] + grid.width.log_prior[:, None], axis=(0, 1))
     of_errors, of_width = jnp.sum(weight, axis=0), jnp.sum(weight, axis=1)
     any_tied = jnp.any(answered.tied & answered.told)
     return Manner(
         lapse=jnp.sum(of_errors * errors.lapse),
         width=jnp.where(any_tied, jnp.sum(of_width * grid.width.value), 0),
         memory=jnp.sum(of_errors * errors.memory),
-        coins=_coins(grid, answered.told, jax.nn.logsumexp(joint)),
     )
-
-
-def _coins(grid: Grid, told: Array, log_otherwise: Array) -> Array:
-    """The probability () that answers are by a coin, from the log probability `log_otherwise` () of them if not."""
-    return jax.nn.sigmoid(logit(grid.coins) + _LOG_COIN * jnp.sum(told) - log_otherwise)
 
 
 def without_errors(gap: Array, sd: Array, width: Array, tied: Array) -> Array:

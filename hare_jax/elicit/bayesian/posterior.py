@@ -7,9 +7,11 @@ the width (`propagation`, `manner`). A *hypothesis* is a kind of person with one
 target points are from the factual; there are h of them. Each has a Gaussian over theta, with sites for the answers, for
 the prior of each column (`people.marginals`) and of each category (`categories`) and, for target points, for the
 decision boundary near the recommendation. Its probability is its prior probability times the marginal likelihood of
-the answers.
+the answers: the product of the probabilities of each given those before it. All that supposes that the answers are not
+by a coin, for which each is worth 1/2; the probability of that is `belief.by_coins`.
 """
 
+import math
 from functools import partial
 from typing import Any
 
@@ -44,6 +46,7 @@ _NUM_SLOPES = 8  # draws to average slopes over
 _SEED = 0
 _LEAST_GAP = 1e-6  # of losses, to divide by
 _LEAST_VARIANCE = 1e-12
+_LOG_COIN = math.log(0.5)  # of an answer by a coin
 
 
 def update(
@@ -176,7 +179,7 @@ def _mean_slopes(kind: str, x: Array, pairs: Array, space: ActionSpace | None, d
 def _sites(belief: Belief) -> Site:
     """The sites of all answers: leaves (h, T, ...)."""
     shape = belief.offset.shape
-    lapse, width, memory, _ = (leaf[:, None] for leaf in belief.manner)
+    lapse, width, memory = (leaf[:, None] for leaf in belief.manner)
     return Site(
         plane=belief.plane,
         offset=belief.offset,
@@ -190,10 +193,16 @@ def _sites(belief: Belief) -> Site:
 
 
 def _weighed(belief: Belief, at: Array) -> Belief:
-    """Multiply the hypotheses' weights by the marginal likelihood of answer number `at`, which has no site yet."""
+    """Multiply the hypotheses' weights by the marginal likelihood of answer number `at`, which has no site yet.
+
+    A tie is neither for answers by a coin nor against them.
+    """
     site = jax.tree.map(lambda leaf: leaf[:, at], _sites(belief))
     evidence = jax.vmap(log_likelihood)(belief.mean, belief.cov, site)
-    return belief._replace(log_weight=belief.log_weight + evidence)
+    log_weight = belief.log_weight + evidence
+    of_tie = jax.nn.logsumexp(log_weight) - jax.nn.logsumexp(belief.log_weight)
+    log_coins = belief.log_coins + jnp.where(belief.tied[at], of_tie, _LOG_COIN)
+    return belief._replace(log_weight=log_weight, log_coins=log_coins)
 
 
 def _fitted(belief: Belief, num_sweeps: int) -> Belief:

@@ -133,10 +133,10 @@ def answers_of(belief: Belief, rate_power: Array | float) -> Answers:
 
 @exact_products
 def credible_region(draws: Array, mutable: Array, level: Array | float) -> Region:
-    """The ellipsoid around the mean of the `draws` (n, d) that contains a further draw with probability `level`.
+    """The ellipsoid around the mean of the `draws` (n, d) that contains another with about the probability `level`.
 
     Its axes are those of the covariance of the draws in the `mutable` (d,) columns. Each draw is measured by the mean
-    and the covariance of the others (Cook and Weisberg, 1982, "Residuals and influence in regression", section 3.5).
+    and the covariance of the others (Cook and Weisberg, 1982, "Residuals and influence in regression").
 
     Raises:
         ValueError: the level is not between 0 and 1.

@@ -28,6 +28,7 @@ from hare_jax.solvers.local_search import local_search
 from hare_jax.space import ActionSpace, project
 
 _DEEP = 0.1  # distance beyond the boundary from which on a recourse says little about where it lies
+_PROBABLE = 0.5
 _UNKNOWN_VARIANCE = 1.0  # of the boundary before the first answer
 
 
@@ -62,7 +63,7 @@ def search(hp: Bayes, state: State, key: Array) -> State:
 
     The recommendation is the known recourse of highest expected utility whose probability of being no better than the
     base is at most `hp.most_harm`, improved by a local search if what that finds is so, too. The base counts as such,
-    and alone where the answers are by a coin with more than that probability; if it is not valid, all recourses do.
+    and alone where the answers are probably by a coin; if it is not valid, all recourses do.
     """
     targeted, searched = by_target(state.belief.kinds)
     counts = [hp.num_local] * len(targeted) + [hp.num_cheap] * len(searched)
@@ -167,11 +168,11 @@ def _cost(state: State, utility: _Utility, z: Array) -> Array:
 def _is_harmful(hp: Bayes, state: State, z: Array) -> Array:
     """Whether `z` (d,) is not better than the base with a probability above `hp.most_harm`: () bool.
 
-    All but the base is so where the answers are by a coin with such a probability.
+    All but the base is so where the answers are probably by a coin.
     """
     base = state.pool.base
     harm = not_better(state.belief, state.x, z, base.x, state.space)
-    doubted = jnp.any(z != base.x) & (by_coins(state.belief) > hp.most_harm)
+    doubted = jnp.any(z != base.x) & (by_coins(state.belief) > _PROBABLE)
     return base.valid & (doubted | (harm > hp.most_harm))
 
 

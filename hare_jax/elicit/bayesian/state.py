@@ -51,13 +51,13 @@ class Bayes:
         (0.4, 0.01),
         (1.5, 0.004),
     )  # losses that are tied
-    coins: Share = 0.06  # prior probability that the answers are by a coin
+    coins: Share = 0.02  # prior probability that the answers are by a coin
     memories: Weighted = ((1.0, 0.9), (0.97, 0.05), (0.9, 0.05))  # see `manner`
     noise: Positive = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.
     boundary_gradient: bool = True  # False: the classifier has no gradient, for the prior and for recourses uphill
     least_on_boundary: NonNegative = 0.2  # reach from which on target points are supposed to lie on the boundary
     thickness: Positive = 0.03  # s.d. of the distance of target points from the boundary
-    most_harm: Share = 0.15  # probability that the recommendation is not better than the base, or answers are by a coin
+    most_harm: Share = 0.15  # probability that the recommendation is not better than the base
     acquisition: str = "mixed"  # a row of `acquisition.ACQUISITIONS`
     least_gain: float = -1e9  # least acquisition value of a question
     num_pool: Count = 64  # recourses drawn at the start
@@ -133,8 +133,7 @@ def log_prior(hp: Bayes) -> Array:
 
 def grid(hp: Bayes, dtype: Any) -> Grid:
     """The prior of the manner of answering."""
-    lapse, width, memory = (_axis(values, dtype) for values in (hp.lapses, hp.widths, hp.memories))
-    return Grid(lapse, width, memory, jnp.asarray(hp.coins, dtype))
+    return Grid(*(_axis(values, dtype) for values in (hp.lapses, hp.widths, hp.memories)))
 
 
 def _axis(values: Weighted, dtype: Any) -> Axis:

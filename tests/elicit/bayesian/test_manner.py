@@ -12,7 +12,7 @@ from hare_jax.elicit.bayesian import manner
 from hare_jax.elicit.bayesian.manner import Answered
 from hare_jax.elicit.bayesian.propagation import Normal
 
-LAPSES, WIDTHS, MEMORIES, COINS = (0.002, 0.1, 0.4), (0.0, 0.2), (1.0, 0.8), 0.3
+LAPSES, WIDTHS, MEMORIES = (0.002, 0.1, 0.4), (0.0, 0.2), (1.0, 0.8)
 NUM = 6
 fit = jit(manner.fit)
 
@@ -34,22 +34,20 @@ def by_loop(of):
             right = 1 - above - below if tied else above
             p *= (rate + (1 - 2 * rate) * right) if told else 1
         total, mean = total + p, mean + p * np.array([lapse, width, memory])
-    any_tied = any(one and told for one, told in zip(of.tied, of.told, strict=True))
-    mean = mean / total * [1, any_tied, 1]
-    coins, others = COINS * 0.5 ** sum(of.told), (1 - COINS) * total / (len(LAPSES) * len(WIDTHS) * len(MEMORIES))
-    return [*mean, coins / (coins + others)]
+    mean = mean / total
+    return mean if any(one and told for one, told in zip(of.tied, of.told, strict=True)) else mean * [1, 0, 1]
 
 
 @pytest.mark.parametrize("tied", [[False] * NUM, [True, False, False, True, False, False], [True] * NUM])
 def test_the_fit_is_that_of_a_loop_over_the_grid(tied):
     for seed in range(3):
         of = answered(seed, tied)
-        np.testing.assert_allclose(fit(grid(LAPSES, WIDTHS, MEMORIES, COINS), of), by_loop(of), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(fit(grid(LAPSES, WIDTHS, MEMORIES), of), by_loop(of), rtol=1e-4, atol=1e-5)
 
 
 def test_the_prior_has_no_width_until_there_is_a_tie():
-    found = manner.prior_mean(grid((0.1, 0.3), (0.2,), (0.5, 1.0), 0.06))
-    assert [float(value) for value in found] == pytest.approx([0.2, 0, 0.75, 0.06])
+    found = manner.prior_mean(grid((0.1, 0.3), (0.2,), (0.5, 1.0)))
+    assert [float(value) for value in found] == pytest.approx([0.2, 0, 0.75])
 
 
 def test_blocks_of_answers_change_nothing():
@@ -58,22 +56,6 @@ def test_blocks_of_answers_change_nothing():
     told = rng.uniform(size=num) < 0.8
     expected = np.sum(np.log(rates + (1 - 2 * rates) * probability)[told], axis=0)
     np.testing.assert_allclose(jit(manner.log_likelihood)(rates, probability, told), expected, rtol=1e-5)
-
-
-def test_predictable_answers_are_not_by_a_coin():
-    """Answers for what is expected speak against it, and those of which half are against it for it."""
-
-    def coins(num, num_against):
-        mean = np.where(np.arange(NUM) < num_against, -1.0, 1.0)
-        gap = Normal(array(mean), array(np.full(NUM, 0.1)))
-        of = Answered(gap, array(np.ones(NUM)), np.zeros(NUM, bool), np.arange(NUM) < num, array(np.zeros(NUM)))
-        return float(fit(grid((0.002, 0.1, 0.4), coins=COINS), of).coins)
-
-    assert coins(0, 0) == pytest.approx(COINS, rel=1e-5)
-    of_expected = [coins(num, 0) for num in range(NUM + 1)]
-    assert of_expected == sorted(of_expected, reverse=True)
-    assert of_expected[-1] < 0.05 * COINS
-    assert coins(NUM, NUM // 2) > COINS
 
 
 def test_old_answers_say_less_with_a_short_memory():
