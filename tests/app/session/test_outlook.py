@@ -22,11 +22,11 @@ def test_the_width_of_ties_makes_surer_and_answers_by_a_coin_do_not():
     state = jax.device_get(state)
     sure = jit(outlook)
 
-    def wide(width, coins=0.0):
-        like = state.belief.manner.width
-        manner = state.belief.manner._replace(width=np.full_like(like, width), coins=np.full_like(like, coins))
-        return float(sure(state._replace(belief=state.belief._replace(manner=manner))).sure)
+    def wide(width, log_odds=-np.inf):
+        manner = state.belief.manner._replace(width=np.full_like(state.belief.manner.width, width))
+        log_coins = array(log_odds) + jax.nn.logsumexp(state.belief.log_weight)
+        return float(sure(state._replace(belief=state.belief._replace(manner=manner, log_coins=log_coins))).sure)
 
     assert 0 < wide(0) < wide(0.2) < 1
     assert wide(100) > 0.9999
-    np.testing.assert_allclose(wide(0.2, 0.25), 0.75 * wide(0.2), rtol=1e-4)
+    np.testing.assert_allclose(wide(0.2, np.log(1 / 3)), 0.75 * wide(0.2), rtol=1e-4)

@@ -131,6 +131,18 @@ def test_information_on_the_hypothesis_is_that_of_simulation():
         assert found[list(favourites).index(i), j] == pytest.approx(information, abs=2e-3)
 
 
+def test_rounding_is_no_information_on_the_hypothesis():
+    """Where it is settled, only utility and information count."""
+    belief = jax.device_get(learn(array(TOLD["information"]))).belief
+    settled = belief._replace(log_weight=array(np.where(np.arange(NUM_HYPOTHESES) == 0, 0.0, -60.0)))
+    pairs = jit(partial(acquisition._pairs, 6))(NOISE, settled, X, POOL, None)[0]
+    assert np.all(acquisition.hypothesis_information(pairs) >= 0)
+    utility, information = (gain(pairs) for gain in (acquisition.expected_utility, acquisition.mutual_information))
+    most = [np.max(np.where(pairs.allowed, gain, 0)) for gain in (utility, information)]
+    found = acquisition.mixed(pairs) - utility / most[0] - information / most[1]
+    np.testing.assert_allclose(np.where(pairs.allowed, found, 0), 0, atol=0.01)
+
+
 def test_the_width_of_ties_is_noise():
     """Pairs whose utilities differ by less than it tell nothing."""
     belief = jax.device_get(learn(array(TOLD["information"]))).belief

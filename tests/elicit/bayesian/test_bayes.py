@@ -246,12 +246,14 @@ def test_what_is_likely_to_be_worse_than_the_base_is_not_recommended():
 def test_answers_by_a_coin_lead_back_to_the_base():
     wishes = wide(*np.random.default_rng(4).dirichlet(np.ones(NUMBERS) * 1.5, NUM).T)
 
-    def at_base(kind):
-        _, _, best = hold(SESSION, start(SESSION, keys(1), PROBLEMS, BASE), wishes, range(500, 512), kind)
-        return np.mean(np.all(best.x == BASE.x, axis=2), axis=1)
+    def at_base(kind, coins):
+        ours = bayesian.elicitor(replace(SMALL, coins=coins))
+        _, _, best = hold(ours, start(ours, keys(1), PROBLEMS, BASE), wishes, range(500, 512), kind)
+        return np.mean(np.all(best.x[-1] == BASE.x, axis=1))
 
-    assert at_base(TRUTH)[-1] < 0.1
-    assert at_base(BY_COIN)[-1] > 0.4
+    assert at_base(TRUTH, 0.2) < 0.1
+    assert at_base(BY_COIN, 0.2) > 0.4
+    assert at_base(BY_COIN, 0.0) < 0.2
 
 
 def test_new_floats_compile_nothing():
@@ -453,6 +455,7 @@ def test_without_any_recourse_it_asks_nothing():
         ({"memories": ((0.0, 1.0),)}, "memories: must be above 0 and at most 1"),
         ({"memories": ((1.1, 1.0),)}, "memories: must be above 0 and at most 1"),
         ({"most_harm": 1.5}, "most_harm: must be .*; got 1.5"),
+        ({"coins": -0.1}, "coins: must be .*; got -0.1"),
         ({"thickness": 0.0}, "thickness: must be above 0"),
         ({"num_pool": 0}, "num_pool: must be at least 1; got 0"),
         ({"probabilities": {"ideal": 1.5, "weights": -0.5}}, "probabilities: must be above 0; got -0.5"),

@@ -50,8 +50,9 @@ def test_the_prior_has_no_width_until_there_is_a_tie():
     assert [float(value) for value in found] == pytest.approx([0.2, 0, 0.75])
 
 
-def test_blocks_of_answers_change_nothing():
-    rng, num = np.random.default_rng(5), 2 * manner._BLOCK + 7
+@pytest.mark.parametrize("extra", [0, 7])
+def test_blocks_of_answers_change_nothing(extra):
+    rng, num = np.random.default_rng(5), 2 * manner._BLOCK + extra
     rates, probability = array(rng.uniform(0.001, 0.4, (num, 1, 3))), array(rng.uniform(0, 1, (num, 2, 1)))
     told = rng.uniform(size=num) < 0.8
     expected = np.sum(np.log(rates + (1 - 2 * rates) * probability)[told], axis=0)

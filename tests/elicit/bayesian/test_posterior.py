@@ -20,14 +20,14 @@ MEAN, COV = np.array([0.5, 0.3]), np.array([[0.3, 0.1], [0.1, 0.2]])
 NOISE, NUM_LATER = 0.2, 8
 
 
-def start(lapses=(0.01,), widths=(0.0,), memories=(1.0,), num=8):
-    return jax.device_get(init(grid(lapses, widths, memories), num))
+def start(lapses=(0.01,), widths=(0.0,), memories=(1.0,), num=8, coins=0.0):
+    return jax.device_get(init(grid(lapses, widths, memories), num, coins))
 
 
 @partial(jit, static_argnums=1)
-def init(grid, num):
+def init(grid, num, coins):
     prior = gaussian(np.tile(MEAN, (2, 1)), np.tile(COV, (2, 1, 1)))
-    return beliefs.init(KINDS, prior, jnp.log(jnp.array([0.5, 0.5])), grid, num)
+    return beliefs.init(KINDS, prior, jnp.log(jnp.array([0.5, 0.5])), grid, num, coins)
 
 
 @jit
@@ -89,7 +89,7 @@ def test_contradictions_raise_the_error_rate_and_break_nothing():
     pair = PAIRS[:1]
     both = np.concatenate([pair, pair[:, ::-1]] * 4)
     before, after = start((0.01, 0.3)), learn(start((0.01, 0.3)), both)
-    finite = after._replace(prior=None)  # the bounds of its columns are infinite
+    finite = after._replace(prior=None, log_coins=None)  # bounds of columns, and the log of no coins
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(finite))
     share = (after.manner.lapse - 0.01) / 0.29  # posterior probability of the higher rate; 1/2 a priori
     np.testing.assert_allclose(before.manner.lapse, 0.155, atol=1e-6)
@@ -198,12 +198,28 @@ def test_the_probability_of_being_no_better_is_that_of_draws(tied):
     assert float(found(belief, X, base, base)) == 0
 
 
-def test_ties_that_say_nothing_of_a_hypothesis_do_not_count_for_its_width():
-    """The first pair has the same absolute changes, so that its plane is zero for weights."""
-    pairs = np.stack([X + np.array([[0.1, 0.2], [-0.1, 0.2]]), PAIRS[1]])
-    belief = learn(start(widths=(0.1,)), pairs, [True, True])
-    width = belief.manner.width * [belief.slope[IDEAL, :2].mean(), belief.slope[WEIGHTS, 1]]
-    np.testing.assert_allclose(jit(beliefs.tie_width)(belief), width, rtol=1e-5)
+def test_the_probability_of_answers_by_a_coin_is_that_of_the_marginal_likelihoods():
+    for num in range(4):
+        pairs = PAIRS[:num]
+        belief = learn(start(coins=0.3), pairs) if num else start(coins=0.3)
+        others = np.mean([np.exp(exact(pairs, person, 0.01)[2]) for person in (IDEAL, WEIGHTS)]) if num else 1
+        expected = 0.3 * 0.5**num / (0.3 * 0.5**num + 0.7 * others)
+        assert float(jit(beliefs.by_coins)(belief)) == pytest.approx(expected, abs=0.02)
+
+
+def test_ties_are_neither_for_answers_by_a_coin_nor_against_them():
+    start_with = partial(start, widths=(0.0, 0.1), coins=0.3)
+    by_coins = jit(beliefs.by_coins)
+    assert float(by_coins(learn(start_with(), PAIRS[:2], [True, True]))) == pytest.approx(0.3, abs=1e-5)
+    never = start(coins=0.0)
+    assert float(by_coins(learn(never, PAIRS[:2]))) == 0
+
+
+def test_contradictions_make_answers_by_a_coin_more_probable():
+    consistent, contrary = np.repeat(PAIRS[:1], 8, axis=0), np.concatenate([PAIRS[:1], PAIRS[:1, ::-1]] * 4)
+    given = [float(jit(beliefs.by_coins)(learn(start(coins=0.1), pairs))) for pairs in (consistent, contrary)]
+    assert given[0] < 0.01
+    assert given[1] > 0.2
 
 
 def test_roots():

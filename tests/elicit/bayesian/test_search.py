@@ -117,9 +117,11 @@ def test_the_base_is_recommended_where_answers_are_by_a_coin(state):
     sure = belief._replace(mean=jnp.broadcast_to(wanted, belief.mean.shape), cov=1e-6 * belief.cov)
     found = jit(partial(search.search, HP))
 
-    def best(coins):
-        manner = belief.manner._replace(coins=jnp.full_like(belief.manner.coins, coins))
-        return found(state._replace(belief=sure._replace(manner=manner)), split(3, 1)[0]).best
+    def best(log_odds, base=state.pool.base):
+        doubted = sure._replace(log_coins=jax.nn.logsumexp(sure.log_weight) + log_odds)
+        pool = state.pool._replace(base=base)
+        return found(state._replace(belief=doubted, pool=pool), split(3, 1)[0]).best
 
-    assert np.any(best(0.9 * HP.most_harm).x != BASE.x)
-    np.testing.assert_array_equal(best(1.1 * HP.most_harm).x, BASE.x)
+    assert np.any(best(-0.1).x != BASE.x)
+    np.testing.assert_array_equal(best(0.1).x, BASE.x)
+    assert np.any(best(0.1, BASE._replace(valid=np.array(False))).x != BASE.x)
