@@ -2,7 +2,7 @@
 
 Draws are from the Gaussians of each kind of person, moved into its support. A recommendation is as sure as the share of
 draws whose utility is not higher, by more than the width of ties, for any recourse that was compared and is still
-allowed, or for the base; answers by a coin make nothing sure.
+allowed, or for the base, times the probability that the answers are not coin tosses.
 """
 
 from functools import partial
@@ -50,9 +50,8 @@ def outlook(state: Any) -> Outlook:
     normal = jax.random.normal(jax.random.key(_SEED), (len(names), _NUM_DRAWS, len(x)), x.dtype)
     theta = posterior.draw_hidden(belief, space.mutable, dict(zip(names, normal, strict=True)))
     theta = {kind: posterior.clip_kind(kind, draws) for kind, draws in theta.items()}
-    share = weight(belief)
+    share = (1 - by_coins(belief)) * weight(belief)
     known = _known(state)
-    share *= 1 - by_coins(belief)
     likely = {kind: jnp.sum(share[belief.kinds.span(kind)]) for kind in names}
     sure = sum(likely[kind] * _sure(state, kind, draws, known) for kind, draws in theta.items())
     targets = [jax.vmap(target)(theta[kind]) for kind in names if (target := PERSONS[kind].target) is not None]

@@ -58,8 +58,8 @@ class Belief(NamedTuple):
     grid: Grid
     mean: Array  # (h, d) of theta
     cov: Array  # (h, d, d)
-    log_weight: Array  # (h,) log of prior probability times marginal likelihood, if answers are not by a coin
-    log_coins: Array  # () log of prior odds of answers by a coin times their likelihood
+    log_weight: Array  # (h,) log of prior probability times marginal likelihood, if answers are no coin tosses
+    log_coins: Array  # () log of prior odds of coin tosses times their likelihood
     manner: Manner  # (h,)
     boundary: Plane  # (h, ...) near the recommendation, for target points
     plane: Array  # (h, T, d) phi(a) - phi(b) of each answer "a rather than b"; zeros where there is none yet
@@ -86,7 +86,7 @@ def init(
 ) -> Belief:
     """Posterior before any answer, from the `prior` (h, ...) and the `log_prior` (h,) of each hypothesis.
 
-    `coins` is the prior probability that the answers are by a coin.
+    `coins` is the prior probability that all answers are coin tosses.
     """
     num, width = prior.mean.shape
     dtype = prior.mean.dtype
@@ -119,7 +119,7 @@ def weight(belief: Belief) -> Array:
 
 
 def by_coins(belief: Belief) -> Array:
-    """Posterior probability () that the answers are by a coin, and say nothing."""
+    """Posterior probability () that all answers are coin tosses, and say nothing."""
     return jax.nn.sigmoid(belief.log_coins - jax.nn.logsumexp(belief.log_weight))
 
 

@@ -7,8 +7,8 @@ the width (`propagation`, `manner`). A *hypothesis* is a kind of person with one
 target points are from the factual; there are h of them. Each has a Gaussian over theta, with sites for the answers, for
 the prior of each column (`people.marginals`) and of each category (`categories`) and, for target points, for the
 decision boundary near the recommendation. Its probability is its prior probability times the marginal likelihood of
-the answers: the product of the probabilities of each given those before it. All that supposes that the answers are not
-by a coin, for which each is worth 1/2; the probability of that is `belief.by_coins`.
+the answers: the product of the probabilities of each given those before it. All of this assumes that the answers
+are not coin tosses, each of which has the likelihood 1/2; the probability that they are is `belief.by_coins`.
 """
 
 import math
@@ -46,7 +46,7 @@ _NUM_SLOPES = 8  # draws to average slopes over
 _SEED = 0
 _LEAST_GAP = 1e-6  # of losses, to divide by
 _LEAST_VARIANCE = 1e-12
-_LOG_COIN = math.log(0.5)  # of an answer by a coin
+_LOG_COIN = math.log(0.5)  # of an answer that is a coin toss
 
 
 def update(
@@ -98,7 +98,7 @@ def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpa
     """Posterior probability () that `z` (d,) is not better than `base` (d,) by more than the width of ties.
 
     It is 0 for the base itself. The width is that of `belief.tie_width`: 0 until a person can't tell, so that it is the
-    probability of harm, if the answers are not by a coin.
+    probability of harm, given that the answers are not coin tosses.
     """
     (phi_z, c_z), (phi_b, c_b) = (features(belief.kinds, x, point, space) for point in (z, base))
     change = phi_z - phi_b
@@ -195,7 +195,7 @@ def _sites(belief: Belief) -> Site:
 def _weighed(belief: Belief, at: Array) -> Belief:
     """Multiply the hypotheses' weights by the marginal likelihood of answer number `at`, which has no site yet.
 
-    A tie is neither for answers by a coin nor against them.
+    A tie is no evidence for or against coin tosses.
     """
     site = jax.tree.map(lambda leaf: leaf[:, at], _sites(belief))
     evidence = jax.vmap(log_likelihood)(belief.mean, belief.cov, site)

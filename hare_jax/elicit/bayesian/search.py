@@ -28,7 +28,7 @@ from hare_jax.solvers.local_search import local_search
 from hare_jax.space import ActionSpace, project
 
 _DEEP = 0.1  # distance beyond the boundary from which on a recourse says little about where it lies
-_PROBABLE = 0.5
+_PROBABLE = 0.5  # least probability that answers are coin tosses, for the base to be recommended
 _UNKNOWN_VARIANCE = 1.0  # of the boundary before the first answer
 
 
@@ -63,7 +63,7 @@ def search(hp: Bayes, state: State, key: Array) -> State:
 
     The recommendation is the known recourse of highest expected utility whose probability of being no better than the
     base is at most `hp.most_harm`, improved by a local search if what that finds is so, too. The base counts as such,
-    and alone where the answers are probably by a coin; if it is not valid, all recourses do.
+    and alone where the answers are probably coin tosses; if it is not valid, all recourses do.
     """
     targeted, searched = by_target(state.belief.kinds)
     counts = [hp.num_local] * len(targeted) + [hp.num_cheap] * len(searched)
@@ -168,7 +168,7 @@ def _cost(state: State, utility: _Utility, z: Array) -> Array:
 def _is_harmful(hp: Bayes, state: State, z: Array) -> Array:
     """Whether `z` (d,) is not better than the base with a probability above `hp.most_harm`: () bool.
 
-    All but the base is so where the answers are probably by a coin.
+    All but the base is so where the answers are probably coin tosses.
     """
     base = state.pool.base
     harm = not_better(state.belief, state.x, z, base.x, state.space)

@@ -51,7 +51,7 @@ class Bayes:
         (0.4, 0.01),
         (1.5, 0.004),
     )  # losses that are tied
-    coins: Share = 0.02  # prior probability that the answers are by a coin
+    coins: Share = 0.02  # prior probability that all answers are coin tosses
     memories: Weighted = ((1.0, 0.9), (0.97, 0.05), (0.9, 0.05))  # see `manner`
     noise: Positive = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.
     boundary_gradient: bool = True  # False: the classifier has no gradient, for the prior and for recourses uphill

@@ -14,7 +14,7 @@ SPACE = action_space([True, True], np.zeros(2), np.ones(2))
 X, BASE = array([0.1, 0.1]), Recourse(array([0.9, 0.3]), np.array(True))
 
 
-def test_the_width_of_ties_makes_surer_and_answers_by_a_coin_do_not():
+def test_the_width_of_ties_makes_surer_and_coin_tosses_do_not():
     elicitor = bayesian.elicitor(Bayes(num_pool=12, num_local=4, num_cheap=2, max_questions=4))
     state = jit(elicitor.start)(split(0, 1)[0], Partial(lambda x: x[0] + x[1] - 1.0), X, BASE, SPACE)
     for index, answer in enumerate((0, 1)):

@@ -49,7 +49,7 @@ from hare_jax.recourse import growing_spheres
 from hare_jax.space import action_space
 
 NUM, NUM_QUESTIONS = 40, 6
-TRUTH, UNSURE, ALWAYS_A, BY_COIN = range(4)  # how people answer
+TRUTH, UNSURE, ALWAYS_A, COIN_TOSSES = range(4)  # how people answer
 EVEN = {"ideal": 0.5, "weights": 0.5}
 MOST_RISE = 1.05  # of the mean distance, from one question to later ones
 SMALL = Bayes(num_pool=24, num_local=8, num_cheap=2, max_questions=12, probabilities=EVEN, reaches=(0.3, 2.0))
@@ -243,7 +243,7 @@ def test_what_is_likely_to_be_worse_than_the_base_is_not_recommended():
     assert moved[TRUTH] > 0.5  # most recommendations are not the base
 
 
-def test_answers_by_a_coin_lead_back_to_the_base():
+def test_coin_tosses_lead_back_to_the_base():
     wishes = wide(*np.random.default_rng(4).dirichlet(np.ones(NUMBERS) * 1.5, NUM).T)
 
     def at_base(kind, coins):
@@ -252,8 +252,8 @@ def test_answers_by_a_coin_lead_back_to_the_base():
         return np.mean(np.all(best.x[-1] == BASE.x, axis=1))
 
     assert at_base(TRUTH, 0.2) < 0.1
-    assert at_base(BY_COIN, 0.2) > 0.4
-    assert at_base(BY_COIN, 0.0) < 0.2
+    assert at_base(COIN_TOSSES, 0.2) > 0.4
+    assert at_base(COIN_TOSSES, 0.0) < 0.2
 
 
 def test_new_floats_compile_nothing():

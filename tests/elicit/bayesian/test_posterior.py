@@ -198,7 +198,7 @@ def test_the_probability_of_being_no_better_is_that_of_draws(tied):
     assert float(found(belief, X, base, base)) == 0
 
 
-def test_the_probability_of_answers_by_a_coin_is_that_of_the_marginal_likelihoods():
+def test_the_probability_of_coin_tosses_is_that_of_the_marginal_likelihoods():
     for num in range(4):
         pairs = PAIRS[:num]
         belief = learn(start(coins=0.3), pairs) if num else start(coins=0.3)
@@ -207,7 +207,7 @@ def test_the_probability_of_answers_by_a_coin_is_that_of_the_marginal_likelihood
         assert float(jit(beliefs.by_coins)(belief)) == pytest.approx(expected, abs=0.02)
 
 
-def test_ties_are_neither_for_answers_by_a_coin_nor_against_them():
+def test_ties_are_neither_for_coin_tosses_nor_against_them():
     start_with = partial(start, widths=(0.0, 0.1), coins=0.3)
     by_coins = jit(beliefs.by_coins)
     assert float(by_coins(learn(start_with(), PAIRS[:2], [True, True]))) == pytest.approx(0.3, abs=1e-5)
@@ -215,7 +215,7 @@ def test_ties_are_neither_for_answers_by_a_coin_nor_against_them():
     assert float(by_coins(learn(never, PAIRS[:2]))) == 0
 
 
-def test_contradictions_make_answers_by_a_coin_more_probable():
+def test_contradictions_make_coin_tosses_more_probable():
     consistent, contrary = np.repeat(PAIRS[:1], 8, axis=0), np.concatenate([PAIRS[:1], PAIRS[:1, ::-1]] * 4)
     given = [float(jit(beliefs.by_coins)(learn(start(coins=0.1), pairs))) for pairs in (consistent, contrary)]
     assert given[0] < 0.01

@@ -109,7 +109,7 @@ def test_what_replaces_a_harmful_recourse_is_the_best_known_one_that_is_not(stat
     assert found.best.valid
 
 
-def test_the_base_is_recommended_where_answers_are_by_a_coin(state):
+def test_the_base_is_recommended_where_answers_are_coin_tosses(state):
     """Of somebody who is known to want another recourse of the pool, if the answers say anything."""
     drawn = state.pool.drawn
     wanted = np.asarray(drawn.x)[np.argmax(drawn.valid & np.any(drawn.x != BASE.x[None], axis=1))]
