@@ -17,8 +17,9 @@ from hare_jax.elicit.answers import Answer, Range, Rated, Rating
 from hare_jax.elicit.base import Elicitor, Question, of_state
 from hare_jax.elicit.bayesian import acquisition, belief, region, search
 from hare_jax.elicit.bayesian import state as states
+from hare_jax.elicit.bayesian.ideal import MonteCarlo, draw_ideals, target_of
 from hare_jax.elicit.bayesian.learn import learn
-from hare_jax.elicit.bayesian.region import MonteCarlo, Region
+from hare_jax.elicit.bayesian.region import Region
 from hare_jax.elicit.bayesian.state import Bayes, State
 from hare_jax.hyperparams import Count, check_fields, check_values
 from hare_jax.people import PERSONS
@@ -54,7 +55,7 @@ def for_budget(budget: int, per_round: int, **hyperparameters: Any) -> Elicitor:
 
 
 def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
-    """Draws (n, d) of the ideal from its posterior, given that there is one; see `region.draw_ideals`.
+    """Draws (n, d) of the ideal from its posterior, given that there is one; see `ideal.draw_ideals`.
 
     Raises:
         ValueError: the posterior does not cover ideals.
@@ -62,9 +63,8 @@ def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
     check_key(key)
     hp = MonteCarlo() if hp is None else hp
     check_fields(hp, MonteCarlo)
-    answers = region.answers_of(state.belief, hp.rate_power)
-    target = region.Target(answers, state.reaches, state.slack, state.logit_fn, state.x, state.space)
-    return region.draw_ideals(hp, key, target)
+    problem = state.logit_fn, state.x, state.space
+    return draw_ideals(hp, key, target_of(state.belief, state.reaches, state.slack, *problem, hp.rate_power))
 
 
 def ideal_region(state: State, key: Array, level: float = 0.9) -> Region:

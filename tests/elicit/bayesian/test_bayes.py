@@ -40,8 +40,9 @@ from hare_jax.elicit import (
     ideals,
     offer,
 )
+from hare_jax.elicit.bayesian.ideal import MonteCarlo
 from hare_jax.elicit.bayesian.posterior import not_better
-from hare_jax.elicit.bayesian.region import MonteCarlo, inside
+from hare_jax.elicit.bayesian.region import inside
 from hare_jax.elicit.candidates import Sampling
 from hare_jax.elicit.pool import members
 from hare_jax.evaluate import metrics

@@ -1,0 +1,182 @@
+"""Draws of a hidden ideal from its posterior.
+
+The Gaussians of `posterior` are cheap enough to choose questions, but have one mode each even where the error rate
+makes the posterior multimodal. Here a draw is an allowed point, the likelihood of the answers is exact, with the error
+rate integrated out, and the classifier is evaluated at each draw. The draws are those of `annealing`, from a mixture of
+the prior and of the Gaussians, which are widened as they are too narrow where there are several modes.
+
+Notation: a *target point* theta (d,) is normal around the factual a priori, with an L2 norm of its change in
+expectation that is one of the reaches. The ideal is theta projected onto the action space.
+"""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hare_jax.base import LogitFn, exact_products, pytree_dataclass
+from hare_jax.elicit.bayesian.annealing import Path, Schedule, anneal
+from hare_jax.elicit.bayesian.belief import Belief
+from hare_jax.elicit.bayesian.manner import error_grid, log_likelihood, without_errors
+from hare_jax.elicit.bayesian.posterior import ages
+from hare_jax.elicit.bayesian.propagation import TINY
+from hare_jax.hyperparams import Count, Share
+from hare_jax.solvers import linalg
+from hare_jax.solvers.resampling import systematic
+from hare_jax.space import ActionSpace, follow, project
+
+_WIDENING = 3.0  # of the covariances of the elicitor's Gaussians, at the start
+_LEAST_VARIANCE = 1e-5  # of a column, at the start
+_SHARE_OF_PRIOR = 0.5  # of the first draws
+_TAIL = 2.0  # the distance from the boundary is distributed like Student's t with 2 * 2 - 1 degrees of freedom
+
+
+@pytree_dataclass
+class MonteCarlo:
+    """Compute budget of the sampler, and its prior of the error rates."""
+
+    num_draws: Count = 256
+    num_temperatures: Count = 12
+    num_moves: Count = 2  # slice moves of each draw at each temperature
+    num_trials: Count = 4  # points tried in a move, until one lies on the slice
+    rate_power: Share = 0.5  # power of the prior of error rates; 1 is that of the questions, which favours few errors
+
+
+class Answers(NamedTuple):
+    """T answers about an ideal; the fields are those of `belief.Belief`."""
+
+    plane: Array  # (T, d)
+    offset: Array  # (T,)
+    noise: Array  # (T,)
+    width: Array  # (T,)
+    tied: Array  # (T,) bool
+    rates: Array  # (T, E) error rates
+    log_prior: Array  # (E,) of each of them
+
+
+class Mixture(NamedTuple):
+    """A mixture of k normal distributions of target points."""
+
+    log_share: Array  # (k,)
+    mean: Array  # (k, d)
+    root: Array  # (k, d, d) of the covariance
+    whiten: Array  # (k, d, d) the inverse of that root
+
+
+class Target(NamedTuple):
+    """The posterior to sample from."""
+
+    answers: Answers
+    prior: Mixture
+    start: Mixture  # where the draws start
+    slack: Array  # () logits; how far from the decision boundary ideals are supposed to be. Infinite: anywhere
+    logit_fn: LogitFn
+    x: Array  # (d,)
+    space: ActionSpace
+
+
+@exact_products
+def target_of(
+    belief: Belief, reaches: Array, slack: Array, logit_fn: LogitFn, x: Array, space: ActionSpace, rate_power: float
+) -> Target:
+    """The posterior of the ideal after the answers of a session; the prior of rates is raised to the `rate_power`.
+
+    Raises:
+        ValueError: the posterior does not cover ideals.
+    """
+    answers = answers_of(belief, rate_power)
+    prior = _prior(reaches, x, space)
+    return Target(answers, prior, _start(belief, prior, space), slack, logit_fn, x, space)
+
+
+@exact_products
+def draw_ideals(hp: MonteCarlo, key: Array, target: Target) -> Array:
+    """Draws (n, d) of the ideal from the posterior given all answers."""
+    key_first, key_steps = jax.random.split(key)
+    path = Path(partial(_log_density, target.start), partial(_log_posterior, target), target.space.mutable)
+    schedule = Schedule(hp.num_temperatures, hp.num_moves, hp.num_trials)
+    points = anneal(key_steps, schedule, path, _drawn(target.start, key_first, hp.num_draws))
+    return jax.vmap(partial(_ideal, target))(points)
+
+
+def answers_of(belief: Belief, rate_power: Array | float) -> Answers:
+    """The answers of a session, about ideals; the prior of error rates is raised to the `rate_power`.
+
+    Raises:
+        ValueError: the posterior does not cover ideals.
+    """
+    at = belief.kinds.span("ideal").start  # planes and offsets are the same for each reach, and noise almost
+    likely = belief.kinds.span("ideal")
+    best = jnp.argmax(belief.log_weight[likely])
+    errors = error_grid(belief.grid, ages(belief), rate_power)
+    width = belief.manner.width[likely][best] * belief.slope[likely][best]
+    noise = belief.noise[likely][best]
+    return Answers(belief.plane[at], belief.offset[at], noise, width, belief.tied, errors.rate, errors.log_prior)
+
+
+def _prior(reaches: Array, x: Array, space: ActionSpace) -> Mixture:
+    """Target points around the factual, with each of the `reaches` (r,) equally probable."""
+    num = len(reaches)
+    variance = reaches**2 / jnp.maximum(jnp.sum(space.mutable), 1)
+    cov = variance[:, None, None] * jnp.eye(len(x), dtype=x.dtype)[None]
+    log_share = jnp.full(num, -jnp.log(num), x.dtype)
+    return _mixture(log_share, jnp.broadcast_to(x, (num, len(x))), cov, space.mutable)
+
+
+def _start(belief: Belief, prior: Mixture, space: ActionSpace) -> Mixture:
+    """The Gaussians of the elicitor, widened, and the `prior`."""
+    of_ideals = belief.kinds.span("ideal")
+    log_share = jax.nn.log_softmax(belief.log_weight[of_ideals])
+    mean = belief.mean[of_ideals]
+    cov = _WIDENING * belief.cov[of_ideals] + _LEAST_VARIANCE * jnp.eye(mean.shape[1], dtype=mean.dtype)[None]
+    near = _mixture(math.log(1 - _SHARE_OF_PRIOR) + log_share, mean, cov, space.mutable)
+    rest = prior._replace(log_share=math.log(_SHARE_OF_PRIOR) + prior.log_share)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), near, rest)
+
+
+def _mixture(log_share: Array, mean: Array, cov: Array, mutable: Array) -> Mixture:
+    root, whiten = (jax.vmap(of, in_axes=(0, None))(cov, mutable) for of in (linalg.root, linalg.whitening))
+    return Mixture(log_share, mean, root, whiten)
+
+
+def _drawn(mixture: Mixture, key: Array, num: int) -> Array:
+    """Draws (num, d), as many of each normal distribution as its share says."""
+    key_normal, key_order = jax.random.split(key)
+    mean = mixture.mean
+    at = systematic(jax.random.uniform(key_order, dtype=mean.dtype), mixture.log_share, num)
+    normal = jax.random.normal(key_normal, (num, mean.shape[1]), mean.dtype)
+    return mean[at] + jnp.einsum("nde,ne->nd", mixture.root[at], normal)
+
+
+def _log_density(mixture: Mixture, points: Array) -> Array:
+    """Log density (n,) of the `points` (n, d), up to a constant."""
+    white = jnp.einsum("kde,nke->nkd", mixture.whiten, points[:, None, :] - mixture.mean[None])
+    pivots = jnp.diagonal(mixture.whiten, axis1=1, axis2=2)
+    log_scale = jnp.sum(jnp.log(jnp.where(pivots > 0, pivots, 1)), axis=1)
+    return jax.nn.logsumexp((mixture.log_share + log_scale)[None, :] - jnp.sum(white**2, axis=2) / 2, axis=1)
+
+
+def _log_posterior(target: Target, points: Array) -> Array:
+    """Log posterior density (n,) of target `points` (n, d): prior, all answers, and the distance from the boundary."""
+    ideals = jax.vmap(partial(_ideal, target))(points)
+    depth = jax.vmap(target.logit_fn)(ideals) / target.slack
+    at_boundary = -_TAIL * jnp.log1p(depth**2)
+    return _log_density(target.prior, points) + _of_answers(target.answers, ideals) + at_boundary
+
+
+def _ideal(target: Target, point: Array) -> Array:
+    """The ideal (d,) of a target `point` (d,)."""
+    return project(target.space, target.x, follow(target.space, target.x, point))
+
+
+def _of_answers(answers: Answers, ideals: Array) -> Array:
+    """Log likelihood (n,) of all answers given each of the `ideals` (n, d), up to a constant."""
+    sd = jnp.sqrt(answers.noise + TINY)[:, None]
+    gap = answers.plane @ ideals.T + answers.offset[:, None]
+    probability = without_errors(gap, sd, answers.width[:, None], answers.tied[:, None])  # (T, n)
+    told = jnp.any(answers.plane != 0, axis=1)
+    log_p = log_likelihood(answers.rates[:, :, None], probability[:, None, :], told)
+    return jax.nn.logsumexp(answers.log_prior[:, None] + log_p, axis=0)

@@ -1,0 +1,105 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from priors import gaussian, grid
+from scipy.special import ndtr
+from spaces import array, jit, split
+
+from hare_jax.elicit.bayesian import belief as beliefs
+from hare_jax.elicit.bayesian import ideal, posterior
+from hare_jax.elicit.bayesian.belief import Kinds
+from hare_jax.elicit.bayesian.manner import Axis
+from hare_jax.space import action_space, allows
+
+X = array([0.2, 0.7])
+COV = array([[0.3, 0.1], [0.1, 0.2]])
+NOISE, LAPSES, WIDTH, REACHES = 0.2, (0.01, 0.3), 0.1, array([0.3, 1.0])
+PAIRS = array(np.random.default_rng(0).uniform(0, 1, (3, 2, 2)))
+FREE = action_space([True, True], np.full(2, -9.0), np.full(2, 9.0))
+ANYWHERE = array(np.inf)  # the slack where the boundary is unknown
+UNEQUAL = grid((0.01, 0.3))._replace(lapse=Axis(array([0.01, 0.3]), jnp.log(array([0.9, 0.1]))))
+
+
+def linear(x):
+    """The logit of a classifier."""
+    return x[0] + x[1] - 1.2
+
+
+def learnt(pairs, tied=False):
+    belief = init()
+    for a, b in pairs:
+        belief = update(belief, a, b, tied)
+    return belief
+
+
+@jit
+def init():
+    prior = gaussian(np.stack([X] * 2), np.stack([COV] * 2))
+    return beliefs.init(Kinds(("weights", "ideal")), prior, jnp.zeros(2), grid(LAPSES, (WIDTH,)), 8)  # in any order
+
+
+@jit
+def update(belief, a, b, tied):
+    return posterior.update(belief, X, a, b, jnp.full(2, NOISE), 1, tied)
+
+
+@jit
+def draws(key, belief, x, space, slack):
+    hp = ideal.MonteCarlo(num_draws=1500, num_temperatures=6, num_moves=2)
+    target = ideal.target_of(belief, REACHES, slack, Partial(linear), x, space, 1.0)
+    return ideal.draw_ideals(hp, key, target)
+
+
+def exact(belief, pairs, tied, slack):
+    """Mean and covariance by weighing draws of the prior, with the error rates integrated out."""
+    rng = np.random.default_rng(1)
+    theta = X + rng.choice(REACHES, (400_000, 1)) / np.sqrt(2) * rng.normal(size=(400_000, 2))
+    likelihood = np.zeros(len(theta))
+    widths = np.asarray(belief.manner.width[1] * belief.slope[1])
+    for lapse in LAPSES:
+        p = np.ones(len(theta))
+        for (a, b), width in zip(np.asarray(pairs), widths, strict=False):
+            gap = ((b - theta) ** 2).sum(1) - ((a - theta) ** 2).sum(1)
+            above, below = ndtr((gap - width) / NOISE), ndtr((-gap - width) / NOISE)
+            p = p * (lapse + (1 - 2 * lapse) * (1 - above - below if tied else above))
+        likelihood += p
+    weight = likelihood / (1 + (linear(theta.T) / slack) ** 2) ** 2
+    weight /= weight.sum()
+    mean = weight @ theta
+    return mean, np.einsum("n,nd,ne->de", weight, theta - mean, theta - mean)
+
+
+@pytest.mark.parametrize(
+    ("num", "tied", "slack"),
+    [(0, False, np.inf), (3, False, np.inf), (1, True, np.inf), (0, False, 0.1), (2, False, 0.1)],
+)
+def test_draws_follow_the_exact_posterior(num, tied, slack):
+    belief = learnt(PAIRS[:num], tied)
+    found = np.asarray(draws(split(0, 1)[0], belief, X, FREE, array(slack)))
+    mean, cov = exact(belief, PAIRS[:num], tied, slack)
+    np.testing.assert_allclose(found.mean(0), mean, atol=0.05)
+    np.testing.assert_allclose(np.cov(found.T), cov, atol=0.04)
+
+
+def test_a_wrong_answer_leaves_two_places_to_look_in():
+    left, right = array([0.0, 0.5]), array([1.0, 0.5])
+    answers = [(left, right)] * 2 + [(right, left)] * 2
+    found = np.asarray(draws(split(1, 1)[0], learnt(answers), array([0.5, 0.5]), FREE, ANYWHERE))
+    assert 0.35 < np.mean(found[:, 0] < 0.5) < 0.65
+
+
+def test_draws_are_allowed():
+    space = action_space([True, False], np.zeros(2), np.ones(2), step=[0.25, 0])
+    found = draws(split(2, 1)[0], learnt(PAIRS), X, space, array(0.1))
+    assert np.all(jit(jax.vmap(lambda point: allows(space, X, point)))(found))
+    assert len(np.unique(np.asarray(found)[:, 0])) <= 6
+
+
+def test_the_prior_of_error_rates_is_flatter_by_its_power():
+    belief = beliefs.init(Kinds(("ideal",)), gaussian([[0.0]], [[[1.0]]]), jnp.zeros(1), UNEQUAL, 2)
+    for power in (0.0, 0.5, 1.0):
+        found = np.exp(ideal.answers_of(belief, power).log_prior)
+        expected = np.array([0.9, 0.1]) ** power
+        np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
