@@ -222,9 +222,13 @@ def test_a_few_questions_bring_people_nearer_than_as_many_of_hare():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("threshold", "num", "most"), [(0.1, 10, 0.5), (0.3, 5, 0.5)])
+@pytest.mark.parametrize(("threshold", "num", "most"), [(0.1, 20, 0.5), (0.3, 5, 0.8)])
 def test_ties_do_not_make_it_worse(threshold, num, most):
-    """Of people to whom recourses are tied if their distances to the ideal differ by less than the threshold."""
+    """Distances to the ideal that differ by less than the threshold are tied.
+
+    The base is kept unless the recommendation is probably better by more than the threshold, so that the distance falls
+    less where that is nearly the distance of the base.
+    """
     wishes = wide(*np.random.default_rng(4).dirichlet(np.ones(NUMBERS) * 1.5, NUM).T)
     ours = bayesian.elicitor(replace(SMALL, max_questions=30))
     _, _, best = hold(ours, start(ours, keys(1), PROBLEMS, BASE), wishes, range(400, 430), threshold=threshold)
