@@ -4,8 +4,8 @@ Particles are moved from a density that can be drawn from to the target by resam
 densities between the two: `start ** (1 - t) * target ** t` for increasing inverse temperatures t. Neal (2001),
 https://arxiv.org/abs/physics/9803008; Del Moral, Doucet and Jasra (2006), "Sequential Monte Carlo samplers"; Murray,
 Adams and MacKay (2010), https://arxiv.org/abs/1001.0175. The ellipses are those of a normal distribution with the
-moments of the particles, after Nishihara, Murray and Adams (2014), https://arxiv.org/abs/1210.7477; as it is fitted to
-the particles that it moves, moves are exact as their number n grows.
+moments of the particles, after Nishihara, Murray and Adams (2014), https://arxiv.org/abs/1210.7477. It is fitted to the
+particles that it moves, so that moves are exact only in the limit of many.
 """
 
 from collections.abc import Callable

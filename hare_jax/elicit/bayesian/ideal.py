@@ -5,8 +5,9 @@ makes the posterior multimodal. Here a draw is an allowed point, the likelihood 
 rate integrated out, and the classifier is evaluated at each draw. The draws are those of `annealing`, from a mixture of
 the prior and of the Gaussians, which are widened as they are too narrow where there are several modes.
 
-Notation: a *target point* theta (d,) is normal around the factual a priori, with an L2 norm of its change in
-expectation that is one of the reaches. The ideal is theta projected onto the action space.
+Notation: a *target point* theta (d,) holds own values, and is normal around the factual a priori; the root mean square
+of the L2 norm of its change is one of the reaches. The ideal is theta, with what follows it, projected onto the action
+space.
 """
 
 import math
@@ -31,7 +32,7 @@ from hare_jax.space import ActionSpace, follow, project
 _WIDENING = 3.0  # of the covariances of the elicitor's Gaussians, at the start
 _LEAST_VARIANCE = 1e-5  # of a column, at the start
 _SHARE_OF_PRIOR = 0.5  # of the first draws
-_TAIL = 2.0  # the distance from the boundary is distributed like Student's t with 2 * 2 - 1 degrees of freedom
+_TAIL = 2.0  # of the factor (1 + (logit / slack)^2)^-2 near the boundary: Student's t with 2 * 2 - 1 degrees of freedom
 
 
 @pytree_dataclass
@@ -98,7 +99,9 @@ def draw_ideals(hp: MonteCarlo, key: Array, target: Target) -> Array:
     key_first, key_steps = jax.random.split(key)
     path = Path(partial(_log_density, target.start), partial(_log_posterior, target), target.space.mutable)
     schedule = Schedule(hp.num_temperatures, hp.num_moves, hp.num_trials)
-    points = anneal(key_steps, schedule, path, _drawn(target.start, key_first, hp.num_draws))
+    first = _drawn(target.start, key_first, hp.num_draws)  # in columns that may not change, vetoed since, at their mean
+    first = jnp.where(target.space.mutable[None, :], first, target.x[None, :])
+    points = anneal(key_steps, schedule, path, first)
     return jax.vmap(partial(_ideal, target))(points)
 
 
@@ -108,8 +111,8 @@ def answers_of(belief: Belief, rate_power: Array | float) -> Answers:
     Raises:
         ValueError: the posterior does not cover ideals.
     """
-    at = belief.kinds.span("ideal").start  # planes and offsets are the same for each reach, and noise almost
     likely = belief.kinds.span("ideal")
+    at = likely.start  # planes and offsets are the same for each reach, and noise almost
     best = jnp.argmax(belief.log_weight[likely])
     errors = error_grid(belief.grid, ages(belief), rate_power)
     width = belief.manner.width[likely][best] * belief.slope[likely][best]

@@ -11,7 +11,7 @@ from hare_jax.elicit.bayesian import belief as beliefs
 from hare_jax.elicit.bayesian import ideal, posterior
 from hare_jax.elicit.bayesian.belief import Kinds
 from hare_jax.elicit.bayesian.manner import Axis
-from hare_jax.space import action_space, allows
+from hare_jax.space import Link, action_space, allows, relate
 
 X = array([0.2, 0.7])
 COV = array([[0.3, 0.1], [0.1, 0.2]])
@@ -95,6 +95,17 @@ def test_draws_are_allowed():
     found = draws(split(2, 1)[0], learnt(PAIRS), X, space, array(0.1))
     assert np.all(jit(jax.vmap(lambda point: allows(space, X, point)))(found))
     assert len(np.unique(np.asarray(found)[:, 0])) <= 6
+
+
+def test_a_column_ruled_out_moves_nothing_that_follows_it():
+    """The elicitor's Gaussians may still have another mean in it than the factual's value."""
+    relations = relate(2, links=[Link(1, ("column", 0))])
+    space = action_space([False, True], np.full(2, -9.0), np.full(2, 9.0), relations=relations)
+    belief = learnt(())
+    belief = belief._replace(mean=belief.mean.at[:, 0].add(1.0))
+    found = np.asarray(draws(split(3, 1)[0], belief, X, space, ANYWHERE))
+    np.testing.assert_array_equal(found[:, 0], X[0])
+    assert np.mean(found[:, 1]) == pytest.approx(X[1], abs=0.1)
 
 
 def test_the_prior_of_error_rates_is_flatter_by_its_power():
