@@ -69,12 +69,12 @@ class Bracket(NamedTuple):
 def anneal(key: Array, schedule: Schedule, path: Path, points: Array) -> Array:
     """Draws (n, d) from the target, from draws of the start, the `points` (n, d)."""
     num = schedule.num_temperatures
-    rise = jnp.arange(num + 1, dtype=points.dtype) / num
+    inverse = jnp.arange(num + 1, dtype=points.dtype) / num  # temperatures
 
     def step(particles: Particles, at: tuple[Array, Array, Array]) -> tuple[Particles, None]:
         return _temper(schedule, path, particles, *at), None
 
-    steps = rise[:-1], rise[1:], jax.random.split(key, num)
+    steps = inverse[:-1], inverse[1:], jax.random.split(key, num)
     return jax.lax.scan(step, _evaluated(path, points), steps)[0].point
 
 

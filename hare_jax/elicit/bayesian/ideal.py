@@ -27,7 +27,7 @@ from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.hyperparams import Count, Share
 from hare_jax.solvers import linalg
 from hare_jax.solvers.resampling import systematic
-from hare_jax.space import ActionSpace, follow, project
+from hare_jax.space import ActionSpace, follow, own_values, project
 
 _WIDENING = 3.0  # of the covariances of the elicitor's Gaussians, at the start
 _LEAST_VARIANCE = 1e-5  # of a column, at the start
@@ -90,7 +90,7 @@ def target_of(
     """
     answers = answers_of(belief, rate_power)
     prior = _prior(reaches, x, space)
-    return Target(answers, prior, _start(belief, prior, space), slack, logit_fn, x, space)
+    return Target(answers, prior, _start(belief, prior, x, space), slack, logit_fn, x, space)
 
 
 @exact_products
@@ -129,11 +129,11 @@ def _prior(reaches: Array, x: Array, space: ActionSpace) -> Mixture:
     return _mixture(log_share, jnp.broadcast_to(x, (num, len(x))), cov, space.mutable)
 
 
-def _start(belief: Belief, prior: Mixture, space: ActionSpace) -> Mixture:
-    """The Gaussians of the elicitor, widened, and the `prior`."""
+def _start(belief: Belief, prior: Mixture, x: Array, space: ActionSpace) -> Mixture:
+    """The Gaussians of the elicitor, of own values and widened, and the `prior`."""
     of_ideals = belief.kinds.span("ideal")
     log_share = jax.nn.log_softmax(belief.log_weight[of_ideals])
-    mean = belief.mean[of_ideals]
+    mean = jax.vmap(partial(own_values, space._replace(step=jnp.zeros_like(space.step)), x))(belief.mean[of_ideals])
     cov = _WIDENING * belief.cov[of_ideals] + _LEAST_VARIANCE * jnp.eye(mean.shape[1], dtype=mean.dtype)[None]
     near = _mixture(math.log(1 - _SHARE_OF_PRIOR) + log_share, mean, cov, space.mutable)
     rest = prior._replace(log_share=math.log(_SHARE_OF_PRIOR) + prior.log_share)
@@ -165,7 +165,7 @@ def _log_density(mixture: Mixture, points: Array) -> Array:
 def _log_posterior(target: Target, points: Array) -> Array:
     """Log posterior density (n,) of target `points` (n, d): prior, all answers, and the distance from the boundary."""
     ideals = jax.vmap(partial(_ideal, target))(points)
-    depth = jax.vmap(target.logit_fn)(ideals) / target.slack
+    depth = jnp.where(target.slack < jnp.inf, jax.vmap(target.logit_fn)(ideals) / target.slack, 0)
     at_boundary = -_TAIL * jnp.log1p(depth**2)
     return _log_density(target.prior, points) + _of_answers(target.answers, ideals) + at_boundary
 

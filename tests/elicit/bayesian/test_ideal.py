@@ -19,6 +19,7 @@ NOISE, LAPSES, WIDTH, REACHES = 0.2, (0.01, 0.3), 0.1, array([0.3, 1.0])
 PAIRS = array(np.random.default_rng(0).uniform(0, 1, (3, 2, 2)))
 FREE = action_space([True, True], np.full(2, -9.0), np.full(2, 9.0))
 ANYWHERE = array(np.inf)  # the slack where the boundary is unknown
+LINKS = [Link(1, ("column", 0))]  # the second column moves as much as the first
 UNEQUAL = grid((0.01, 0.3))._replace(lapse=Axis(array([0.01, 0.3]), jnp.log(array([0.9, 0.1]))))
 
 
@@ -99,13 +100,31 @@ def test_draws_are_allowed():
 
 def test_a_column_ruled_out_moves_nothing_that_follows_it():
     """The elicitor's Gaussians may still have another mean in it than the factual's value."""
-    relations = relate(2, links=[Link(1, ("column", 0))])
-    space = action_space([False, True], np.full(2, -9.0), np.full(2, 9.0), relations=relations)
+    space = action_space([False, True], np.full(2, -9.0), np.full(2, 9.0), relations=relate(2, links=LINKS))
     belief = learnt(())
     belief = belief._replace(mean=belief.mean.at[:, 0].add(1.0))
     found = np.asarray(draws(split(3, 1)[0], belief, X, space, ANYWHERE))
     np.testing.assert_array_equal(found[:, 0], X[0])
     assert np.mean(found[:, 1]) == pytest.approx(X[1], abs=0.1)
+
+
+def test_draws_start_at_own_values():
+    """What follows is added by the ideal, and must not be in the mean of its start."""
+    space = action_space([True, True], np.full(2, -9.0), np.full(2, 9.0), relations=relate(2, links=LINKS))
+    belief = learnt(())
+    belief = belief._replace(mean=jnp.broadcast_to(array([0.7, 1.0]), belief.mean.shape))
+    target = ideal.target_of(belief, REACHES, ANYWHERE, Partial(linear), X, space, 1.0)
+    np.testing.assert_allclose(target.start.mean[0], [0.7, 0.5], atol=1e-6)
+
+
+def test_a_classifier_without_bounds_leaves_draws_finite():
+    """Where the boundary is unknown, no logit counts."""
+    hp = ideal.MonteCarlo(num_draws=16, num_temperatures=2, num_moves=1)
+    logit_fn = Partial(lambda x: x[0] * jnp.inf)
+    target = ideal.target_of(learnt(PAIRS), REACHES, ANYWHERE, logit_fn, X, FREE, 1.0)
+    found = np.asarray(jit(ideal.draw_ideals)(hp, split(4, 1)[0], target))
+    assert np.all(np.isfinite(found))
+    assert len(np.unique(found[:, 0])) > 8
 
 
 def test_the_prior_of_error_rates_is_flatter_by_its_power():
