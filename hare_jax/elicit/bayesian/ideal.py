@@ -22,11 +22,10 @@ from hare_jax.base import LogitFn, exact_products, pytree_dataclass
 from hare_jax.elicit.bayesian.annealing import Path, Schedule, anneal
 from hare_jax.elicit.bayesian.belief import Belief
 from hare_jax.elicit.bayesian.manner import error_grid, log_likelihood, without_errors
-from hare_jax.elicit.bayesian.posterior import ages
+from hare_jax.elicit.bayesian.posterior import ages, draw_mixture
 from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.hyperparams import Count, Share
 from hare_jax.solvers import linalg
-from hare_jax.solvers.resampling import systematic
 from hare_jax.space import ActionSpace, follow, own_values, project
 
 _WIDENING = 3.0  # of the covariances of the elicitor's Gaussians, at the start
@@ -99,9 +98,7 @@ def draw_ideals(hp: MonteCarlo, key: Array, target: Target) -> Array:
     key_first, key_steps = jax.random.split(key)
     path = Path(partial(_log_density, target.start), partial(_log_posterior, target), target.space.mutable)
     schedule = Schedule(hp.num_temperatures, hp.num_moves, hp.num_trials)
-    first = _drawn(target.start, key_first, hp.num_draws)  # in columns that may not change, vetoed since, at their mean
-    first = jnp.where(target.space.mutable[None, :], first, target.x[None, :])
-    points = anneal(key_steps, schedule, path, first)
+    points = anneal(key_steps, schedule, path, _first(target, key_first, hp.num_draws))
     return jax.vmap(partial(_ideal, target))(points)
 
 
@@ -145,13 +142,14 @@ def _mixture(log_share: Array, mean: Array, cov: Array, mutable: Array) -> Mixtu
     return Mixture(log_share, mean, root, whiten)
 
 
-def _drawn(mixture: Mixture, key: Array, num: int) -> Array:
-    """Draws (num, d), as many of each normal distribution as its share says."""
+def _first(target: Target, key: Array, num: int) -> Array:
+    """Draws (num, d) of the start; columns vetoed since, in which its means may differ from the factual, are reset."""
     key_normal, key_order = jax.random.split(key)
-    mean = mixture.mean
-    at = systematic(jax.random.uniform(key_order, dtype=mean.dtype), mixture.log_share, num)
-    normal = jax.random.normal(key_normal, (num, mean.shape[1]), mean.dtype)
-    return mean[at] + jnp.einsum("nde,ne->nd", mixture.root[at], normal)
+    start, x = target.start, target.x
+    normal = jax.random.normal(key_normal, (num, len(x)), x.dtype)
+    offset = jax.random.uniform(key_order, dtype=x.dtype)
+    points = draw_mixture(offset, start.log_share, start.mean, start.root, normal)
+    return jnp.where(target.space.mutable[None, :], points, x[None, :])
 
 
 def _log_density(mixture: Mixture, points: Array) -> Array:

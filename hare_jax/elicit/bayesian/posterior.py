@@ -126,13 +126,22 @@ def draw_hidden(belief: Belief, mutable: Array, normal: dict[str, Array]) -> dic
     Only the `mutable` (d,) columns vary.
     """
     roots = jax.vmap(linalg.root, in_axes=(0, None))(belief.cov, mutable)
-    return {kind: _draws(belief, roots, belief.kinds.span(kind), draws) for kind, draws in normal.items()}
+
+    def of_kind(kind: str, normal: Array) -> Array:
+        span = belief.kinds.span(kind)
+        return draw_mixture(_MIDDLE, belief.log_weight[span], belief.mean[span], roots[span], normal)
+
+    return {kind: of_kind(kind, draws) for kind, draws in normal.items()}
 
 
-def _draws(belief: Belief, roots: Array, span: slice, normal: Array) -> Array:
-    """Draws (n, d) from the hypotheses of a `span`, as many of each as its probability says."""
-    at = systematic(_MIDDLE, belief.log_weight[span], len(normal))
-    return belief.mean[span][at] + jnp.einsum("nde,ne->nd", roots[span][at], normal)
+def draw_mixture(offset: Array | float, log_share: Array, mean: Array, root: Array, normal: Array) -> Array:
+    """Draws (n, d) of a mixture of k normal distributions from standard `normal` draws (n, d).
+
+    Each has a `mean` (k, d) and the `root` (k, d, d) of its covariance, and as many draws as `log_share` (k,) says;
+    `offset` is that of `systematic`.
+    """
+    at = systematic(offset, log_share, len(normal))
+    return mean[at] + jnp.einsum("nde,ne->nd", root[at], normal)
 
 
 def ages(belief: Belief) -> Array:
