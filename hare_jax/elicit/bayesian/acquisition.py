@@ -1,7 +1,8 @@
 """Acquisition functions: the pair, or the set, of recourses from a pool that is expected to be most useful to show.
 
-Notation: h hypotheses (see `posterior`), m recourses in the pool, f favourites among them. Utilities of a hypothesis
-are divided by the prior s.d. of the utility in the pool (`scale`), because kinds of persons have different units.
+Notation: h hypotheses of k kinds of persons (see `posterior`), m recourses in the pool, f favourites among them.
+Utilities of a hypothesis are divided by the prior s.d. of the utility in the pool (`scale`), because kinds have
+different units.
 """
 
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from jax.scipy.special import xlogy
 from jax.scipy.stats import norm
 
 from hare_jax.base import Recourse
-from hare_jax.elicit.base import is_compared
-from hare_jax.elicit.bayesian.belief import Belief, features, tie_width
+from hare_jax.elicit.bayesian import columns
+from hare_jax.elicit.bayesian.belief import Belief, Kinds, features, tie_width
 from hare_jax.elicit.bayesian.belief import weight as weight_of
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
@@ -41,6 +42,13 @@ class Pairs(NamedTuple):
     sd: Array  # (h, f, m) posterior s.d. of that difference
     noise: Array  # (h, f, m) s.d. of the noise of the answer, with the width of ties
     allowed: Array  # (f, m) bool: both are valid, and the pair may be shown
+
+
+class _Features(NamedTuple):
+    """`belief.features` of the recourses in the pool."""
+
+    phi: Array  # (k, m, d)
+    c: Array  # (k, m)
 
 
 def expected_utility(pairs: Pairs) -> Array:
@@ -116,10 +124,11 @@ def best_pair(
 
 def _allowed(belief: Belief, pool: Recourse, favourites: Array) -> Array:
     """Whether a favourite and a member are valid, differ, and have not been compared yet: (f, m) bool."""
-    first, second = pool.x[favourites], pool.x
-    differ = jnp.any(first[:, None, :] != second[None, :, :], axis=2)
+    shown = columns.equal(belief.pair.reshape(-1, pool.x.shape[1]), pool.x)
+    shown = jnp.any(shown.reshape(*belief.pair.shape[:2], -1), axis=1)  # (T, m)
+    compared = jnp.any(shown[:, favourites, None] & shown[:, None, :], axis=0)
     valid = pool.valid[favourites, None] & pool.valid[None, :]
-    return valid & differ & ~is_compared(belief.pair, first, second)
+    return valid & ~columns.equal(pool.x[favourites], pool.x) & ~compared
 
 
 def best_set(
@@ -148,12 +157,7 @@ def best_set(
 
 def utility_scales(belief: Belief, x: Array, pool: Recourse, space: ActionSpace | None = None) -> Array:
     """Prior s.d. (h,) of the utility of the pool's valid recourses about their mean, the largest of each kind."""
-    phi = jax.vmap(lambda z: features(belief.kinds, x, z, space)[0], out_axes=1)(pool.x)
-    share = pool.valid.astype(x.dtype) / jnp.maximum(jnp.sum(pool.valid), 1)
-    centred = phi - jnp.einsum("m,pmd->pd", share, phi)[:, None, :]
-    variance = jnp.einsum("m,pmd,pde,pme->p", share, centred, belief.prior.cov, centred)
-    scale = jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
-    return belief.kinds.stacked(lambda kind: jnp.max(scale[belief.kinds.span(kind)]))
+    return _scales(belief, _pool_features(belief, x, pool, space), pool.valid)
 
 
 def _pairs(
@@ -165,12 +169,12 @@ def _pairs(
     space: ActionSpace | None,
 ) -> tuple[Pairs, Array]:
     """The posterior of all pairs, and the favourites (f,) by index."""
-    phi, c, scale = _pool_features(belief, x, pool, space)
-    weight = weight_of(belief)
-    utility = jnp.einsum("hmd,hd->hm", phi, belief.mean) + c
+    known, spans, weight = _pool_features(belief, x, pool, space), belief.kinds.spans, weight_of(belief)
+    scale = _scales(belief, known, pool.valid)
+    utility = jnp.concatenate([belief.mean[span] @ phi.T + c[None] for phi, c, span in zip(*known, spans, strict=True)])
     total = jnp.where(pool.valid, weight @ (utility / scale[:, None]), -jnp.inf)
     favourites = jax.lax.top_k(total, min(num_favourites, len(total)))[1]
-    prior_sd = _pair_sd(phi, belief.prior.cov, favourites)
+    prior_sd = _pair_sd(belief.kinds, known, belief.prior.cov, favourites)
     pairs = Pairs(
         weight=weight,
         lapse=belief.manner.lapse,
@@ -178,44 +182,62 @@ def _pairs(
         utility=utility,
         total=total,
         gap=utility[:, favourites, None] - utility[:, None, :],
-        sd=_pair_sd(phi, belief.cov, favourites),
-        noise=jnp.hypot(noise * prior_sd, tie_width(belief)[:, None, None]),
+        sd=_pair_sd(belief.kinds, known, belief.cov, favourites),
+        noise=jnp.sqrt((noise * prior_sd) ** 2 + tie_width(belief)[:, None, None] ** 2),
         allowed=_allowed(belief, pool, favourites),
     )
     return pairs, favourites
 
 
-def _pool_features(belief: Belief, x: Array, pool: Recourse, space: ActionSpace | None) -> tuple[Array, Array, Array]:
-    """For each hypothesis phi (h, m, d), c (h, m) and the scale of utilities (h,)."""
-    phi, c = jax.vmap(lambda z: features(belief.kinds, x, z, space), out_axes=1)(pool.x)
-    return phi, c, utility_scales(belief, x, pool, space)
+def _pool_features(belief: Belief, x: Array, pool: Recourse, space: ActionSpace | None) -> _Features:
+    """The features of the recourses in the `pool` (m, d)."""
+    kinds = Kinds(belief.kinds.distinct)
+    return _Features(*jax.vmap(lambda z: features(kinds, x, z, space), out_axes=1)(pool.x))
+
+
+def _scales(belief: Belief, known: _Features, valid: Array) -> Array:
+    """As `utility_scales`, of a pool with the features `known`; `valid` (m,) says which of its recourses are."""
+    share = valid.astype(known.c.dtype) / jnp.maximum(jnp.sum(valid), 1)
+
+    def of_kind(phi: Array, prior: Array) -> Array:
+        centred = phi - (share @ phi)[None, :]
+        moments = (share[:, None] * centred).T @ centred
+        variance = jnp.max(jnp.sum(moments[None] * prior, axis=(1, 2)))
+        return jnp.full(len(prior), jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
+
+    priors = (belief.prior.cov[span] for span in belief.kinds.spans)
+    return jnp.concatenate([of_kind(*each) for each in zip(known.phi, priors, strict=True)])
 
 
 def _draw_utilities(key: Array, belief: Belief, x: Array, pool: Recourse, space: ActionSpace | None) -> Array:
     """Utilities (draws, m) of the pool's recourses under draws of theta from the posterior, in prior s.d.s."""
-    phi, c, scale = _pool_features(belief, x, pool, space)
+    known = _pool_features(belief, x, pool, space)
     key_which, key_theta = jax.random.split(key)
     which = jax.random.categorical(key_which, belief.log_weight, shape=(_NUM_DRAWS,))
     roots = jax.vmap(lambda cov: linalg.root(cov, jnp.ones(len(x), bool)))(belief.cov)
     normal = jax.random.normal(key_theta, (_NUM_DRAWS, len(x)), x.dtype)
     theta = belief.mean[which] + jnp.einsum("nde,ne->nd", roots[which], normal)
-    utility = (jnp.einsum("hmd,nd->hnm", phi, theta) + c[:, None, :]) / scale[:, None, None]
-    return jnp.take_along_axis(utility, which[None, :, None], axis=0)[0]
+    utility = jnp.einsum("nd,kmd->knm", theta, known.phi) + known.c[:, None, :]
+    utility = jnp.take_along_axis(utility, belief.kinds.number[which][None, :, None], axis=0)[0]
+    return utility / _scales(belief, known, pool.valid)[which, None]
 
 
-def _pair_sd(phi: Array, cov: Array, favourites: Array) -> Array:
+def _pair_sd(kinds: Kinds, known: _Features, cov: Array, favourites: Array) -> Array:
     """S.d. (h, f, m) of the difference of the utilities of the `favourites` (f,) and of all members."""
-    spread = jnp.einsum("hmd,hde->hme", phi, cov)
-    own = jnp.einsum("hmd,hmd->hm", spread, phi)
-    cross = jnp.einsum("hfd,hmd->hfm", spread[:, favourites], phi)
-    variance = own[:, favourites, None] + own[:, None, :] - 2 * cross
+
+    def of_kind(phi: Array, cov: Array) -> Array:
+        own = columns.squares(cov, phi)
+        cross = jnp.einsum("fd,nde,me->nfm", phi[favourites], cov, phi)
+        return own[:, favourites, None] + own[:, None, :] - 2 * cross
+
+    variance = jnp.concatenate([of_kind(phi, cov[span]) for phi, span in zip(known.phi, kinds.spans, strict=True)])
     return jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
 
 
 def _prefers(pairs: Pairs) -> Array:
     """The probability (h, f, m) under each hypothesis that the answer is the favourite."""
     lapse = pairs.lapse[:, None, None]
-    return lapse + (1 - 2 * lapse) * norm.cdf(pairs.gap / jnp.hypot(pairs.sd, pairs.noise))
+    return lapse + (1 - 2 * lapse) * norm.cdf(pairs.gap / jnp.sqrt(pairs.sd**2 + pairs.noise**2))
 
 
 def _mean_of(pairs: Pairs, value: Array) -> Array:

@@ -30,6 +30,16 @@ class Kinds:
         """Each kind once."""
         return tuple(dict.fromkeys(self.names))
 
+    @property
+    def number(self) -> Array:
+        """Which of the distinct kinds each hypothesis is of: (h,)."""
+        return jnp.array([self.distinct.index(name) for name in self.names])
+
+    @property
+    def spans(self) -> tuple[slice, ...]:
+        """The hypotheses of each of the distinct kinds."""
+        return tuple(self.span(kind) for kind in self.distinct)
+
     def span(self, kind: str) -> slice:
         """The hypotheses of a `kind`.
 
@@ -78,7 +88,12 @@ def features(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None)
 
     In a `space` with relations they are those of own changes for the kinds that weigh them (`people.in_space`).
     """
-    return kinds.stacked(lambda kind: in_space(PERSONS[kind], PERSONS[kind].features, space)(x, z))  # type: ignore
+    return kinds.stacked(lambda kind: features_of(kind, x, z, space))
+
+
+def features_of(kind: str, x: Array, z: Array, space: ActionSpace | None = None) -> tuple[Array, Array]:
+    """Return phi (d,) and c () of the recourse `z` (d,) for one `kind`; see `features`."""
+    return in_space(PERSONS[kind], PERSONS[kind].features, space)(x, z)  # type: ignore
 
 
 def init(

@@ -26,6 +26,7 @@ from hare_jax.elicit.bayesian.posterior import ages, draw_mixture
 from hare_jax.elicit.bayesian.propagation import TINY
 from hare_jax.hyperparams import Count, Share
 from hare_jax.solvers import linalg
+from hare_jax.solvers.resampling import systematic
 from hare_jax.space import ActionSpace, follow, own_values, project
 
 _WIDENING = 3.0  # of the covariances of the elicitor's Gaussians, at the start
@@ -70,8 +71,8 @@ class Target(NamedTuple):
     """The posterior to sample from."""
 
     answers: Answers
-    prior: Mixture
-    start: Mixture  # where the draws start
+    prior_sd: Array  # (r,) of a column of target points, for each of the reaches, which are equally probable
+    near: Mixture  # the Gaussians of the elicitor, of own values and widened, where some of the draws start
     slack: Array  # () logits; how far from the decision boundary ideals are supposed to be. Infinite: anywhere
     logit_fn: LogitFn
     x: Array  # (d,)
@@ -88,15 +89,15 @@ def target_of(
         ValueError: the posterior does not cover ideals.
     """
     answers = answers_of(belief, rate_power)
-    prior = _prior(reaches, x, space)
-    return Target(answers, prior, _start(belief, prior, x, space), slack, logit_fn, x, space)
+    prior_sd = reaches / jnp.sqrt(jnp.maximum(jnp.sum(space.mutable), 1))
+    return Target(answers, prior_sd, _near(belief, x, space), slack, logit_fn, x, space)
 
 
 @exact_products
 def draw_ideals(hp: MonteCarlo, key: Array, target: Target) -> Array:
     """Draws (n, d) of the ideal from the posterior given all answers."""
     key_first, key_steps = jax.random.split(key)
-    path = Path(partial(_log_density, target.start), partial(_log_posterior, target), target.space.mutable)
+    path = Path(partial(_log_start, target), partial(_log_posterior, target), target.space.mutable)
     schedule = Schedule(hp.num_temperatures, hp.num_moves, hp.num_trials)
     points = anneal(key_steps, schedule, path, _first(target, key_first, hp.num_draws))
     return jax.vmap(partial(_ideal, target))(points)
@@ -117,47 +118,46 @@ def answers_of(belief: Belief, rate_power: Array | float) -> Answers:
     return Answers(belief.plane[at], belief.offset[at], noise, width, belief.tied, errors.rate, errors.log_prior)
 
 
-def _prior(reaches: Array, x: Array, space: ActionSpace) -> Mixture:
-    """Target points around the factual, with each of the `reaches` (r,) equally probable."""
-    num = len(reaches)
-    variance = reaches**2 / jnp.maximum(jnp.sum(space.mutable), 1)
-    cov = variance[:, None, None] * jnp.eye(len(x), dtype=x.dtype)[None]
-    log_share = jnp.full(num, -jnp.log(num), x.dtype)
-    return _mixture(log_share, jnp.broadcast_to(x, (num, len(x))), cov, space.mutable)
-
-
-def _start(belief: Belief, prior: Mixture, x: Array, space: ActionSpace) -> Mixture:
-    """The Gaussians of the elicitor, of own values and widened, and the `prior`."""
+def _near(belief: Belief, x: Array, space: ActionSpace) -> Mixture:
+    """The Gaussians of the elicitor, of own values and widened."""
     of_ideals = belief.kinds.span("ideal")
     log_share = jax.nn.log_softmax(belief.log_weight[of_ideals])
     mean = jax.vmap(partial(own_values, space._replace(step=jnp.zeros_like(space.step)), x))(belief.mean[of_ideals])
     cov = _WIDENING * belief.cov[of_ideals] + _LEAST_VARIANCE * jnp.eye(mean.shape[1], dtype=mean.dtype)[None]
-    near = _mixture(math.log(1 - _SHARE_OF_PRIOR) + log_share, mean, cov, space.mutable)
-    rest = prior._replace(log_share=math.log(_SHARE_OF_PRIOR) + prior.log_share)
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), near, rest)
-
-
-def _mixture(log_share: Array, mean: Array, cov: Array, mutable: Array) -> Mixture:
-    root, whiten = (jax.vmap(of, in_axes=(0, None))(cov, mutable) for of in (linalg.root, linalg.whitening))
+    root, whiten = (jax.vmap(of, in_axes=(0, None))(cov, space.mutable) for of in (linalg.root, linalg.whitening))
     return Mixture(log_share, mean, root, whiten)
 
 
 def _first(target: Target, key: Array, num: int) -> Array:
     """Draws (num, d) of the start; columns vetoed since, in which its means may differ from the factual, are reset."""
+    x, near, num_prior = target.x, target.near, round(_SHARE_OF_PRIOR * num)
     key_normal, key_order = jax.random.split(key)
-    start, x = target.start, target.x
     normal = jax.random.normal(key_normal, (num, len(x)), x.dtype)
     offset = jax.random.uniform(key_order, dtype=x.dtype)
-    points = draw_mixture(offset, start.log_share, start.mean, start.root, normal)
-    return jnp.where(target.space.mutable[None, :], points, x[None, :])
+    sd = target.prior_sd[systematic(offset, jnp.zeros_like(target.prior_sd), num_prior)]
+    of_prior = x[None, :] + sd[:, None] * normal[:num_prior]
+    of_near = draw_mixture(offset, near.log_share, near.mean, near.root, normal[num_prior:])
+    return jnp.where(target.space.mutable[None, :], jnp.concatenate([of_prior, of_near]), x[None, :])
 
 
-def _log_density(mixture: Mixture, points: Array) -> Array:
-    """Log density (n,) of the `points` (n, d), up to a constant."""
-    white = jnp.einsum("kde,nke->nkd", mixture.whiten, points[:, None, :] - mixture.mean[None])
-    pivots = jnp.diagonal(mixture.whiten, axis1=1, axis2=2)
-    log_scale = jnp.sum(jnp.log(jnp.where(pivots > 0, pivots, 1)), axis=1)
-    return jax.nn.logsumexp((mixture.log_share + log_scale)[None, :] - jnp.sum(white**2, axis=2) / 2, axis=1)
+def _log_start(target: Target, points: Array) -> Array:
+    """Log density (n,) of the `points` (n, d) where draws start, with the constant of `_log_prior`."""
+    near, x = target.near, target.x
+    white = jnp.einsum("kde,ne->nkd", near.whiten, points - x[None, :])
+    white -= jnp.einsum("kde,ke->kd", near.whiten, near.mean - x[None, :])[None]
+    pivots = jnp.diagonal(near.whiten, axis1=1, axis2=2)
+    log_scale = near.log_share + jnp.sum(jnp.log(jnp.where(pivots > 0, pivots, 1)), axis=1)
+    log_near = jax.nn.logsumexp(log_scale[None, :] - jnp.sum(white**2, axis=2) / 2, axis=1)
+    log_share = math.log(1 - _SHARE_OF_PRIOR), math.log(_SHARE_OF_PRIOR)
+    return jnp.logaddexp(log_share[0] + log_near, log_share[1] + _log_prior(target, points))
+
+
+def _log_prior(target: Target, points: Array) -> Array:
+    """Log density (n,) of target `points` (n, d) around the factual, up to a constant."""
+    mutable, sd = target.space.mutable, target.prior_sd
+    square = jnp.sum(jnp.where(mutable[None, :], points - target.x[None, :], 0) ** 2, axis=1)
+    log_scale = -jnp.sum(mutable) * jnp.log(sd) - math.log(len(sd))
+    return jax.nn.logsumexp(log_scale[None, :] - square[:, None] / (2 * sd**2)[None, :], axis=1)
 
 
 def _log_posterior(target: Target, points: Array) -> Array:
@@ -165,7 +165,7 @@ def _log_posterior(target: Target, points: Array) -> Array:
     ideals = jax.vmap(partial(_ideal, target))(points)
     depth = jnp.where(target.slack < jnp.inf, jax.vmap(target.logit_fn)(ideals) / target.slack, 0)
     at_boundary = -_TAIL * jnp.log1p(depth**2)
-    return _log_density(target.prior, points) + _of_answers(target.answers, ideals) + at_boundary
+    return _log_prior(target, points) + _of_answers(target.answers, ideals) + at_boundary
 
 
 def _ideal(target: Target, point: Array) -> Array:

@@ -21,8 +21,8 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import ndtr
 
-from hare_jax.elicit.bayesian import categories, manner
-from hare_jax.elicit.bayesian.belief import Belief, features, tie_width, weight
+from hare_jax.elicit.bayesian import categories, columns, manner
+from hare_jax.elicit.bayesian.belief import Belief, features, features_of, tie_width, weight
 from hare_jax.elicit.bayesian.manner import Manner
 from hare_jax.elicit.bayesian.propagation import (
     Plane,
@@ -95,17 +95,23 @@ def utilities(belief: Belief, x: Array, z: Array, space: ActionSpace | None = No
 
 
 def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpace | None = None) -> Array:
-    """Posterior probability () that `z` (d,) is not better than `base` (d,) by more than the width of ties.
+    """Posterior probability (n,) that each `z` (n, d) is not better than `base` (d,) by more than the width of ties.
 
     It is 0 for the base itself. The width is that of `belief.tie_width`: 0 until a person can't tell, so that it is the
     probability of harm, given that the answers are not coin tosses.
     """
-    (phi_z, c_z), (phi_b, c_b) = (features(belief.kinds, x, point, space) for point in (z, base))
-    change = phi_z - phi_b
-    gap = jnp.sum(change * belief.mean, axis=1) + c_z - c_b - tie_width(belief)
-    variance = jnp.sum(jnp.einsum("hd,hde->he", change, belief.cov) * change, axis=1)
-    below = ndtr(-gap / jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
-    return jnp.where(jnp.all(z == base), 0, jnp.sum(weight(belief) * below))
+    width, kinds = tie_width(belief), belief.kinds
+
+    def of_kind(kind: str, span: slice) -> Array:
+        phi_b, c_b = features_of(kind, x, base, space)
+        phi_z, c_z = jax.vmap(lambda point: features_of(kind, x, point, space))(z)
+        change = phi_z - phi_b[None, :]
+        gap = belief.mean[span] @ change.T + (c_z - c_b)[None, :] - width[span, None]
+        variance = columns.squares(belief.cov[span], change)
+        return ndtr(-gap / jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
+
+    below = jnp.concatenate([of_kind(*each) for each in zip(kinds.distinct, kinds.spans, strict=True)])
+    return jnp.where(jnp.all(z == base[None, :], axis=1), 0, weight(belief) @ below)
 
 
 def clip_kind(kind: str, theta: Array) -> Array:

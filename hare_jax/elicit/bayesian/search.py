@@ -33,10 +33,10 @@ _UNKNOWN_VARIANCE = 1.0  # of the boundary before the first answer
 
 
 class _Utility(NamedTuple):
-    """The utility `sum_h share_h (phi_h(z) . theta_h + c_h(z))` over h hypotheses."""
+    """The utility `sum_k (phi_k(z) . slope_k + share_k c_k(z))` over k kinds of persons."""
 
-    theta: Array  # (h, d)
-    share: Array  # (h,)
+    slope: Array  # (k, d) each theta of the kind times its share, summed
+    share: Array  # (k,) summed, too
 
 
 def draw(hp: Bayes, key: Array, logit_fn: LogitFn, x: Array, base: Recourse, space: ActionSpace) -> Recourse:
@@ -129,10 +129,10 @@ def _of_high_utility(hp: Bayes, state: State, key: Array, theta: dict[str, Array
     known = pool.members(state.pool)
     expected = _expected(state, known)
     wanted = jax.tree.map(lambda one, drawn: jnp.concatenate([one[None], drawn]), expected, _drawn(state, theta))
-    costs = jax.vmap(lambda utility: jax.vmap(partial(_cost, state, utility))(known.x))(wanted)  # (1 + n, m)
-    harmful = jax.vmap(partial(_is_harmful, hp, state))(known.x)
-    allowed = jnp.broadcast_to(known.valid, costs.shape).at[0].set(known.valid & ~harmful)
-    near = jnp.argmin(jnp.where(allowed, costs, jnp.inf), axis=1)
+    value = _values(state, wanted, known)
+    harmful = _are_harmful(hp, state, known.x)
+    allowed = jnp.broadcast_to(known.valid, value.shape).at[0].set(known.valid & ~harmful)
+    near = jnp.argmax(jnp.where(allowed, value, -jnp.inf), axis=1)
 
     def one(key: Array, utility: _Utility, near: Array) -> Recourse:
         start = jax.tree.map(lambda leaf: leaf[near], known)
@@ -140,39 +140,56 @@ def _of_high_utility(hp: Bayes, state: State, key: Array, theta: dict[str, Array
 
     found = jax.vmap(one)(jax.random.split(key, len(near)), wanted, near)
     first, cheap = (jax.tree.map(lambda leaf, at=at: leaf[at], found) for at in (0, slice(1, None)))
-    return Recourse(jnp.where(_is_harmful(hp, state, first.x), known.x[near[0]], first.x), first.valid), cheap
+    harmful = _are_harmful(hp, state, first.x[None])[0]
+    return Recourse(jnp.where(harmful, known.x[near[0]], first.x), first.valid), cheap
 
 
 def _expected(state: State, known: Recourse) -> _Utility:
     """The expected utility over all hypotheses, each in its s.d. over the `known` recourses (m, d)."""
     scale = utility_scales(state.belief, state.x, known, state.space)
-    return _Utility(clipped(state.belief).mean, weight(state.belief) / scale)
+    share = weight(state.belief) / scale
+    each = _Utility(share[:, None] * clipped(state.belief).mean, share)
+    kinds = [
+        jax.tree.map(lambda leaf, span=span: jnp.sum(leaf[span], axis=0), each) for span in state.belief.kinds.spans
+    ]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *kinds)
 
 
 def _drawn(state: State, theta: dict[str, Array]) -> _Utility:
     """The utility of each draw of `theta` (n, d), by kind: leaves with an axis of all draws in front."""
-    kinds, like = state.belief.kinds, state.belief.mean
-    at = np.repeat([kinds.span(kind).start for kind in theta], [len(draws) for draws in theta.values()]).astype(int)
-    draws = jnp.concatenate([like[:0], *(clip_kind(kind, draws) for kind, draws in theta.items())])
-    share = jax.nn.one_hot(at, len(like), dtype=like.dtype)
-    return _Utility(jnp.broadcast_to(draws[:, None, :], (len(draws), *like.shape)), share)
+    kinds, none = state.belief.kinds.distinct, state.belief.mean[:0]
+    at = np.repeat([kinds.index(kind) for kind in theta], [len(draws) for draws in theta.values()]).astype(int)
+    draws = jnp.concatenate([none, *(clip_kind(kind, draws) for kind, draws in theta.items())])
+    share = jax.nn.one_hot(at, len(kinds), dtype=none.dtype)
+    return _Utility(share[:, :, None] * draws[:, None, :], share)
+
+
+def _values(state: State, wanted: _Utility, known: Recourse) -> Array:
+    """Each of the utilities `wanted`, with an axis of n in front, of each of the `known` recourses (m, d): (n, m)."""
+    phi, c = jax.vmap(partial(_features, state))(known.x)
+    return jnp.einsum("nkd,mkd->nm", wanted.slope, phi) + wanted.share @ c.T
+
+
+def _features(state: State, z: Array) -> tuple[Array, Array]:
+    """`belief.features` of each kind of person: (k, d) and (k,)."""
+    return features(Kinds(state.belief.kinds.distinct), state.x, z, state.space)
 
 
 def _cost(state: State, utility: _Utility, z: Array) -> Array:
     """Minus the utility () of `z` (d,), infinite outside of the ranges."""
-    phi, c = features(state.belief.kinds, state.x, z, state.space)
-    value = jnp.sum(utility.share * (jnp.sum(phi * utility.theta, axis=1) + c))
+    phi, c = _features(state, z)
+    value = jnp.sum(phi * utility.slope) + jnp.sum(c * utility.share)
     return jnp.where(in_ranges(state.ranges, state.x, z), -value, jnp.inf)
 
 
-def _is_harmful(hp: Bayes, state: State, z: Array) -> Array:
-    """Whether `z` (d,) is not better than the base with a probability above `hp.most_harm`: () bool.
+def _are_harmful(hp: Bayes, state: State, z: Array) -> Array:
+    """Whether each `z` (n, d) is not better than the base with a probability above `hp.most_harm`: (n,) bool.
 
     All but the base is so where the answers are probably coin tosses.
     """
     base = state.pool.base
     harm = not_better(state.belief, state.x, z, base.x, state.space)
-    doubted = jnp.any(z != base.x) & (by_coins(state.belief) > _PROBABLE)
+    doubted = jnp.any(z != base.x[None, :], axis=1) & (by_coins(state.belief) > _PROBABLE)
     return base.valid & (doubted | (harm > hp.most_harm))
 
 

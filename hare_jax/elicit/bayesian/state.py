@@ -23,7 +23,7 @@ from hare_jax.solvers.local_search import LocalSearch
 from hare_jax.space import ActionSpace
 
 _SUM_TOLERANCE = 1e-5  # of probabilities in float32
-_SEARCH = LocalSearch(num_first=4, num_starts=1, num_rounds=2, num_rays=8, num_steps=8)
+_SEARCH = LocalSearch(num_first=4, num_starts=1, num_rounds=2, num_rays=7, num_steps=8)
 Weighted = tuple[tuple[float, float], ...]  # values, each with its prior probability
 
 
@@ -61,7 +61,7 @@ class Bayes:
     acquisition: str = "mixed"  # a row of `acquisition.ACQUISITIONS`
     least_gain: float = -1e9  # least acquisition value of a question
     num_pool: Count = 64  # recourses drawn at the start
-    num_local: Count = 24  # recourses an answer, near draws of the target point, for each kind with one
+    num_local: Count = 22  # recourses an answer, near draws of the target point, for each kind with one
     num_cheap: Count = 4  # recourses an answer, searched by drawn utilities, for each kind without a target point
     num_favourites: Count = 4  # members of highest expected utility, one of which is in each question
     max_questions: Count = 32  # answers that a session can hold

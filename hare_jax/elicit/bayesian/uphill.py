@@ -14,7 +14,7 @@ from hare_jax.base import LogitFn, Recourse
 from hare_jax.solvers.boundary import boundary
 from hare_jax.space import ActionSpace, bounds, is_category, moved, own_slope, project
 
-_NUM_CLIMBS = 6  # Newton steps towards the margin
+_NUM_CLIMBS = 4  # Newton steps towards the margin
 _OVERSHOOT = 1.3  # of a step, so that a concave logit is accepted beyond it
 _MOST_LENGTH = 1.0  # L2 norm of a step, in encoded units
 _BOUNDARY_STEPS = 10  # bisections between a target point and where its climb ends
@@ -59,4 +59,5 @@ def _climb(logit_fn: LogitFn, x: Array, z: Array, space: ActionSpace, margin: fl
     share = _OVERSHOOT * (margin - logit) / jnp.maximum(square, _LEAST_SQUARE)
     share = jnp.minimum(share, _MOST_LENGTH / jnp.sqrt(jnp.maximum(square, _LEAST_SQUARE)))
     rises = (logit < margin) & (square > _LEAST_SQUARE)
-    return jnp.where(rises, project(space, x, moved(space, x, z, share * slope)), z)
+    end = jax.lax.optimization_barrier(moved(space, x, z, share * slope))  # else it is evaluated once for each column
+    return jnp.where(rises, project(space, x, end), z)

@@ -114,7 +114,7 @@ def learnt(state):
 @jit
 @jax.vmap
 def chance_of_harm(x, state):
-    return not_better(state.belief, x, state.best.x, state.pool.base.x, state.space)
+    return not_better(state.belief, x, state.best.x[None], state.pool.base.x, state.space)[0]
 
 
 def keys(seed):

@@ -114,7 +114,7 @@ def test_draws_start_at_own_values():
     belief = learnt(())
     belief = belief._replace(mean=jnp.broadcast_to(array([0.7, 1.0]), belief.mean.shape))
     target = ideal.target_of(belief, REACHES, ANYWHERE, Partial(linear), X, space, 1.0)
-    np.testing.assert_allclose(target.start.mean[0], [0.7, 0.5], atol=1e-6)
+    np.testing.assert_allclose(target.near.mean[0], [0.7, 0.5], atol=1e-6)
 
 
 def test_a_classifier_without_bounds_leaves_draws_finite():

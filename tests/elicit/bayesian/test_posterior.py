@@ -194,8 +194,9 @@ def test_the_probability_of_being_no_better_is_that_of_draws(tied):
     assert np.all(width > 0) == any(tied)
     not_better = [np.mean(each < least) for each, least in zip(gain, width, strict=True)]
     found = jit(posterior.not_better)
-    assert float(found(belief, X, z, base)) == pytest.approx(weight @ not_better, abs=0.01)
-    assert float(found(belief, X, base, base)) == 0
+    of_z, of_base = found(belief, X, np.stack([z, base]), base)
+    assert of_z == pytest.approx(weight @ not_better, abs=0.01)
+    assert of_base == 0
 
 
 def test_the_probability_of_coin_tosses_is_that_of_the_marginal_likelihoods():
