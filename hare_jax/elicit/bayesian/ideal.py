@@ -89,7 +89,7 @@ def target_of(
         ValueError: the posterior does not cover ideals.
     """
     answers = answers_of(belief, rate_power)
-    prior_sd = reaches / jnp.sqrt(jnp.maximum(jnp.sum(space.mutable), 1))
+    prior_sd = reaches / jnp.sqrt(jnp.maximum(jnp.sum(space.mutable), 1).astype(x.dtype))
     return Target(answers, prior_sd, _near(belief, x, space), slack, logit_fn, x, space)
 
 

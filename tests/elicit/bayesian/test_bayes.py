@@ -382,7 +382,6 @@ def test_a_session_can_be_saved(opened):
     jax.tree.map(np.testing.assert_array_equal, *after)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_dtype_of_the_row_is_kept_under_x64(dtype):
     with jax.enable_x64(True):
