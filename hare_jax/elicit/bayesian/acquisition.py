@@ -16,9 +16,9 @@ from jax.scipy.special import xlogy
 from jax.scipy.stats import norm
 
 from hare_jax.base import Recourse
-from hare_jax.elicit.bayesian import columns
-from hare_jax.elicit.bayesian.belief import Belief, Kinds, features, tie_width
+from hare_jax.elicit.bayesian.belief import Belief, Features, Kinds, features_of_points, tie_width
 from hare_jax.elicit.bayesian.belief import weight as weight_of
+from hare_jax.elicit.bayesian.reductions import equal_rows, quadratic_forms
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
 
@@ -42,13 +42,6 @@ class Pairs(NamedTuple):
     sd: Array  # (h, f, m) posterior s.d. of that difference
     noise: Array  # (h, f, m) s.d. of the noise of the answer, with the width of ties
     allowed: Array  # (f, m) bool: both are valid, and the pair may be shown
-
-
-class _Features(NamedTuple):
-    """`belief.features` of the recourses in the pool."""
-
-    phi: Array  # (k, m, d)
-    c: Array  # (k, m)
 
 
 def expected_utility(pairs: Pairs) -> Array:
@@ -123,12 +116,15 @@ def best_pair(
 
 
 def _allowed(belief: Belief, pool: Recourse, favourites: Array) -> Array:
-    """Whether a favourite and a member are valid, differ, and have not been compared yet: (f, m) bool."""
-    shown = columns.equal(belief.pair.reshape(-1, pool.x.shape[1]), pool.x)
+    """Whether a favourite and a member are valid, differ, and have not been compared yet: (f, m) bool.
+
+    What has been compared is as in `elicit.base.is_compared`.
+    """
+    shown = equal_rows(belief.pair.reshape(-1, pool.x.shape[1]), pool.x)
     shown = jnp.any(shown.reshape(*belief.pair.shape[:2], -1), axis=1)  # (T, m)
     compared = jnp.any(shown[:, favourites, None] & shown[:, None, :], axis=0)
     valid = pool.valid[favourites, None] & pool.valid[None, :]
-    return valid & ~columns.equal(pool.x[favourites], pool.x) & ~compared
+    return valid & ~equal_rows(pool.x[favourites], pool.x) & ~compared
 
 
 def best_set(
@@ -157,7 +153,7 @@ def best_set(
 
 def utility_scales(belief: Belief, x: Array, pool: Recourse, space: ActionSpace | None = None) -> Array:
     """Prior s.d. (h,) of the utility of the pool's valid recourses about their mean, the largest of each kind."""
-    return _scales(belief, _pool_features(belief, x, pool, space), pool.valid)
+    return _scales(belief, features_of_points(belief.kinds, x, pool.x, space), pool.valid)
 
 
 def _pairs(
@@ -169,9 +165,13 @@ def _pairs(
     space: ActionSpace | None,
 ) -> tuple[Pairs, Array]:
     """The posterior of all pairs, and the favourites (f,) by index."""
-    known, spans, weight = _pool_features(belief, x, pool, space), belief.kinds.spans, weight_of(belief)
+    known, weight = features_of_points(belief.kinds, x, pool.x, space), weight_of(belief)
     scale = _scales(belief, known, pool.valid)
-    utility = jnp.concatenate([belief.mean[span] @ phi.T + c[None] for phi, c, span in zip(*known, spans, strict=True)])
+
+    def utility_of(kind: int, span: slice) -> Array:
+        return belief.mean[span] @ known.phi[kind].T + known.c[kind][None, :]
+
+    utility = belief.kinds.concatenated(utility_of)
     total = jnp.where(pool.valid, weight @ (utility / scale[:, None]), -jnp.inf)
     favourites = jax.lax.top_k(total, min(num_favourites, len(total)))[1]
     prior_sd = _pair_sd(belief.kinds, known, belief.prior.cov, favourites)
@@ -189,49 +189,43 @@ def _pairs(
     return pairs, favourites
 
 
-def _pool_features(belief: Belief, x: Array, pool: Recourse, space: ActionSpace | None) -> _Features:
-    """The features of the recourses in the `pool` (m, d)."""
-    kinds = Kinds(belief.kinds.distinct)
-    return _Features(*jax.vmap(lambda z: features(kinds, x, z, space), out_axes=1)(pool.x))
-
-
-def _scales(belief: Belief, known: _Features, valid: Array) -> Array:
+def _scales(belief: Belief, known: Features, valid: Array) -> Array:
     """As `utility_scales`, of a pool with the features `known`; `valid` (m,) says which of its recourses are."""
     share = valid.astype(known.c.dtype) / jnp.maximum(jnp.sum(valid), 1)
 
-    def of_kind(phi: Array, prior: Array) -> Array:
+    def of_kind(kind: int, span: slice) -> Array:
+        phi, prior = known.phi[kind], belief.prior.cov[span]
         centred = phi - (share @ phi)[None, :]
         moments = (share[:, None] * centred).T @ centred
         variance = jnp.max(jnp.sum(moments[None] * prior, axis=(1, 2)))
         return jnp.full(len(prior), jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
 
-    priors = (belief.prior.cov[span] for span in belief.kinds.spans)
-    return jnp.concatenate([of_kind(*each) for each in zip(known.phi, priors, strict=True)])
+    return belief.kinds.concatenated(of_kind)
 
 
 def _draw_utilities(key: Array, belief: Belief, x: Array, pool: Recourse, space: ActionSpace | None) -> Array:
     """Utilities (draws, m) of the pool's recourses under draws of theta from the posterior, in prior s.d.s."""
-    known = _pool_features(belief, x, pool, space)
+    known = features_of_points(belief.kinds, x, pool.x, space)
     key_which, key_theta = jax.random.split(key)
     which = jax.random.categorical(key_which, belief.log_weight, shape=(_NUM_DRAWS,))
     roots = jax.vmap(lambda cov: linalg.root(cov, jnp.ones(len(x), bool)))(belief.cov)
     normal = jax.random.normal(key_theta, (_NUM_DRAWS, len(x)), x.dtype)
     theta = belief.mean[which] + jnp.einsum("nde,ne->nd", roots[which], normal)
     utility = jnp.einsum("nd,kmd->knm", theta, known.phi) + known.c[:, None, :]
-    utility = jnp.take_along_axis(utility, belief.kinds.number[which][None, :, None], axis=0)[0]
+    utility = jnp.take_along_axis(utility, jnp.asarray(belief.kinds.index)[which][None, :, None], axis=0)[0]
     return utility / _scales(belief, known, pool.valid)[which, None]
 
 
-def _pair_sd(kinds: Kinds, known: _Features, cov: Array, favourites: Array) -> Array:
+def _pair_sd(kinds: Kinds, known: Features, cov: Array, favourites: Array) -> Array:
     """S.d. (h, f, m) of the difference of the utilities of the `favourites` (f,) and of all members."""
 
-    def of_kind(phi: Array, cov: Array) -> Array:
-        own = columns.squares(cov, phi)
-        cross = jnp.einsum("fd,nde,me->nfm", phi[favourites], cov, phi)
+    def of_kind(kind: int, span: slice) -> Array:
+        phi = known.phi[kind]
+        own = quadratic_forms(cov[span], phi)
+        cross = jnp.einsum("fd,nde,me->nfm", phi[favourites], cov[span], phi)
         return own[:, favourites, None] + own[:, None, :] - 2 * cross
 
-    variance = jnp.concatenate([of_kind(phi, cov[span]) for phi, span in zip(known.phi, kinds.spans, strict=True)])
-    return jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
+    return jnp.sqrt(jnp.maximum(kinds.concatenated(of_kind), _LEAST_VARIANCE))
 
 
 def _prefers(pairs: Pairs) -> Array:

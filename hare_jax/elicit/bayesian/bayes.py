@@ -124,12 +124,12 @@ def _prior(hp: Bayes, x: Array, space: ActionSpace) -> Prior:
     given, reaches = hp.priors or {}, jnp.stack([jnp.asarray(each.reach, x.dtype) for each in states.hypotheses(hp)])
     kinds = states.kinds_of(hp)
 
-    def of_kind(kind: str) -> Prior:
-        prior: Any = PERSONS[kind].prior
-        return jax.vmap(lambda reach: prior(given.get(kind), x, space, reach))(reaches[kinds.span(kind)])
+    def of_kind(kind: int, span: slice) -> Prior:
+        name = kinds.distinct[kind]
+        prior: Any = PERSONS[name].prior
+        return jax.vmap(lambda reach: prior(given.get(name), x, space, reach))(reaches[span])
 
-    priors = [of_kind(kind) for kind in kinds.distinct]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *priors)
+    return kinds.concatenated(of_kind)
 
 
 @exact_products

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import logit
 
@@ -31,14 +32,9 @@ class Kinds:
         return tuple(dict.fromkeys(self.names))
 
     @property
-    def number(self) -> Array:
-        """Which of the distinct kinds each hypothesis is of: (h,)."""
-        return jnp.array([self.distinct.index(name) for name in self.names])
-
-    @property
-    def spans(self) -> tuple[slice, ...]:
-        """The hypotheses of each of the distinct kinds."""
-        return tuple(self.span(kind) for kind in self.distinct)
+    def index(self) -> np.ndarray:
+        """Which of the distinct kinds each hypothesis is of: (h,) int."""
+        return np.array([self.distinct.index(name) for name in self.names])
 
     def span(self, kind: str) -> slice:
         """The hypotheses of a `kind`.
@@ -50,14 +46,17 @@ class Kinds:
         first = self.names.index(kind)
         return slice(first, first + self.names.count(kind))
 
-    def stacked(self, of_kind: Callable[[str], Any]) -> Any:
-        """A pytree for each hypothesis (h, ...) from one for each kind, which is evaluated once."""
-        rows = [self._rows(kind, of_kind(kind)) for kind in self.distinct]
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
+    def concatenated(self, of_kind: Callable[[int, slice], Any]) -> Any:
+        """A pytree of all hypotheses (h, ...) from those of each kind, by its number and the span of its hypotheses."""
+        parts = [of_kind(number, self.span(kind)) for number, kind in enumerate(self.distinct)]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
-    def _rows(self, kind: str, value: Any) -> Any:
-        num = self.names.count(kind)
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num, *jnp.shape(leaf))), value)
+
+class Features(NamedTuple):
+    """What the utility `phi . theta + c` of a recourse is linear by, for each of k kinds of persons."""
+
+    phi: Array  # (k, d), or (k, m, d) of m recourses
+    c: Array  # (k,) or (k, m)
 
 
 class Belief(NamedTuple):
@@ -88,12 +87,20 @@ def features(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None)
 
     In a `space` with relations they are those of own changes for the kinds that weigh them (`people.in_space`).
     """
-    return kinds.stacked(lambda kind: features_of(kind, x, z, space))
+    phi, c = features_by_kind(kinds, x, z, space)
+    return phi[kinds.index], c[kinds.index]
 
 
-def features_of(kind: str, x: Array, z: Array, space: ActionSpace | None = None) -> tuple[Array, Array]:
-    """Return phi (d,) and c () of the recourse `z` (d,) for one `kind`; see `features`."""
-    return in_space(PERSONS[kind], PERSONS[kind].features, space)(x, z)  # type: ignore
+def features_by_kind(kinds: Kinds, x: Array, z: Array, space: ActionSpace | None = None) -> Features:
+    """The features of the recourse `z` (d,) for each of the distinct kinds; see `features`."""
+    persons = [PERSONS[kind] for kind in kinds.distinct]
+    rows = [in_space(person, person.features, space)(x, z) for person in persons]  # type: ignore
+    return Features(*(jnp.stack(leaves) for leaves in zip(*rows, strict=True)))
+
+
+def features_of_points(kinds: Kinds, x: Array, points: Array, space: ActionSpace | None = None) -> Features:
+    """The features of each of the recourses `points` (m, d) for each of the distinct kinds; see `features`."""
+    return jax.vmap(lambda z: features_by_kind(kinds, x, z, space), out_axes=1)(points)
 
 
 def init(

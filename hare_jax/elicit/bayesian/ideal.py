@@ -31,7 +31,7 @@ from hare_jax.space import ActionSpace, follow, own_values, project
 
 _WIDENING = 3.0  # of the covariances of the elicitor's Gaussians, at the start
 _LEAST_VARIANCE = 1e-5  # of a column, at the start
-_SHARE_OF_PRIOR = 0.5  # of the first draws
+_SHARE_OF_PRIOR = 0.5  # of the first draws, whose number is rounded
 _TAIL = 2.0  # of the factor (1 + (logit / slack)^2)^-2 near the boundary: Student's t with 2 * 2 - 1 degrees of freedom
 
 

@@ -21,8 +21,8 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import ndtr
 
-from hare_jax.elicit.bayesian import categories, columns, manner
-from hare_jax.elicit.bayesian.belief import Belief, features, features_of, tie_width, weight
+from hare_jax.elicit.bayesian import categories, manner
+from hare_jax.elicit.bayesian.belief import Belief, features, features_by_kind, features_of_points, tie_width, weight
 from hare_jax.elicit.bayesian.manner import Manner
 from hare_jax.elicit.bayesian.propagation import (
     Plane,
@@ -35,6 +35,7 @@ from hare_jax.elicit.bayesian.propagation import (
     sweep,
     sweep_columns,
 )
+from hare_jax.elicit.bayesian.reductions import equal_rows, quadratic_forms
 from hare_jax.people import PERSONS, in_space
 from hare_jax.people.base import Prior
 from hare_jax.solvers import linalg
@@ -100,18 +101,17 @@ def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpa
     It is 0 for the base itself. The width is that of `belief.tie_width`: 0 until a person can't tell, so that it is the
     probability of harm, given that the answers are not coin tosses.
     """
-    width, kinds = tie_width(belief), belief.kinds
+    of_z, of_base = features_of_points(belief.kinds, x, z, space), features_by_kind(belief.kinds, x, base, space)
+    change, change_c = of_z.phi - of_base.phi[:, None, :], of_z.c - of_base.c[:, None]
+    width = tie_width(belief)
 
-    def of_kind(kind: str, span: slice) -> Array:
-        phi_b, c_b = features_of(kind, x, base, space)
-        phi_z, c_z = jax.vmap(lambda point: features_of(kind, x, point, space))(z)
-        change = phi_z - phi_b[None, :]
-        gap = belief.mean[span] @ change.T + (c_z - c_b)[None, :] - width[span, None]
-        variance = columns.squares(belief.cov[span], change)
+    def below(kind: int, span: slice) -> Array:
+        gap = belief.mean[span] @ change[kind].T + change_c[kind][None, :] - width[span, None]
+        variance = quadratic_forms(belief.cov[span], change[kind])
         return ndtr(-gap / jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
 
-    below = jnp.concatenate([of_kind(*each) for each in zip(kinds.distinct, kinds.spans, strict=True)])
-    return jnp.where(jnp.all(z == base[None, :], axis=1), 0, weight(belief) @ below)
+    is_base = equal_rows(z, base[None, :])[:, 0]
+    return jnp.where(is_base, 0, weight(belief) @ belief.kinds.concatenated(below))
 
 
 def clip_kind(kind: str, theta: Array) -> Array:
@@ -159,11 +159,12 @@ def _slopes(belief: Belief, x: Array, space: ActionSpace | None) -> Array:
     """Difference of utilities over difference of losses of each answer (h, T), averaged over the posterior."""
     draws = _draws_by_column(belief)
     gains = jnp.einsum("htd,hnd->hnt", belief.plane, draws) + belief.offset[:, None, :]
-    return jnp.concatenate([
-        jax.vmap(partial(_mean_slopes, kind, x, belief.pair, space))(draws[span], gains[span])
-        for kind in belief.kinds.distinct
-        for span in [belief.kinds.span(kind)]
-    ])  # fmt: skip
+
+    def of_kind(kind: int, span: slice) -> Array:
+        name = belief.kinds.distinct[kind]
+        return jax.vmap(partial(_mean_slopes, name, x, belief.pair, space))(draws[span], gains[span])
+
+    return belief.kinds.concatenated(of_kind)
 
 
 def _draws_by_column(belief: Belief) -> Array:

@@ -17,8 +17,9 @@ from hare_jax.elicit import pool
 from hare_jax.elicit.answers import in_ranges
 from hare_jax.elicit.bayesian import uphill
 from hare_jax.elicit.bayesian.acquisition import utility_scales
-from hare_jax.elicit.bayesian.belief import Kinds, by_coins, features, weight
+from hare_jax.elicit.bayesian.belief import Kinds, by_coins, features_by_kind, features_of_points, weight
 from hare_jax.elicit.bayesian.posterior import clip_kind, clipped, draw_hidden, not_better, on_boundary
+from hare_jax.elicit.bayesian.reductions import equal_rows
 from hare_jax.elicit.bayesian.state import Bayes, State, hypotheses
 from hare_jax.elicit.pool import Pool
 from hare_jax.people import PERSONS
@@ -130,8 +131,7 @@ def _of_high_utility(hp: Bayes, state: State, key: Array, theta: dict[str, Array
     expected = _expected(state, known)
     wanted = jax.tree.map(lambda one, drawn: jnp.concatenate([one[None], drawn]), expected, _drawn(state, theta))
     value = _values(state, wanted, known)
-    harmful = _are_harmful(hp, state, known.x)
-    allowed = jnp.broadcast_to(known.valid, value.shape).at[0].set(known.valid & ~harmful)
+    allowed = jnp.broadcast_to(known.valid, value.shape).at[0].set(known.valid & ~_are_harmful(hp, state, known.x))
     near = jnp.argmax(jnp.where(allowed, value, -jnp.inf), axis=1)
 
     def one(key: Array, utility: _Utility, near: Array) -> Recourse:
@@ -148,11 +148,8 @@ def _expected(state: State, known: Recourse) -> _Utility:
     """The expected utility over all hypotheses, each in its s.d. over the `known` recourses (m, d)."""
     scale = utility_scales(state.belief, state.x, known, state.space)
     share = weight(state.belief) / scale
-    each = _Utility(share[:, None] * clipped(state.belief).mean, share)
-    kinds = [
-        jax.tree.map(lambda leaf, span=span: jnp.sum(leaf[span], axis=0), each) for span in state.belief.kinds.spans
-    ]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *kinds)
+    of_kind = jax.nn.one_hot(state.belief.kinds.index, len(state.belief.kinds.distinct), axis=0, dtype=share.dtype)
+    return _Utility(of_kind @ (share[:, None] * clipped(state.belief).mean), of_kind @ share)
 
 
 def _drawn(state: State, theta: dict[str, Array]) -> _Utility:
@@ -165,19 +162,17 @@ def _drawn(state: State, theta: dict[str, Array]) -> _Utility:
 
 
 def _values(state: State, wanted: _Utility, known: Recourse) -> Array:
-    """Each of the utilities `wanted`, with an axis of n in front, of each of the `known` recourses (m, d): (n, m)."""
-    phi, c = jax.vmap(partial(_features, state))(known.x)
-    return jnp.einsum("nkd,mkd->nm", wanted.slope, phi) + wanted.share @ c.T
+    """Each of the utilities `wanted`, with an axis of n in front, of each of the `known` recourses (m, d): (n, m).
 
-
-def _features(state: State, z: Array) -> tuple[Array, Array]:
-    """`belief.features` of each kind of person: (k, d) and (k,)."""
-    return features(Kinds(state.belief.kinds.distinct), state.x, z, state.space)
+    These are not compared with the ranges, as `_cost` does: all valid recourses of the pool are in them.
+    """
+    phi, c = features_of_points(state.belief.kinds, state.x, known.x, state.space)
+    return jnp.einsum("nkd,kmd->nm", wanted.slope, phi) + wanted.share @ c
 
 
 def _cost(state: State, utility: _Utility, z: Array) -> Array:
     """Minus the utility () of `z` (d,), infinite outside of the ranges."""
-    phi, c = _features(state, z)
+    phi, c = features_by_kind(state.belief.kinds, state.x, z, state.space)
     value = jnp.sum(phi * utility.slope) + jnp.sum(c * utility.share)
     return jnp.where(in_ranges(state.ranges, state.x, z), -value, jnp.inf)
 
@@ -189,7 +184,7 @@ def _are_harmful(hp: Bayes, state: State, z: Array) -> Array:
     """
     base = state.pool.base
     harm = not_better(state.belief, state.x, z, base.x, state.space)
-    doubted = jnp.any(z != base.x[None, :], axis=1) & (by_coins(state.belief) > _PROBABLE)
+    doubted = ~equal_rows(z, base.x[None, :])[:, 0] & (by_coins(state.belief) > _PROBABLE)
     return base.valid & (doubted | (harm > hp.most_harm))
 
 

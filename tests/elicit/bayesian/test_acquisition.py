@@ -10,6 +10,7 @@ from scipy.special import ndtr, xlogy
 from spaces import array, jit
 
 from hare_jax.base import Recourse
+from hare_jax.elicit.base import is_compared
 from hare_jax.elicit.bayesian import acquisition, posterior
 from hare_jax.elicit.bayesian import belief as beliefs
 from hare_jax.elicit.bayesian.acquisition import ACQUISITIONS, best_pair, utility_scales
@@ -175,3 +176,16 @@ def test_nothing_is_left_to_ask_about_two_recourses_that_were_compared():
     assert np.isfinite(choose("mixed", belief, pool, compared)[2])
     compared[1] = pool.x[[1, 0]]
     assert np.isneginf(choose("mixed", belief, pool, compared)[2])
+
+
+def test_pairs_that_may_be_shown_are_valid_different_and_not_compared():
+    learnt = learn(array(TOLD["mixed"]))
+    pair = np.asarray(learnt.belief.pair).copy()
+    pair[0] = POOL.x[:2]
+    pair[1] = POOL.x[[4, 0]]
+    favourites = jnp.array([0, 4, 5])
+    found = jit(acquisition._allowed)(learnt.belief._replace(pair=pair), POOL, favourites)
+    compared = jit(is_compared)(pair, POOL.x[favourites], POOL.x)
+    differ = np.asarray(favourites)[:, None] != np.arange(len(POOL.x))[None]
+    np.testing.assert_array_equal(found, POOL.valid[None] & differ & ~np.asarray(compared))
+    assert np.sum(compared & differ) == 3

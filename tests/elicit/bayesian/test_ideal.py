@@ -5,6 +5,7 @@ import pytest
 from jax.tree_util import Partial
 from priors import gaussian, grid
 from scipy.special import ndtr
+from scipy.stats import multivariate_normal
 from spaces import array, jit, split
 
 from hare_jax.elicit.bayesian import belief as beliefs
@@ -133,3 +134,27 @@ def test_the_prior_of_error_rates_is_flatter_by_its_power():
         found = np.exp(ideal.answers_of(belief, power).log_prior)
         expected = np.array([0.9, 0.1]) ** power
         np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
+
+
+@jit
+def start_density(belief, space, points):
+    target = ideal.target_of(belief, REACHES, ANYWHERE, Partial(linear), X, space, 1.0)
+    return ideal._log_start(target, points), target.near
+
+
+@pytest.mark.parametrize("mutable", [[True, True], [True, False]])
+def test_the_density_of_the_start_is_half_the_prior_and_half_the_gaussians(mutable):
+    space = action_space(mutable, np.full(2, -9.0), np.full(2, 9.0))
+    free = np.flatnonzero(mutable)
+    points = np.where(mutable, np.random.default_rng(2).uniform(-0.5, 1.5, (20, 2)), X).astype(np.float32)
+    found, near = start_density(learnt(PAIRS), space, points)
+    prior = [(1 / 2, X[free], reach**2 / len(free) * np.eye(len(free))) for reach in REACHES]
+    root = [np.asarray(each)[np.ix_(free, free)] for each in near.root]
+    gaussians = [
+        (np.exp(share), mean[free], each @ each.T)
+        for share, mean, each in zip(near.log_share, near.mean, root, strict=True)
+    ]
+    density = sum(
+        share / 2 * multivariate_normal(mean, cov).pdf(points[:, free]) for share, mean, cov in (*prior, *gaussians)
+    )
+    np.testing.assert_allclose(np.diff(found), np.diff(np.log(density)), atol=2e-3)

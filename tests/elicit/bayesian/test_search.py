@@ -125,3 +125,15 @@ def test_the_base_is_recommended_where_answers_are_coin_tosses(state):
     assert np.any(best(-0.1).x != BASE.x)
     np.testing.assert_array_equal(best(0.1).x, BASE.x)
     assert np.any(best(0.1, BASE._replace(valid=np.array(False))).x != BASE.x)
+
+
+def test_the_value_of_a_known_recourse_is_minus_its_cost(state):
+    learner = jit(bayesian.elicitor(HP).tell)
+    asked = state._replace(question=state.question._replace(a=BASE.x, b=array([0.2, 0.5, 0.5]), asked=jnp.array(True)))
+    after = learner(asked, jnp.array(0))
+    known = jit(search.pool.members)(after.pool)
+    wanted = jax.tree.map(lambda leaf: leaf[None], jit(search._expected)(after, known))
+    value = jit(search._values)(after, wanted, known)
+    cost = jit(lambda state, one, points: jax.vmap(partial(search._cost, state, one))(points))
+    one = jax.tree.map(lambda leaf: leaf[0], wanted)
+    np.testing.assert_allclose(value[0], -cost(after, one, known.x), rtol=1e-4, atol=1e-4)
