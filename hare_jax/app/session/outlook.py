@@ -1,7 +1,7 @@
 """How sure a recommendation is, where the ideal lies, and whether to stop: by draws from the posterior of `bayes`.
 
 Draws are from the Gaussians of each kind of person, moved into its support. A recommendation is as sure as the share of
-draws whose utility is not higher, by more than the width of ties, for any recourse that was compared and is still
+draws whose loss is not lower, by more than the width of ties, for any recourse that was compared and is still
 allowed, or for the base, times the probability that the answers are not coin tosses.
 """
 
@@ -23,8 +23,8 @@ from hare_jax.base import Recourse
 from hare_jax.data.schema import Feature
 from hare_jax.elicit.answers import in_ranges
 from hare_jax.elicit.bayesian import posterior
-from hare_jax.elicit.bayesian.belief import by_coins, features, tie_width, weight
-from hare_jax.people import PERSONS
+from hare_jax.elicit.bayesian.belief import by_coins, weight
+from hare_jax.people import PERSONS, in_space
 from hare_jax.space import allows, is_follower, project
 
 _NUM_DRAWS = 512  # of each kind of person
@@ -33,7 +33,7 @@ _SURE = 0.95
 _FEW = 5  # answers, before which little has been shown that could be preferred
 _STILL = 5  # answers without a new recommendation
 _LEVEL = 0.9  # of the region
-_TIE = 1e-6  # relative to the s.d. of the utility
+_TIE = 1e-6  # relative to the s.d. of the loss
 
 
 class Outlook(NamedTuple):
@@ -83,16 +83,16 @@ def _known(state: Any) -> Recourse:
 
 def _sure(state: Any, kind: str, theta: Array, known: Recourse) -> Array:
     """The share () of the draws `theta` (n, d) of a kind that prefer no `known` recourse (m, d)."""
-    belief, span = state.belief, state.belief.kinds.span(kind)
-    width = jnp.sum(jax.nn.softmax(belief.log_weight[span]) * tie_width(belief)[span])
+    belief, span, person = state.belief, state.belief.kinds.span(kind), PERSONS[kind]
+    width = jnp.sum(jax.nn.softmax(belief.log_weight[span]) * belief.manner.width[span])
+    loss = in_space(person, person.loss, state.space)
 
-    def utilities(z: Array) -> Array:
-        phi, c = features(belief.kinds, state.x, z, state.space)
-        return theta @ phi[span.start] + c[span.start]
+    def losses(z: Array) -> Array:
+        return jax.vmap(lambda hidden: loss(hidden, state.x, z))(theta)
 
-    others, own = jax.vmap(utilities)(known.x), utilities(state.best.x)
-    others = jnp.where(known.valid[:, None], others, -jnp.inf)
-    return jnp.mean(own >= jnp.max(others, axis=0) - width - _TIE * jnp.std(own))
+    others, own = jax.vmap(losses)(known.x), losses(state.best.x)
+    others = jnp.where(known.valid[:, None], others, jnp.inf)
+    return jnp.mean(own <= jnp.min(others, axis=0) + width + _TIE * jnp.std(own))
 
 
 def region(person: Person, mutable: np.ndarray, ideals: np.ndarray) -> tuple[str, ...]:

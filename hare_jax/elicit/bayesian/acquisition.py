@@ -5,29 +5,40 @@ Utilities of a hypothesis are divided by the prior s.d. of the utility in the po
 different units.
 """
 
+import math
+import operator
 from collections.abc import Callable
+from functools import partial, reduce
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.scipy.special import xlogy
 from jax.scipy.stats import norm
 
 from hare_jax.base import Recourse
-from hare_jax.elicit.bayesian.belief import Belief, Features, Kinds, features_of_points, tie_width
+from hare_jax.elicit.bayesian.belief import Belief, Features, Kinds, expected_utility, features_of_points, slope_of
 from hare_jax.elicit.bayesian.belief import weight as weight_of
 from hare_jax.elicit.bayesian.reductions import equal_rows, quadratic_forms
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
 
 _NUM_DRAWS = 256  # of theta, to evaluate a set
-_BELL_VARIANCE = np.pi * np.log(2) / 2  # of the bell that approximates the entropy of a probit
+_BELL_VARIANCE = math.pi * math.log(2) / 2  # of the bell that approximates the entropy of a probit
+_OVERLAP = 3.0  # decay of the entropy that two bells share, by the width of ties in s.d.s of the noise
 _HYPOTHESIS_SHARE = 0.25  # of the information on the hypothesis, beside its part in the information
 _LEAST_UTILITY = 1e-9  # in prior s.d.s, to divide by
 _LEAST_INFORMATION = 1e-4  # bits, to divide by: less is negligible
 _LEAST_VARIANCE = 1e-12
+
+
+class _Answer(NamedTuple):
+    """The probability of each answer about the pairs: leaves (h, f, m) or (f, m)."""
+
+    favourite: Array
+    member: Array
+    tie: Array
 
 
 class Pairs(NamedTuple):
@@ -40,18 +51,23 @@ class Pairs(NamedTuple):
     total: Array  # (m,) expected utility over all hypotheses, in prior s.d.s; -inf where invalid
     gap: Array  # (h, f, m) expected utility of the favourite minus that of the member
     sd: Array  # (h, f, m) posterior s.d. of that difference
-    noise: Array  # (h, f, m) s.d. of the noise of the answer, with the width of ties
+    noise: Array  # (h, f, m) s.d. of the noise of the answer
+    width: Array  # (h, f, m) difference of utilities below which recourses are tied
     allowed: Array  # (f, m) bool: both are valid, and the pair may be shown
 
 
-def expected_utility(pairs: Pairs) -> Array:
-    """Expected utility (f, m) of the better one of each pair, minus that of the best favourite, in prior s.d.s.
+def utility_gain(pairs: Pairs) -> Array:
+    """Expected utility (f, m) of the better one of each pair by its answer, minus that of the best favourite.
 
-    Viappiani and Boutilier (2010), "Optimal Bayesian recommendation sets and myopically optimal choice query sets".
+    After a tie it is the one of higher expected utility over all hypotheses. In prior s.d.s. Viappiani and Boutilier
+    (2010), "Optimal Bayesian recommendation sets and myopically optimal choice query sets".
     """
-    ratio = pairs.gap / pairs.sd
-    better = pairs.utility[:, None, :] + pairs.gap * norm.cdf(ratio) + pairs.sd * norm.pdf(ratio)
-    return jnp.einsum("h,hfm->fm", pairs.weight / pairs.scale, better) - jnp.max(pairs.total)
+    share = pairs.weight / pairs.scale
+    ahead = jnp.einsum("h,hfm->fm", share, pairs.gap) >= 0
+    lead = jnp.where(ahead[None], pairs.gap, -pairs.gap)
+    ratio = (lead + pairs.width) / pairs.sd
+    gain = jnp.where(ahead[None], pairs.gap, 0) + pairs.sd * norm.pdf(ratio) - lead * _cdf(-ratio)
+    return jnp.einsum("h,hfm->fm", share, pairs.utility[:, None, :] + gain) - jnp.max(pairs.total)
 
 
 def mutual_information(pairs: Pairs) -> Array:
@@ -59,19 +75,21 @@ def mutual_information(pairs: Pairs) -> Array:
 
     The entropy of the answer minus its expected entropy given theta, where the entropy of a probit is approximated by
     a Gaussian bell, with the error rate as its floor. Houlsby et al. (2011), https://arxiv.org/abs/1112.5745, section
-    3.
+    3. With ties there is a bell at each end of their width, and the floor is that of the other answers. The height of
+    the bells is fitted to the entropy halfway between them, and their sum that of one bell where the width is 0.
     """
-    mean, variance = pairs.gap / pairs.noise, (pairs.sd / pairs.noise) ** 2
-    spread = variance + _BELL_VARIANCE
-    floor = _entropy(pairs.lapse[:, None, None])
-    given_theta = floor + (1 - floor) * jnp.sqrt(_BELL_VARIANCE / spread) * jnp.exp(-(mean**2) / (2 * spread))
-    return _entropy(_mean_of(pairs, _prefers(pairs))) - _mean_of(pairs, given_theta)
+    answer, floor = _answer(pairs), _entropy(pairs.lapse, 1 - pairs.lapse)[:, None, None]
+    spread, relative = pairs.sd**2 + _BELL_VARIANCE * pairs.noise**2, pairs.width / pairs.noise
+    bells = (jnp.exp(-((pairs.gap + end) ** 2) / (2 * spread)) for end in (-pairs.width, pairs.width))
+    height = 1 - jnp.exp(-_OVERLAP * relative) / 2 - floor / (2 * (1 + relative))
+    given_theta = floor * (1 - answer.tie) + height * jnp.sqrt(_BELL_VARIANCE / spread) * pairs.noise * sum(bells)
+    return jnp.maximum(_entropy(*_mean_answer(pairs, answer)) - _mean_of(pairs, given_theta), 0)
 
 
 def hypothesis_information(pairs: Pairs) -> Array:
     """Mutual information (f, m) of the answer and the hypothesis alone, in bits: a part of `mutual_information`."""
-    prefers = _prefers(pairs)
-    return jnp.maximum(_entropy(_mean_of(pairs, prefers)) - _mean_of(pairs, _entropy(prefers)), 0)
+    answer = _answer(pairs)
+    return jnp.maximum(_entropy(*_mean_answer(pairs, answer)) - _mean_of(pairs, _entropy(*answer)), 0)
 
 
 def mixed(pairs: Pairs) -> Array:
@@ -79,7 +97,7 @@ def mixed(pairs: Pairs) -> Array:
 
     Each is relative to its largest value of the allowed pairs, but informations to no less than 1e-4 bits.
     """
-    utility = _relative(pairs, expected_utility(pairs), _LEAST_UTILITY)
+    utility = _relative(pairs, utility_gain(pairs), _LEAST_UTILITY)
     information = _relative(pairs, mutual_information(pairs), _LEAST_INFORMATION)
     on_hypothesis = _relative(pairs, hypothesis_information(pairs), _LEAST_INFORMATION)
     return utility + information + _HYPOTHESIS_SHARE * on_hypothesis
@@ -87,7 +105,7 @@ def mixed(pairs: Pairs) -> Array:
 
 ACQUISITIONS: dict[str, Callable[[Pairs], Array]] = {
     "mixed": mixed,
-    "utility": expected_utility,
+    "utility": utility_gain,
     "information": mutual_information,
 }
 
@@ -104,8 +122,7 @@ def best_pair(
     """The pair of one of the favourites and one other member of the `pool` (m, d) with the highest acquisition value.
 
     The favourites are the `num_favourites` members of highest expected utility. `noise` is the s.d. of the noise of an
-    answer, relative to the prior s.d. of the difference of utilities; the width of ties is further noise, as a person
-    does not tell differences within it. Pairs that an answer is about are left out.
+    answer, relative to the prior s.d. of the difference of utilities. Pairs that an answer is about are left out.
     Returns both recourses, (d,) and (d,), and the value of the acquisition, (), which is -inf where there is no such
     pair. The `space` is that of `belief.features`.
     """
@@ -169,7 +186,7 @@ def _pairs(
     scale = _scales(belief, known, pool.valid)
 
     def utility_of(kind: int, span: slice) -> Array:
-        return belief.mean[span] @ known.phi[kind].T + known.c[kind][None, :]
+        return expected_utility(known, kind, belief.mean[span])
 
     utility = belief.kinds.concatenated(utility_of)
     total = jnp.where(pool.valid, weight @ (utility / scale[:, None]), -jnp.inf)
@@ -183,7 +200,8 @@ def _pairs(
         total=total,
         gap=utility[:, favourites, None] - utility[:, None, :],
         sd=_pair_sd(belief.kinds, known, belief.cov, favourites),
-        noise=jnp.sqrt((noise * prior_sd) ** 2 + tie_width(belief)[:, None, None] ** 2),
+        noise=noise * prior_sd,
+        width=_tie_width(belief, utility, favourites),
         allowed=_allowed(belief, pool, favourites),
     )
     return pairs, favourites
@@ -228,10 +246,29 @@ def _pair_sd(kinds: Kinds, known: Features, cov: Array, favourites: Array) -> Ar
     return jnp.sqrt(jnp.maximum(kinds.concatenated(of_kind), _LEAST_VARIANCE))
 
 
-def _prefers(pairs: Pairs) -> Array:
-    """The probability (h, f, m) under each hypothesis that the answer is the favourite."""
-    lapse = pairs.lapse[:, None, None]
-    return lapse + (1 - 2 * lapse) * norm.cdf(pairs.gap / jnp.sqrt(pairs.sd**2 + pairs.noise**2))
+def _tie_width(belief: Belief, utility: Array, favourites: Array) -> Array:
+    """The width of ties (h, f, m) as a difference of utilities, of the `favourites` (f,) and of all members."""
+
+    def of_kind(kind: int, span: slice) -> Array:
+        pair = utility[span][:, favourites, None], utility[span, None, :]
+        slope = slope_of(belief.kinds.distinct[kind], belief.mean[span], belief.cov[span], *pair)
+        return belief.manner.width[span, None, None] * slope
+
+    return belief.kinds.concatenated(of_kind)
+
+
+def _answer(pairs: Pairs) -> _Answer:
+    """The probability of each answer under each hypothesis, leaves (h, f, m); an error exchanges the two recourses."""
+    lapse, sd = pairs.lapse[:, None, None], jnp.sqrt(pairs.sd**2 + pairs.noise**2)
+    above, below = (_cdf((gap - pairs.width) / sd) for gap in (pairs.gap, -pairs.gap))
+    untied, right = above + below, 1 - 2 * lapse
+    tie = jnp.where(pairs.width > 0, jnp.maximum(1 - untied, 0), 0)
+    return _Answer(lapse * untied + right * above, lapse * untied + right * below, tie)
+
+
+def _mean_answer(pairs: Pairs, answer: _Answer) -> _Answer:
+    """The mean (f, m) over the hypotheses of the probability of each answer."""
+    return jax.tree.map(partial(_mean_of, pairs), answer)
 
 
 def _mean_of(pairs: Pairs, value: Array) -> Array:
@@ -244,6 +281,11 @@ def _relative(pairs: Pairs, gain: Array, least: float) -> Array:
     return gain / jnp.maximum(jnp.max(jnp.where(pairs.allowed, gain, 0)), least)
 
 
-def _entropy(probability: Array) -> Array:
-    """Entropy of a Bernoulli variable, in bits."""
-    return (-xlogy(probability, probability) - xlogy(1 - probability, 1 - probability)) / np.log(2)
+def _entropy(*probabilities: Array) -> Array:
+    """Entropy of a variable with a few values, in bits."""
+    return -reduce(operator.add, (xlogy(each, each) for each in probabilities)) / math.log(2)
+
+
+def _cdf(ratio: Array) -> Array:
+    """The standard normal distribution function, with an absolute error of 1e-7 in both tails; `norm.cdf` is slower."""
+    return jnp.clip((1 + jax.lax.erf(ratio * math.sqrt(0.5))) / 2, 0, 1)

@@ -2,9 +2,9 @@
 
 An answer is flipped with the rate `lapse`. Two recourses whose losses differ by less than `width` are tied. With a
 `memory` below 1 the error rate of older answers is larger, `1/2 - (1/2 - lapse) memory^age`, as those of a person whose
-preferences drift say less about the present ones. The likelihood of a point of the grid is the product, over the
-answers, of the probability of each answer given all others, after Geisser and Eddy (1979), "A predictive approach to
-model selection".
+preferences drift say less about the present ones. The likelihood of a value is the product, over the answers, of the
+probability of each answer given all others, after Geisser and Eddy (1979), "A predictive approach to model selection":
+of a width given the prior mean of the errors, then of a lapse and a memory given that width.
 """
 
 import operator
@@ -72,20 +72,22 @@ def prior_mean(grid: Grid) -> Manner:
 
 
 def fit(grid: Grid, answered: Answered) -> Manner:
-    """The posterior mean of each parameter; the width is 0 until there is a tie."""
+    """The posterior mean of each parameter: the width given the prior means of the errors, then the errors given it.
+
+    The width is 0 until there is a tie.
+    """
     mean, sd = answered.gap.mean[:, None], jnp.sqrt(answered.gap.variance)[:, None]
-    width = answered.slope[:, None] * grid.width.value[None, :]
-    probability = without_errors(mean, sd, width, answered.tied[:, None])  # (T, W)
+    slope, tied = answered.slope[:, None], answered.tied[:, None]
+    probability = without_errors(mean, sd, slope * grid.width.value[None, :], tied)  # (T, W)
+    first = prior_mean(grid)
+    rate = error_rate(first.lapse, first.memory, answered.age)
+    score = log_likelihood(rate[:, None], probability, answered.told)
+    of_width = jax.nn.softmax(score + grid.width.log_prior)
+    width = jnp.where(jnp.any(answered.tied & answered.told), jnp.sum(of_width * grid.width.value), 0)
     errors = error_grid(grid, answered.age)
-    score = log_likelihood(errors.rate[:, None, :], probability[:, :, None], answered.told)  # (W, E)
-    weight = jax.nn.softmax(score + errors.log_prior[None, :] + grid.width.log_prior[:, None], axis=(0, 1))
-    of_errors, of_width = jnp.sum(weight, axis=0), jnp.sum(weight, axis=1)
-    any_tied = jnp.any(answered.tied & answered.told)
-    return Manner(
-        lapse=jnp.sum(of_errors * errors.lapse),
-        width=jnp.where(any_tied, jnp.sum(of_width * grid.width.value), 0),
-        memory=jnp.sum(of_errors * errors.memory),
-    )
+    score = log_likelihood(errors.rate, without_errors(mean, sd, slope * width, tied), answered.told)  # (E,)
+    of_errors = jax.nn.softmax(score + errors.log_prior)
+    return Manner(jnp.sum(of_errors * errors.lapse), width, jnp.sum(of_errors * errors.memory))
 
 
 def without_errors(gap: Array, sd: Array, width: Array, tied: Array) -> Array:

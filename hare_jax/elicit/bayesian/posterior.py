@@ -17,12 +17,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.scipy.special import ndtr
 
 from hare_jax.elicit.bayesian import categories, manner
-from hare_jax.elicit.bayesian.belief import Belief, features, features_by_kind, features_of_points, tie_width, weight
+from hare_jax.elicit.bayesian.belief import (
+    Belief,
+    expected_utility,
+    features,
+    features_by_kind,
+    features_of_points,
+    slope_of,
+    weight,
+)
 from hare_jax.elicit.bayesian.manner import Manner
 from hare_jax.elicit.bayesian.propagation import (
     Plane,
@@ -36,16 +43,13 @@ from hare_jax.elicit.bayesian.propagation import (
     sweep_columns,
 )
 from hare_jax.elicit.bayesian.reductions import equal_rows, quadratic_forms
-from hare_jax.people import PERSONS, in_space
+from hare_jax.people import PERSONS
 from hare_jax.people.base import Prior
 from hare_jax.solvers import linalg
 from hare_jax.solvers.resampling import systematic
 from hare_jax.space import ActionSpace
 
 _MIDDLE = 0.5  # of each of the equal parts of the probabilities
-_NUM_SLOPES = 8  # draws to average slopes over
-_SEED = 0
-_LEAST_GAP = 1e-6  # of losses, to divide by
 _LEAST_VARIANCE = 1e-12
 _LOG_COIN = math.log(0.5)  # of an answer that is a coin toss
 
@@ -98,17 +102,17 @@ def utilities(belief: Belief, x: Array, z: Array, space: ActionSpace | None = No
 def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpace | None = None) -> Array:
     """Posterior probability (n,) that each `z` (n, d) is not better than `base` (d,) by more than the width of ties.
 
-    It is 0 for the base itself. The width is that of `belief.tie_width`: 0 until a person can't tell, so that it is the
-    probability of harm, given that the answers are not coin tosses.
+    It is 0 for the base itself. The width is 0 until a person can't tell: then it is the probability of harm, given
+    that the answers are not coin tosses.
     """
-    of_z, of_base = features_of_points(belief.kinds, x, z, space), features_by_kind(belief.kinds, x, base, space)
-    change, change_c = of_z.phi - of_base.phi[:, None, :], of_z.c - of_base.c[:, None]
-    width = tie_width(belief)
+    known, known_base = features_of_points(belief.kinds, x, z, space), features_by_kind(belief.kinds, x, base, space)
 
     def below(kind: int, span: slice) -> Array:
-        gap = belief.mean[span] @ change[kind].T + change_c[kind][None, :] - width[span, None]
-        variance = quadratic_forms(belief.cov[span], change[kind])
-        return ndtr(-gap / jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
+        mean, cov = belief.mean[span], belief.cov[span]
+        value, of_base = expected_utility(known, kind, mean), expected_utility(known_base, kind, mean)[:, None]
+        width = belief.manner.width[span, None] * slope_of(belief.kinds.distinct[kind], mean, cov, value, of_base)
+        variance = quadratic_forms(cov, known.phi[kind] - known_base.phi[kind][None, :])
+        return ndtr((of_base + width - value) / jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
 
     is_base = equal_rows(z, base[None, :])[:, 0]
     return jnp.where(is_base, 0, weight(belief) @ belief.kinds.concatenated(below))
@@ -156,40 +160,15 @@ def ages(belief: Belief) -> Array:
 
 
 def _slopes(belief: Belief, x: Array, space: ActionSpace | None) -> Array:
-    """Difference of utilities over difference of losses of each answer (h, T), averaged over the posterior."""
-    draws = _draws_by_column(belief)
-    gains = jnp.einsum("htd,hnd->hnt", belief.plane, draws) + belief.offset[:, None, :]
+    """Difference of utilities over difference of losses of each answer (h, T)."""
+    known = features_of_points(belief.kinds, x, belief.pair.reshape(-1, len(x)), space)
 
     def of_kind(kind: int, span: slice) -> Array:
-        name = belief.kinds.distinct[kind]
-        return jax.vmap(partial(_mean_slopes, name, x, belief.pair, space))(draws[span], gains[span])
+        mean, cov = belief.mean[span], belief.cov[span]
+        value = expected_utility(known, kind, mean).reshape(len(mean), -1, 2)
+        return slope_of(belief.kinds.distinct[kind], mean, cov, value[..., 0], value[..., 1])
 
     return belief.kinds.concatenated(of_kind)
-
-
-def _draws_by_column(belief: Belief) -> Array:
-    """A few points (h, n, d) with the mean and the variance of each column, from the same normal draws each time."""
-    num, width = _NUM_SLOPES // 2, belief.mean.shape[1]
-    half = np.random.default_rng(_SEED).standard_normal((num, width))
-    half = (half / np.sqrt(np.mean(half**2, axis=0))).astype(belief.mean.dtype)
-    sd = jnp.sqrt(jnp.maximum(jnp.diagonal(belief.cov, axis1=1, axis2=2), 0))
-    return belief.mean[:, None, :] + sd[:, None, :] * np.concatenate([half, -half])[None]
-
-
-def _mean_slopes(kind: str, x: Array, pairs: Array, space: ActionSpace | None, draws: Array, gains: Array) -> Array:
-    """The slope (T,) of each of the `pairs` (T, 2, d), averaged over `draws` (n, d) of theta.
-
-    `gains` (n, T) are the differences of utilities.
-    """
-    person = PERSONS[kind]
-
-    def of_draw(theta: Array, gains: Array) -> Array:
-        loss = in_space(person, partial(person.loss, theta), space)
-        gaps = jax.vmap(lambda pair: loss(x, pair[1]) - loss(x, pair[0]))(pairs)
-        known = jnp.abs(gaps) > _LEAST_GAP
-        return jnp.where(known, gains / jnp.where(known, gaps, 1), 1)
-
-    return jnp.mean(jax.vmap(of_draw)(draws, gains), axis=0)
 
 
 def _sites(belief: Belief) -> Site:

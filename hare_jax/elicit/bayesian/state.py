@@ -45,11 +45,18 @@ class Bayes:
     )  # error rates of the answers; below 1e-4 they count as that
     widths: Weighted = (
         (0.0, 0.956),
-        (0.05, 0.01),
-        (0.1, 0.01),
-        (0.2, 0.01),
-        (0.4, 0.01),
-        (1.5, 0.004),
+        (0.05, 0.007),
+        (0.1, 0.007),
+        (0.15, 0.004),
+        (0.2, 0.004),
+        (0.25, 0.004),
+        (0.3, 0.003),
+        (0.35, 0.003),
+        (0.4, 0.003),
+        (0.5, 0.003),
+        (0.7, 0.002),
+        (1.0, 0.002),
+        (1.5, 0.002),
     )  # losses that are tied
     coins: Share = 0.02  # prior probability that all answers are coin tosses
     memories: Weighted = ((1.0, 0.9), (0.97, 0.05), (0.9, 0.05))  # see `manner`

@@ -56,16 +56,27 @@ def learn(pairs):
     return Learnt(belief, beliefs.weight(belief), scale, *jax.vmap(partial(beliefs.features, KINDS, X))(POOL.x))
 
 
-def utilities_of_people(learnt):
-    """For each hypothesis, utilities (h, draws, m) of the pool to people drawn from it."""
+def people_drawn(learnt):
+    """For each hypothesis, people (draws, d) drawn from it."""
     belief, normal = learnt.belief, np.random.default_rng(2).normal(size=(NUM_DRAWS, 2))
-    drawn = [mean + normal @ np.linalg.cholesky(cov).T for mean, cov in zip(belief.mean, belief.cov, strict=True)]
-    return np.stack([theta @ learnt.phi[:, at].T + learnt.c[:, at] for at, theta in enumerate(drawn)])
+    return [mean + normal @ np.linalg.cholesky(cov).T for mean, cov in zip(belief.mean, belief.cov, strict=True)]
 
 
-def entropy(chance):
+def utilities_of(learnt, people):
+    """Utilities (h, draws, m) of the pool to people drawn from each hypothesis."""
+    return np.stack([theta @ learnt.phi[:, at].T + learnt.c[:, at] for at, theta in enumerate(people)])
+
+
+def widths_of(learnt, people):
+    """The width of ties (h, m, m) of all pairs of the pool, as a difference of utilities."""
+    far = np.sqrt([np.mean(np.sum((theta[:, None] - POOL.x) ** 2, axis=2), axis=0) for theta in people])
+    slope = np.where(np.array(KINDS.names)[:, None, None] == "ideal", far[:, :, None] + far[:, None, :], 1)
+    return learnt.belief.manner.width[:, None, None] * slope
+
+
+def entropy(*chances):
     """In bits."""
-    return -(xlogy(chance, chance) + xlogy(1 - chance, 1 - chance)) / np.log(2)
+    return -sum(xlogy(chance, chance) for chance in chances) / np.log(2)
 
 
 class Gains(NamedTuple):
@@ -78,20 +89,30 @@ class Gains(NamedTuple):
 
 def simulated(learnt, valid):
     """The gains of all pairs of valid members."""
-    (belief, weight, scale, phi, _), utility = learnt, utilities_of_people(learnt)
+    (belief, weight, scale, phi, _), people = learnt, people_drawn(learnt)
+    utility, widths = utilities_of(learnt, people), widths_of(learnt, people)
     gains, best_one = Gains({}, {}, {}), np.max((weight @ (np.mean(utility, axis=1) / scale[:, None]))[valid])
     for i in np.flatnonzero(valid):
         for j in np.flatnonzero(valid[:i]):
-            better = np.mean(np.maximum(utility[..., i], utility[..., j]), axis=1) / scale
+            gap, width = utility[..., i] - utility[..., j], widths[:, i, j][:, None]
+            wins = np.where(np.abs(gap) < width, weight @ (np.mean(gap, axis=1) / scale), gap) > 0
+            better = np.mean(np.where(wins, utility[..., i], utility[..., j]), axis=1) / scale
             gains.utility[i, j] = weight @ better - best_one
-            change = phi[i] - phi[j]
-            doubt = NOISE * np.sqrt(np.einsum("pd,pde,pe->p", change, PRIOR_COV, change))[:, None]
-            lapse = belief.manner.lapse[:, None]
-            says = lapse + (1 - 2 * lapse) * ndtr((utility[..., i] - utility[..., j]) / doubt)
-            answer, known = entropy(weight @ np.mean(says, axis=1)), weight @ np.mean(entropy(says), axis=1)
+            says = answers(belief, gap, width, phi[i] - phi[j])
+            known = weight @ np.mean(entropy(*says), axis=1)
+            answer = entropy(*(weight @ np.mean(each, axis=1) for each in says))
             gains.information[i, j] = answer - known
-            gains.hypothesis[i, j] = answer - weight @ entropy(np.mean(says, axis=1))
+            gains.hypothesis[i, j] = answer - weight @ entropy(*(np.mean(each, axis=1) for each in says))
     return gains
+
+
+def answers(belief, gap, width, change):
+    """The probabilities (h, draws) of the answers: the one, the other, a tie."""
+    doubt = NOISE * np.sqrt(np.einsum("pd,pde,pe->p", change, PRIOR_COV, change))[:, None]
+    lapse = belief.manner.lapse[:, None]
+    above, below = ndtr((gap - width) / doubt), ndtr((-gap - width) / doubt)
+    told = above + below
+    return lapse * told + (1 - 2 * lapse) * above, lapse * told + (1 - 2 * lapse) * below, np.maximum(1 - told, 0)
 
 
 def brings(name, gains):
@@ -100,6 +121,11 @@ def brings(name, gains):
     most = [max(gain.values()) for gain in gains]
     shares = list(zip((1, 1, 0.25), gains, most, strict=True))
     return {pair: sum(share * gain[pair] / top for share, gain, top in shares) for pair in gains.utility}
+
+
+def with_ties(learnt, width):
+    manner = learnt.belief.manner._replace(width=np.full(NUM_HYPOTHESES, width, X.dtype))
+    return learnt._replace(belief=learnt.belief._replace(manner=manner))
 
 
 def choose(acquisition, belief, pool, compared=NOTHING):
@@ -111,8 +137,9 @@ def shown_of(pair):
 
 
 @pytest.mark.parametrize("name", ACQUISITIONS)
-def test_the_pair_brings_most_by_simulation(name):
-    learnt = jax.device_get(learn(array(TOLD[name])))
+@pytest.mark.parametrize("width", [0.0, 0.003, 0.02, 0.15])
+def test_the_pair_brings_most_by_simulation(name, width):
+    learnt = with_ties(jax.device_get(learn(array(TOLD[name]))), width)
     valid = POOL.valid if name != "mixed" else np.ones(6, bool)  # gains are relative to those of all members
     gains = brings(name, simulated(learnt, valid))
     a, b, gain = choose(name, learnt.belief, POOL._replace(valid=valid))
@@ -122,8 +149,9 @@ def test_the_pair_brings_most_by_simulation(name):
     assert shown in [shown_of(pair) for pair, brought in gains.items() if brought > best - tolerance]
 
 
-def test_information_on_the_hypothesis_is_that_of_simulation():
-    learnt = jax.device_get(learn(array(TOLD["information"])))
+@pytest.mark.parametrize("width", [0.0, 0.15])
+def test_information_on_the_hypothesis_is_that_of_simulation(width):
+    learnt = with_ties(jax.device_get(learn(array(TOLD["information"]))), width)
     pairs, favourites = jit(partial(acquisition._pairs, 6))(NOISE, learnt.belief, X, POOL, None)
     found = np.asarray(acquisition.hypothesis_information(pairs))
     expected = simulated(learnt, np.ones(6, bool)).hypothesis
@@ -138,18 +166,27 @@ def test_rounding_is_no_information_on_the_hypothesis():
     settled = belief._replace(log_weight=array(np.where(np.arange(NUM_HYPOTHESES) == 0, 0.0, -60.0)))
     pairs = jit(partial(acquisition._pairs, 6))(NOISE, settled, X, POOL, None)[0]
     assert np.all(acquisition.hypothesis_information(pairs) >= 0)
-    utility, information = (gain(pairs) for gain in (acquisition.expected_utility, acquisition.mutual_information))
+    utility, information = (gain(pairs) for gain in (acquisition.utility_gain, acquisition.mutual_information))
     most = [np.max(np.where(pairs.allowed, gain, 0)) for gain in (utility, information)]
     found = acquisition.mixed(pairs) - utility / most[0] - information / most[1]
     np.testing.assert_allclose(np.where(pairs.allowed, found, 0), 0, atol=0.01)
 
 
-def test_the_width_of_ties_is_noise():
-    """Pairs whose utilities differ by less than it tell nothing."""
-    belief = jax.device_get(learn(array(TOLD["information"]))).belief
-    wide = belief._replace(manner=belief.manner._replace(width=np.full(NUM_HYPOTHESES, 50, X.dtype)))
-    informed, blind = (choose("information", each, POOL)[2] for each in (belief, wide))
-    assert blind < 0.1 * informed
+@pytest.mark.parametrize("name", ACQUISITIONS)
+def test_certain_ties_tell_nothing(name):
+    learnt = jax.device_get(learn(array(TOLD["information"])))
+    pairs = [acquisition._pairs(6, NOISE, with_ties(learnt, width).belief, X, POOL, None)[0] for width in (0, 50)]
+    gains = [ACQUISITIONS["information" if name == "mixed" else name](each) for each in pairs]
+    informed, blind = (np.max(np.where(pair.allowed, gain, 0)) for pair, gain in zip(pairs, gains, strict=True))
+    assert blind < 0.01 * informed
+
+
+def test_wide_ties_are_no_nan():
+    """Both of the other answers are in a tail."""
+    learnt = jax.device_get(learn(array(TOLD["information"])))
+    for width in np.geomspace(0.01, 100, 20):
+        pairs = acquisition._pairs(6, NOISE, with_ties(learnt, width).belief, X, POOL, None)[0]
+        assert all(np.all(np.isfinite(gain(pairs))) for gain in ACQUISITIONS.values())
 
 
 def test_a_pair_is_chosen_once_in_either_order():

@@ -24,18 +24,25 @@ def answered(seed, tied):
     return Answered(gap, array(rng.uniform(0.5, 2, NUM)), np.array(tied), told, array(np.arange(NUM)[::-1]))
 
 
+def likelihood(of, lapse, width, memory):
+    p = 1.0
+    for gap, variance, slope, tied, told, age in zip(*of.gap, *of[1:], strict=True):
+        rate = 0.5 - (0.5 - lapse) * memory**age
+        above, below = (ndtr((sign * gap - width * slope) / np.sqrt(variance)) for sign in (1, -1))
+        right = 1 - above - below if tied else above
+        p *= (rate + (1 - 2 * rate) * right) if told else 1
+    return p
+
+
 def by_loop(of):
-    total, mean = 0.0, np.zeros(3)
-    for lapse, width, memory in itertools.product(LAPSES, WIDTHS, MEMORIES):
-        p = 1.0
-        for gap, variance, slope, tied, told, age in zip(*of.gap, *of[1:], strict=True):
-            rate = 0.5 - (0.5 - lapse) * memory**age
-            above, below = (ndtr((sign * gap - width * slope) / np.sqrt(variance)) for sign in (1, -1))
-            right = 1 - above - below if tied else above
-            p *= (rate + (1 - 2 * rate) * right) if told else 1
-        total, mean = total + p, mean + p * np.array([lapse, width, memory])
-    mean = mean / total
-    return mean if any(one and told for one, told in zip(of.tied, of.told, strict=True)) else mean * [1, 0, 1]
+    """The width given the prior means of the errors, and the errors given that width."""
+    weight = np.array([likelihood(of, np.mean(LAPSES), width, np.mean(MEMORIES)) for width in WIDTHS])
+    any_tied = any(one and told for one, told in zip(of.tied, of.told, strict=True))
+    width = weight @ WIDTHS / weight.sum() if any_tied else 0
+    errors = np.array(list(itertools.product(LAPSES, MEMORIES)))
+    weight = np.array([likelihood(of, lapse, width, memory) for lapse, memory in errors])
+    lapse, memory = weight @ errors / weight.sum()
+    return lapse, width, memory
 
 
 @pytest.mark.parametrize("tied", [[False] * NUM, [True, False, False, True, False, False], [True] * NUM])

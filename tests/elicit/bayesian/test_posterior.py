@@ -115,10 +115,9 @@ def test_a_tie_says_that_the_difference_is_within_the_width(person):
 def test_the_slope_is_that_of_the_utility_over_the_loss():
     a, b = PAIRS[0]
     got = learn(start(), PAIRS[:1])
-    sd = np.sqrt(np.diagonal(np.asarray(start().cov[IDEAL])))
-    ideals = MEAN + sd * np.random.default_rng(0).normal(size=(100_000, len(MEAN)))
-    mean = np.mean(sum(np.linalg.norm(ideals - point, axis=1) for point in (a, b)))
-    np.testing.assert_allclose(got.slope[IDEAL, 0], mean, rtol=0.1)  # over a few draws
+    ideals = np.random.default_rng(0).multivariate_normal(MEAN, COV, 100_000)
+    losses = [np.sum((ideals - point) ** 2, axis=1) for point in (a, b)]
+    np.testing.assert_allclose(got.slope[IDEAL, 0], sum(np.sqrt(np.mean(loss)) for loss in losses), rtol=0.01)
     np.testing.assert_allclose(got.slope[WEIGHTS, 0], 1, rtol=1e-4)
 
 
@@ -190,7 +189,8 @@ def test_the_probability_of_being_no_better_is_that_of_draws(tied):
         np.sum((theta[IDEAL] - base) ** 2, axis=1) - np.sum((theta[IDEAL] - z) ** 2, axis=1),
         theta[WEIGHTS] @ (np.abs(base - X) - np.abs(z - X)),
     ]
-    width = belief.manner.width * belief.slope[:, :3].mean(axis=1)
+    far = sum(np.sqrt(np.mean(np.sum((theta[IDEAL] - point) ** 2, axis=1))) for point in (z, base))
+    width = belief.manner.width * np.array([far, 1])  # of the difference of utilities
     assert np.all(width > 0) == any(tied)
     not_better = [np.mean(each < least) for each, least in zip(gain, width, strict=True)]
     found = jit(posterior.not_better)
