@@ -60,10 +60,7 @@ def draws(kind, key):
     return PERSONS[kind].draw(Population(), key, None, X, SPACE, **shared).hidden
 
 
-LINEAR = [kind for kind, person in PERSONS.items() if person.features is not None]
-
-
-@pytest.mark.parametrize("kind", LINEAR)
+@pytest.mark.parametrize("kind", [kind for kind in LOSSES if PERSONS[kind].features is not None])
 def test_the_expected_loss_follows_from_the_expected_utility(kind):
     person, (mean, _), rng = PERSONS[kind], LOSSES[kind], np.random.default_rng(0)
     root = 0.3 * rng.normal(size=(len(X), len(X)))

@@ -26,7 +26,7 @@ from hare_jax.space import ActionSpace
 
 _NUM_DRAWS = 256  # of theta, to evaluate a set
 _BELL_VARIANCE = math.pi * math.log(2) / 2  # of the bell that approximates the entropy of a probit
-_OVERLAP = 3.0  # decay of the entropy that two bells share, by the width of ties in s.d.s of the noise
+_OVERLAP = 3.0  # rate at which the overlap of two bells decays, per s.d. of the noise in the width of ties
 _HYPOTHESIS_SHARE = 0.25  # of the information on the hypothesis, beside its part in the information
 _LEAST_UTILITY = 1e-9  # in prior s.d.s, to divide by
 _LEAST_INFORMATION = 1e-4  # bits, to divide by: less is negligible
@@ -75,8 +75,8 @@ def mutual_information(pairs: Pairs) -> Array:
 
     The entropy of the answer minus its expected entropy given theta, where the entropy of a probit is approximated by
     a Gaussian bell, with the error rate as its floor. Houlsby et al. (2011), https://arxiv.org/abs/1112.5745, section
-    3. With ties there is a bell at each end of their width, and the floor is that of the other answers. The height of
-    the bells is fitted to the entropy halfway between them, and their sum that of one bell where the width is 0.
+    3. With ties there is a bell at each end of their width, and the floor applies to the other answers alone. The
+    height of the bells is fitted to the entropy halfway between them; at a width of 0 their sum is that of a probit.
     """
     answer, floor = _answer(pairs), _entropy(pairs.lapse, 1 - pairs.lapse)[:, None, None]
     spread, relative = pairs.sd**2 + _BELL_VARIANCE * pairs.noise**2, pairs.width / pairs.noise
