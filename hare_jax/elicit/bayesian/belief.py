@@ -53,7 +53,7 @@ class Kinds:
 
 
 class Features(NamedTuple):
-    """What the utility `phi . theta + c` of a recourse is linear by, for each of k kinds of persons."""
+    """The coefficients of the utility `phi . theta + c` of a recourse, for each of k kinds of persons."""
 
     phi: Array  # (k, d), or (k, m, d) of m recourses
     c: Array  # (k,) or (k, m)
