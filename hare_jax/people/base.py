@@ -62,10 +62,6 @@ class Person(NamedTuple):
     `utility(hidden, x, z) = phi . hidden + c`, up to a term that does not depend on `z`; the Bayesian elicitor then
     includes the kind in its posterior.
 
-    Such a utility is minus the loss, or minus its square. In the latter case `squared_loss(mean, cov, utility)` is the
-    expected square (...) of the loss, for hidden parameters of a `mean` (d,) and a `cov` (d, d), of recourses with the
-    expected utility `phi . mean + c` (...).
-
     The recourse of least loss is known exactly if the kind has a `target` (wherever the draw is valid), or if the loss
     is `weighted_l1` with `l1_weights`.
     """
@@ -79,7 +75,6 @@ class Person(NamedTuple):
     check_prior: Callable[[Any], None] | None = None  # hp of the prior; raises ValueError. None: there is no hp
     clip: Callable[[Array], Array] | None = None  # hidden (..., d) -> the nearest in its support. None: all of R^d
     target: Callable[[Any], Array] | None = None  # hidden -> z (d,) of highest utility. None: no closed form
-    squared_loss: Callable[[Array, Array, Array], Array] | None = None  # see above; None: the utility is minus the loss
     of_own_changes: bool = False  # the functions of x and z depend on own changes alone: see `in_space`
     of_ideal: bool = False  # `draw` also takes `ideal`, a drawn `User`, so that kinds can share the search for it
     l1_weights: Callable[[Any], Array] | None = None  # hidden -> (d,) of a weighted L1 cost: the loss, or like it

@@ -74,11 +74,6 @@ def target(ideal: Array) -> Array:
     return ideal
 
 
-def squared_loss(mean: Array, cov: Array, utility: Array) -> Array:
-    """Expected squared distance (...) to an ideal of this `mean` (d,) and `cov` (d, d); see `base.Person`."""
-    return jnp.sum(mean**2) + jnp.trace(cov) - utility
-
-
 def check_prior(hp: None) -> None:
     """The prior of an ideal has no hyperparameters.
 
@@ -141,5 +136,4 @@ PERSON = Person(
     prior=prior,
     check_prior=check_prior,
     target=target,
-    squared_loss=squared_loss,
 )

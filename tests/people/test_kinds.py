@@ -60,17 +60,6 @@ def draws(kind, key):
     return PERSONS[kind].draw(Population(), key, None, X, SPACE, **shared).hidden
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LOSSES if PERSONS[kind].features is not None])
-def test_the_expected_loss_follows_from_the_expected_utility(kind):
-    person, (mean, _), rng = PERSONS[kind], LOSSES[kind], np.random.default_rng(0)
-    root = 0.3 * rng.normal(size=(len(X), len(X)))
-    drawn = array(mean + rng.normal(size=(200_000, len(X))) @ root.T)
-    loss, (phi, c) = np.asarray(jax.vmap(lambda hidden: person.loss(hidden, X, Z))(drawn)), person.features(X, Z)
-    utility = phi @ mean + c
-    expected = -utility if person.squared_loss is None else person.squared_loss(mean, array(root @ root.T), utility)
-    np.testing.assert_allclose(np.mean(loss ** (1 if person.squared_loss is None else 2)), expected, rtol=0.01)
-
-
 @pytest.fixture(scope="module")
 def hidden():
     """Parameters of every kind but those that need a search, for `NUM` people; the ideals are all the same."""

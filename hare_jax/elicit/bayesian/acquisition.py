@@ -18,8 +18,9 @@ from jax.scipy.special import xlogy
 from jax.scipy.stats import norm
 
 from hare_jax.base import Recourse
-from hare_jax.elicit.bayesian.belief import Belief, Features, Kinds, expected_utility, features_of_points, slope_of
+from hare_jax.elicit.bayesian.belief import Belief, Features, Kinds, expected_utility, features_of_points
 from hare_jax.elicit.bayesian.belief import weight as weight_of
+from hare_jax.elicit.bayesian.losses import slope
 from hare_jax.elicit.bayesian.reductions import equal_rows, quadratic_forms
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
@@ -251,8 +252,7 @@ def _tie_width(belief: Belief, utility: Array, favourites: Array) -> Array:
 
     def of_kind(kind: int, span: slice) -> Array:
         pair = utility[span][:, favourites, None], utility[span, None, :]
-        slope = slope_of(belief.kinds.distinct[kind], belief.mean[span], belief.cov[span], *pair)
-        return belief.manner.width[span, None, None] * slope
+        return belief.manner.width[span, None, None] * slope(belief, kind, span, *pair)
 
     return belief.kinds.concatenated(of_kind)
 

@@ -15,7 +15,7 @@ from hare_jax.elicit.bayesian import manner
 from hare_jax.elicit.bayesian.manner import Grid, Manner
 from hare_jax.elicit.bayesian.propagation import Plane
 from hare_jax.people import PERSONS, in_space
-from hare_jax.people.base import Prior, root
+from hare_jax.people.base import Prior
 from hare_jax.space import ActionSpace
 
 
@@ -151,16 +151,3 @@ def expected_utility(known: Features, kind: int, mean: Array) -> Array:
     The hypotheses (n,) of the `kind` with this number have the `mean` (n, d).
     """
     return mean @ known.phi[kind].T + known.c[kind][None]
-
-
-def slope_of(kind: str, mean: Array, cov: Array, one: Array, other: Array) -> Array:
-    """Difference of utilities over difference of losses (n, ...) of two recourses with these expected utilities.
-
-    The hypotheses (n,) of the `kind` have the `mean` (n, d) and `cov` (n, d, d). Where the utility is minus the square
-    of the loss, it is the sum of both losses, each the root of its expected square; else it is 1.
-    """
-    squared = PERSONS[kind].squared_loss
-    if squared is None:
-        return jnp.ones(jnp.broadcast_shapes(one.shape, other.shape), one.dtype)
-    first, second = (root(jax.vmap(squared)(mean, cov, each)) for each in (one, other))
-    return first + second

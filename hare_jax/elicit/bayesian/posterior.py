@@ -27,9 +27,9 @@ from hare_jax.elicit.bayesian.belief import (
     features,
     features_by_kind,
     features_of_points,
-    slope_of,
     weight,
 )
+from hare_jax.elicit.bayesian.losses import slope
 from hare_jax.elicit.bayesian.manner import Manner
 from hare_jax.elicit.bayesian.propagation import (
     Plane,
@@ -110,7 +110,7 @@ def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpa
     def below(kind: int, span: slice) -> Array:
         mean, cov = belief.mean[span], belief.cov[span]
         value, of_base = expected_utility(known, kind, mean), expected_utility(known_base, kind, mean)[:, None]
-        width = belief.manner.width[span, None] * slope_of(belief.kinds.distinct[kind], mean, cov, value, of_base)
+        width = belief.manner.width[span, None] * slope(belief, kind, span, value, of_base)
         variance = quadratic_forms(cov, known.phi[kind] - known_base.phi[kind][None, :])
         return ndtr((of_base + width - value) / jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
 
@@ -164,9 +164,9 @@ def _slopes(belief: Belief, x: Array, space: ActionSpace | None) -> Array:
     known = features_of_points(belief.kinds, x, belief.pair.reshape(-1, len(x)), space)
 
     def of_kind(kind: int, span: slice) -> Array:
-        mean, cov = belief.mean[span], belief.cov[span]
-        value = expected_utility(known, kind, mean).reshape(len(mean), -1, 2)
-        return slope_of(belief.kinds.distinct[kind], mean, cov, value[..., 0], value[..., 1])
+        value = expected_utility(known, kind, belief.mean[span])
+        pair = value.reshape(len(value), -1, 2)
+        return slope(belief, kind, span, pair[..., 0], pair[..., 1])
 
     return belief.kinds.concatenated(of_kind)
 
