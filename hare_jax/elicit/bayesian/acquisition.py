@@ -21,6 +21,7 @@ from hare_jax.base import Recourse
 from hare_jax.elicit.bayesian.belief import Belief, Features, Kinds, expected_utility, features_of_points
 from hare_jax.elicit.bayesian.belief import weight as weight_of
 from hare_jax.elicit.bayesian.losses import slope
+from hare_jax.elicit.bayesian.probit import cdf
 from hare_jax.elicit.bayesian.reductions import equal_rows, quadratic_forms
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
@@ -67,7 +68,7 @@ def utility_gain(pairs: Pairs) -> Array:
     ahead = jnp.einsum("h,hfm->fm", share, pairs.gap) >= 0
     lead = jnp.where(ahead[None], pairs.gap, -pairs.gap)
     ratio = (lead + pairs.width) / pairs.sd
-    gain = jnp.where(ahead[None], pairs.gap, 0) + pairs.sd * norm.pdf(ratio) - lead * _cdf(-ratio)
+    gain = jnp.where(ahead[None], pairs.gap, 0) + pairs.sd * norm.pdf(ratio) - lead * cdf(-ratio)
     return jnp.einsum("h,hfm->fm", share, pairs.utility[:, None, :] + gain) - jnp.max(pairs.total)
 
 
@@ -260,7 +261,7 @@ def _tie_width(belief: Belief, utility: Array, favourites: Array) -> Array:
 def _answer(pairs: Pairs) -> _Answer:
     """The probability of each answer under each hypothesis, leaves (h, f, m); an error exchanges the two recourses."""
     lapse, sd = pairs.lapse[:, None, None], jnp.sqrt(pairs.sd**2 + pairs.noise**2)
-    above, below = (_cdf((gap - pairs.width) / sd) for gap in (pairs.gap, -pairs.gap))
+    above, below = (cdf((gap - pairs.width) / sd) for gap in (pairs.gap, -pairs.gap))
     untied, right = above + below, 1 - 2 * lapse
     tie = jnp.where(pairs.width > 0, jnp.maximum(1 - untied, 0), 0)
     return _Answer(lapse * untied + right * above, lapse * untied + right * below, tie)
@@ -284,8 +285,3 @@ def _relative(pairs: Pairs, gain: Array, least: float) -> Array:
 def _entropy(*probabilities: Array) -> Array:
     """Entropy of a variable with a few values, in bits."""
     return -reduce(operator.add, (xlogy(each, each) for each in probabilities)) / math.log(2)
-
-
-def _cdf(ratio: Array) -> Array:
-    """The standard normal distribution function, with an absolute error of 1e-7 in both tails; `norm.cdf` is slower."""
-    return jnp.clip((1 + jax.lax.erf(ratio * math.sqrt(0.5))) / 2, 0, 1)

@@ -17,6 +17,7 @@ from hare_jax.solvers import linalg
 
 _LEAST_PROBABILITY = 0.01  # of a level, so that its precision is bounded
 _MOST_TOGETHER = 0.5  # of the least probabilities of all levels
+_ROUNDING = 1e-3  # of a precision
 
 
 class LevelSites(NamedTuple):
@@ -58,7 +59,11 @@ def sweep(mean: Array, cov: Array, levels: Levels, sites: LevelSites) -> tuple[A
 def _update(
     mean: Array, cov: Array, sites: LevelSites, log_mass: Array, group: _Groups
 ) -> tuple[Array, Array, LevelSites]:
-    """Match the moments of the cavity times the prior of one `group`; the other columns follow by regression."""
+    """Match the moments of the cavity times the prior of one `group`; the other columns follow by regression.
+
+    A site that would take precision away, as where answers have made a level all but certain, keeps its parameters:
+    when those answers are fitted again and say less, nothing would be left.
+    """
     inside, member = group.together, group.member
     precision = _inverse(group, jnp.where(inside, cov, 0))
     cavity = jnp.where(inside, precision - sites.precision, 0)
@@ -66,14 +71,22 @@ def _update(
     probability = _at_least(member, _probabilities(member, log_mass - jnp.diagonal(cavity) / 2 + cavity_shift))
     new = _precision(group, probability)
     new_cov = jnp.diag(probability) - probability[:, None] * probability[None, :]
-    regression = cov @ precision
-    mean = mean + regression @ (probability - jnp.where(member, mean, 0))
-    cov = cov + regression @ (new_cov - jnp.where(inside, cov, 0)) @ regression.T
+    regression, site = cov @ precision, new - cavity
+    usable = _adds_precision(group, site)
+    mean = mean + jnp.where(usable, regression @ (probability - jnp.where(member, mean, 0)), 0)
+    cov = cov + jnp.where(usable, regression @ (new_cov - jnp.where(inside, cov, 0)) @ regression.T, 0)
     fitted = LevelSites(
-        jnp.where(inside, new - cavity, sites.precision),
-        jnp.where(member, new @ probability - cavity_shift, sites.shift),
+        jnp.where(inside & usable, site, sites.precision),
+        jnp.where(member & usable, new @ probability - cavity_shift, sites.shift),
     )
     return mean, (cov + cov.T) / 2, fitted
+
+
+def _adds_precision(group: _Groups, precision: Array) -> Array:
+    """Whether a site adds precision to each level of a group, and to the difference of any two."""
+    own = jnp.where(group.member, jnp.diagonal(precision), 0)
+    difference = jnp.where(group.together, own[:, None] + own[None, :] - 2 * precision, 0)
+    return (jnp.min(own) > -_ROUNDING) & (jnp.min(difference) > -_ROUNDING)
 
 
 def _groups(together: Array, dtype: Any) -> _Groups:

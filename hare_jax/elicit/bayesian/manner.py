@@ -14,8 +14,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import ndtr
 
+from hare_jax.elicit.bayesian.probit import cdf
 from hare_jax.elicit.bayesian.propagation import Normal
 
 _BLOCK = 128  # answers
@@ -92,7 +92,7 @@ def fit(grid: Grid, answered: Answered) -> Manner:
 
 def without_errors(gap: Array, sd: Array, width: Array, tied: Array) -> Array:
     """The probability of an answer, given without an error, whose difference of utilities has the mean `gap`."""
-    above, below = (ndtr((sign * gap - width) / sd) for sign in (1, -1))
+    above, below = (cdf((sign * gap - width) / sd) for sign in (1, -1))
     return jnp.where(tied, jnp.maximum(1 - above - below, 0), above)
 
 

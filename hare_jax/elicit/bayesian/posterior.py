@@ -190,14 +190,16 @@ def _sites(belief: Belief) -> Site:
 def _weighed(belief: Belief, at: Array) -> Belief:
     """Multiply the hypotheses' weights by the marginal likelihood of answer number `at`, which has no site yet.
 
-    A tie is no evidence for or against coin tosses.
+    Someone who tosses coins can't tell as often as the hypotheses expect, so that a tie is no evidence for or against
+    coin tosses: the likelihood of any other answer is half of the probability that the pair is no tie.
     """
     site = jax.tree.map(lambda leaf: leaf[:, at], _sites(belief))
-    evidence = jax.vmap(log_likelihood)(belief.mean, belief.cov, site)
-    log_weight = belief.log_weight + evidence
-    of_tie = jax.nn.logsumexp(log_weight) - jax.nn.logsumexp(belief.log_weight)
-    log_coins = belief.log_coins + jnp.where(belief.tied[at], of_tie, _LOG_COIN)
-    return belief._replace(log_weight=log_weight, log_coins=log_coins)
+    likelihood = jax.vmap(log_likelihood)
+    of_answer = likelihood(belief.mean, belief.cov, site)
+    of_opposite = likelihood(belief.mean, belief.cov, site._replace(plane=-site.plane, offset=-site.offset))
+    of_toss = jnp.where(belief.tied[at], of_answer, _LOG_COIN + jnp.logaddexp(of_answer, of_opposite))
+    log_coins = belief.log_coins + jax.nn.logsumexp(belief.log_weight + of_toss) - jax.nn.logsumexp(belief.log_weight)
+    return belief._replace(log_weight=belief.log_weight + of_answer, log_coins=log_coins)
 
 
 def _fitted(belief: Belief, num_sweeps: int) -> Belief:

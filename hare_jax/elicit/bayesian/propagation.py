@@ -21,6 +21,7 @@ from hare_jax.people.marginals import Marginal, moments, tilted_moments
 
 TINY = 1e-12  # added to a variance that may be zero
 _LEAST_KEPT = 1e-3  # of the marginal precision, in a cavity or after an update
+_LEAST_KEPT_BY_ANSWERS = 0.5  # of it, after an update of an answer: several that loosen much in one sweep diverge
 _LEAST_PROBABILITY = 1e-8  # of an answer
 _MOST_CURVATURE = 0.999  # -d^2 log Z / d mean^2 of a cavity, relative to its precision
 _LEAST_TILTED, _MOST_TILTED = 1e-3, 0.1  # bounds of the least variance of a tilted column
@@ -82,13 +83,14 @@ class _Derivatives(NamedTuple):
 def update_site(mean: Array, cov: Array, site: Site) -> tuple[Array, Array, SiteFit]:
     """Fit one site again: the posterior's new `mean` (d,) and `cov` (d, d), and the site's new parameters.
 
-    A site whose update would leave no precision keeps its parameters.
+    A site whose update would leave less than half of the precision along its plane keeps its parameters.
     """
     along = cov @ site.plane
     marginal = Normal(site.plane @ mean, jnp.maximum(site.plane @ along, TINY))
     fit = _fit(_cavity(marginal, site.precision, site.shift), site)
     answered = jnp.any(site.plane != 0)
-    usable = _is_safe(marginal, fit.precision - site.precision) & jnp.isfinite(fit.shift)
+    change = fit.precision - site.precision
+    usable = _is_safe(marginal, change, _LEAST_KEPT_BY_ANSWERS) & jnp.isfinite(fit.shift)
     old = SiteFit(site.precision, site.shift, fit.log_likelihood)
     fit = jax.tree.map(lambda new, old: jnp.where(answered, jnp.where(usable, new, old), 0), fit, old)
     mean, cov = _rank_one_update(mean, cov, along, marginal, fit.precision - site.precision, fit.shift - site.shift)
@@ -184,9 +186,9 @@ def _cavity(marginal: Normal, precision: Array, shift: Array) -> Normal:
     return Normal((marginal.mean - shift * marginal.variance) / kept, marginal.variance / kept)
 
 
-def _is_safe(marginal: Normal, precision: Array) -> Array:
-    """Whether the marginal keeps some precision when this one is added."""
-    return 1 + precision * marginal.variance > _LEAST_KEPT
+def _is_safe(marginal: Normal, precision: Array, least: float = _LEAST_KEPT) -> Array:
+    """Whether the marginal keeps at least this share of its precision when this one is added."""
+    return 1 + precision * marginal.variance > least
 
 
 def _fit(cavity: Normal, site: Site) -> SiteFit:

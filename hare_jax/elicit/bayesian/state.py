@@ -23,7 +23,7 @@ from hare_jax.solvers.local_search import LocalSearch
 from hare_jax.space import ActionSpace
 
 _SUM_TOLERANCE = 1e-5  # of probabilities in float32
-_SEARCH = LocalSearch(num_first=4, num_starts=1, num_rounds=2, num_rays=7, num_steps=8)
+_SEARCH = LocalSearch(num_first=4, num_starts=1, num_rounds=1, num_rays=14, num_steps=8)
 Weighted = tuple[tuple[float, float], ...]  # values, each with its prior probability
 
 

@@ -89,3 +89,16 @@ def test_a_category_of_many_levels_has_a_finite_posterior():
     assert bool(jnp.isfinite(cov).all())
     assert float(mean.min()) > 0
     assert float(mean.sum()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_answers_that_say_less_after_all_leave_a_proper_posterior():
+    """A level is all but certain by an answer, its category is fitted, and then the answer is taken back."""
+    precision, level = 3000.0, 1.0
+    view = array(ONE_VIEW)
+    mean, cov = add_site(*prior(), Plane(view, array(precision), array(precision * level)))
+    mean, cov, sites = jax.jit(categories.sweep)(mean, cov, LEVELS, categories.prior_sites(LEVELS))
+    mean, cov = add_site(mean, cov, Plane(view, array(-0.99 * precision), array(-0.99 * precision * level)))
+    variance = np.diag(cov)[GROUP >= 0]
+    assert variance.min() > 0
+    assert variance.max() < 0.26  # of a level, at most 1/4
+    assert np.linalg.eigvalsh(np.asarray(sites.precision)).min() > -1e-2

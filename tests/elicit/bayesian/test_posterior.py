@@ -216,6 +216,18 @@ def test_ties_are_neither_for_coin_tosses_nor_against_them():
     assert float(by_coins(learn(never, PAIRS[:2]))) == 0
 
 
+def test_an_answer_after_a_tie_is_compared_with_a_toss_between_the_two():
+    """Over both answers, the odds against coin tosses are expected to stay as they are; a tie may be probable."""
+    start_with = partial(start, widths=(0.0, 0.1, 0.3), coins=0.3)
+    tied = learn(start_with(), PAIRS[:2], [True, True])
+    odds = []
+    for pair in (PAIRS[2:], PAIRS[2:, ::-1]):
+        coins = float(jit(beliefs.by_coins)(learn(tied, pair)))
+        odds.append((1 - coins) / coins)
+    assert np.mean(odds) == pytest.approx(0.7 / 0.3, rel=1e-3)
+    assert abs(odds[0] - odds[1]) > 0.5
+
+
 def test_contradictions_make_coin_tosses_more_probable():
     consistent, contrary = np.repeat(PAIRS[:1], 8, axis=0), np.concatenate([PAIRS[:1], PAIRS[:1, ::-1]] * 4)
     given = [float(jit(beliefs.by_coins)(learn(start(coins=0.1), pairs))) for pairs in (consistent, contrary)]
