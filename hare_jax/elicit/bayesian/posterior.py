@@ -8,7 +8,7 @@ target points are from the factual; there are h of them. Each has a Gaussian ove
 the prior of each column (`people.marginals`) and of each category (`categories`) and, for target points, for the
 decision boundary near the recommendation. Its probability is its prior probability times the marginal likelihood of
 the answers: the product of the probabilities of each given those before it. All of this assumes that the answers
-are not coin tosses, each of which has the likelihood 1/2; the probability that they are is `belief.by_coins`.
+are not tosses of a coin between two recourses that are no tie; the probability that they are is `belief.by_coins`.
 """
 
 import math

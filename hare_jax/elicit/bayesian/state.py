@@ -44,7 +44,7 @@ class Bayes:
         (0.45, 0.01),
     )  # error rates of the answers; below 1e-4 they count as that
     widths: Weighted = (
-        (0.0, 0.956),
+        (0.0, 0.962),
         (0.05, 0.007),
         (0.1, 0.007),
         (0.15, 0.004),
@@ -54,10 +54,7 @@ class Bayes:
         (0.35, 0.003),
         (0.4, 0.003),
         (0.5, 0.003),
-        (0.7, 0.002),
-        (1.0, 0.002),
-        (1.5, 0.002),
-    )  # losses that are tied
+    )  # losses that are tied; those of a category are about 1, and all would be within a width of that size
     coins: Share = 0.02  # prior probability that all answers are coin tosses
     memories: Weighted = ((1.0, 0.9), (0.97, 0.05), (0.9, 0.05))  # see `manner`
     noise: Positive = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.
