@@ -71,6 +71,18 @@ def test_a_site_has_the_moments_of_the_exact_likelihood(told):
     np.testing.assert_allclose(residual @ cov @ residual, residual @ COV @ residual, rtol=0.5)
 
 
+@pytest.mark.parametrize(("precision", "kept"), [(0.5, False), (9.0, True)])
+def test_a_site_that_is_most_of_the_precision_is_not_given_up(precision, kept):
+    """All else says that the difference is 3, where the answer says nothing; without its site 2/3 or 1/10 is left."""
+    plane, variance = array([1.0, 0.0]), 1 / (1 + precision)
+    site = site_of(Told(0.0, 0.1, 0.0, 0.01, False))._replace(plane=plane, precision=array(precision))
+    mean, cov = array([3 * variance, 0.0]), array([[variance, 0.0], [0.0, 1.0]])
+    new_mean, new_cov, fit = jax.device_get(update(mean, cov, site))
+    assert fit.precision == pytest.approx(precision if kept else 0, abs=0.02)
+    assert new_mean[0] == pytest.approx(mean[0] if kept else 3, abs=0.05)
+    assert new_cov[0, 0] == pytest.approx(variance if kept else 1, abs=0.02)
+
+
 def test_sweeps_of_one_site_change_nothing_more():
     sites = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], site_of(ANSWERS[3]))
     once = jit(sweep)(MEAN, COV, sites)
