@@ -89,7 +89,7 @@ def test_a_bayesian_session_with_a_black_box_calls_it_rarely_and_is_saved(tmp_pa
         rows.clear()
         asked = propose(each, keys[2])
         following.append(jax.device_get((asked.question, tell(asked, jnp.array(1)).best)))
-        assert (len(rows), sum(rows)) == (11, 3006)  # docs/elicitation.md
+        assert (len(rows), sum(rows)) == (10, 3006)  # docs/elicitation.md
     assert following[0][0].asked
     jax.tree.map(np.testing.assert_array_equal, *following)
 

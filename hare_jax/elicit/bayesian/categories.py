@@ -17,7 +17,7 @@ from hare_jax.solvers import linalg
 
 _LEAST_PROBABILITY = 0.01  # of a level, so that its precision is bounded
 _MOST_TOGETHER = 0.5  # of the least probabilities of all levels
-_ROUNDING = 1e-3  # of a precision
+_ROUNDING = 1e-3  # of a precision; so near to 0 either decision is fine
 
 
 class LevelSites(NamedTuple):
@@ -61,8 +61,8 @@ def _update(
 ) -> tuple[Array, Array, LevelSites]:
     """Match the moments of the cavity times the prior of one `group`; the other columns follow by regression.
 
-    A site that would take precision away, as where answers have made a level all but certain, keeps its parameters:
-    when those answers are fitted again and say less, nothing would be left.
+    A site that would take precision away from a level, or from the difference of two, keeps its parameters, as where
+    answers have made a level all but certain: when those are fitted again and say less, nothing would be left.
     """
     inside, member = group.together, group.member
     precision = _inverse(group, jnp.where(inside, cov, 0))
@@ -83,7 +83,10 @@ def _update(
 
 
 def _adds_precision(group: _Groups, precision: Array) -> Array:
-    """Whether a site adds precision to each level of a group, and to the difference of any two."""
+    """Whether a site adds precision to each level of a group, and to the difference of any two.
+
+    That is necessary for it to be positive semi-definite, and cheap.
+    """
     own = jnp.where(group.member, jnp.diagonal(precision), 0)
     difference = jnp.where(group.together, own[:, None] + own[None, :] - 2 * precision, 0)
     return (jnp.min(own) > -_ROUNDING) & (jnp.min(difference) > -_ROUNDING)

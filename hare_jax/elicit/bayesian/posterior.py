@@ -8,7 +8,8 @@ target points are from the factual; there are h of them. Each has a Gaussian ove
 the prior of each column (`people.marginals`) and of each category (`categories`) and, for target points, for the
 decision boundary near the recommendation. Its probability is its prior probability times the marginal likelihood of
 the answers: the product of the probabilities of each given those before it. All of this assumes that the answers
-are not tosses of a coin between two recourses that are no tie; the probability that they are is `belief.by_coins`.
+are not coin tosses, which choose either recourse with equal probability unless the pair is tied; the probability that
+they are is `belief.by_coins`.
 """
 
 import math
@@ -51,7 +52,7 @@ from hare_jax.space import ActionSpace
 
 _MIDDLE = 0.5  # of each of the equal parts of the probabilities
 _LEAST_VARIANCE = 1e-12
-_LOG_COIN = math.log(0.5)  # of an answer that is a coin toss
+_LOG_COIN = math.log(0.5)  # of one side of a coin
 
 
 def update(
@@ -190,8 +191,8 @@ def _sites(belief: Belief) -> Site:
 def _weighed(belief: Belief, at: Array) -> Belief:
     """Multiply the hypotheses' weights by the marginal likelihood of answer number `at`, which has no site yet.
 
-    Someone who tosses coins can't tell as often as the hypotheses expect, so that a tie is no evidence for or against
-    coin tosses: the likelihood of any other answer is half of the probability that the pair is no tie.
+    Coin tosses are assumed to leave ties as probable as the hypotheses do, so that a tie is no evidence either way. Any
+    other answer then has, as a toss, the mean of its own probability and that of the opposite answer.
     """
     site = jax.tree.map(lambda leaf: leaf[:, at], _sites(belief))
     likelihood = jax.vmap(log_likelihood)

@@ -1,4 +1,4 @@
-"""Probabilities of answers."""
+"""The standard normal distribution function, for probabilities of answers with an error rate as their floor."""
 
 import math
 
@@ -8,5 +8,5 @@ from jax import Array
 
 
 def cdf(ratio: Array) -> Array:
-    """The standard normal distribution function, with an absolute error of 1e-7 in both tails; `norm.cdf` is slower."""
+    """The distribution function, with an absolute error of 1e-7 in both tails, where `norm.cdf` is exact, and slower."""
     return jnp.clip((1 + jax.lax.erf(ratio * math.sqrt(0.5))) / 2, 0, 1)

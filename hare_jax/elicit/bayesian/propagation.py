@@ -20,8 +20,8 @@ from jax.scipy.stats import norm
 from hare_jax.people.marginals import Marginal, moments, tilted_moments
 
 TINY = 1e-12  # added to a variance that may be zero
-_LEAST_KEPT = 1e-3  # of the marginal precision, in a cavity or after an update
-_LEAST_KEPT_BY_ANSWERS = 0.5  # of it, after an update of an answer: several that loosen much in one sweep diverge
+_LEAST_KEPT = 1e-3  # of the marginal precision, in a cavity, or after an update of a column or the boundary
+_LEAST_KEPT_BY_ANSWERS = 0.5  # after an update of an answer: several that each give up more in one sweep diverge
 _LEAST_PROBABILITY = 1e-8  # of an answer
 _MOST_CURVATURE = 0.999  # -d^2 log Z / d mean^2 of a cavity, relative to its precision
 _LEAST_TILTED, _MOST_TILTED = 1e-3, 0.1  # bounds of the least variance of a tilted column
@@ -83,7 +83,8 @@ class _Derivatives(NamedTuple):
 def update_site(mean: Array, cov: Array, site: Site) -> tuple[Array, Array, SiteFit]:
     """Fit one site again: the posterior's new `mean` (d,) and `cov` (d, d), and the site's new parameters.
 
-    A site whose update would leave less than half of the precision along its plane keeps its parameters.
+    A site whose update would leave less than half of the precision along its plane keeps its parameters, even if all
+    else contradicts it.
     """
     along = cov @ site.plane
     marginal = Normal(site.plane @ mean, jnp.maximum(site.plane @ along, TINY))
@@ -187,7 +188,7 @@ def _cavity(marginal: Normal, precision: Array, shift: Array) -> Normal:
 
 
 def _is_safe(marginal: Normal, precision: Array, least: float = _LEAST_KEPT) -> Array:
-    """Whether the marginal keeps at least this share of its precision when this one is added."""
+    """Whether the marginal keeps more than the share `least` of its precision when `precision` is added."""
     return 1 + precision * marginal.variance > least
 
 

@@ -54,7 +54,7 @@ class Bayes:
         (0.35, 0.003),
         (0.4, 0.003),
         (0.5, 0.003),
-    )  # losses that are tied; those of a category are about 1, and all would be within a width of that size
+    )  # widths of ties, in losses; near 1, that of another category, all categories would be tied
     coins: Share = 0.02  # prior probability that all answers are coin tosses
     memories: Weighted = ((1.0, 0.9), (0.97, 0.05), (0.9, 0.05))  # see `manner`
     noise: Positive = 0.03  # s.d. of the noise of a difference of utilities, relative to its prior s.d.

@@ -217,7 +217,7 @@ def test_ties_are_neither_for_coin_tosses_nor_against_them():
 
 
 def test_an_answer_after_a_tie_is_compared_with_a_toss_between_the_two():
-    """Over both answers, the odds against coin tosses are expected to stay as they are; a tie may be probable."""
+    """Over both answers, the odds against coin tosses are expected to stay, given that a tie was possible."""
     start_with = partial(start, widths=(0.0, 0.1, 0.3), coins=0.3)
     tied = learn(start_with(), PAIRS[:2], [True, True])
     odds = []
