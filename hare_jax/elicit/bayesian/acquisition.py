@@ -20,7 +20,7 @@ from jax.scipy.stats import norm
 from hare_jax.base import Recourse
 from hare_jax.elicit.bayesian.belief import Belief, Features, Kinds, expected_utility, features_of_points
 from hare_jax.elicit.bayesian.belief import weight as weight_of
-from hare_jax.elicit.bayesian.losses import slope
+from hare_jax.elicit.bayesian.losses import Pair, gauge_of, in_utilities
 from hare_jax.elicit.bayesian.probit import cdf
 from hare_jax.elicit.bayesian.reductions import equal_rows, quadratic_forms
 from hare_jax.solvers import linalg
@@ -97,9 +97,10 @@ def hypothesis_information(pairs: Pairs) -> Array:
 def mixed(pairs: Pairs) -> Array:
     """The gain of utility, the information, and a share of that on the hypothesis: (f, m).
 
-    Each is relative to its largest value of the allowed pairs, but informations to no less than 1e-4 bits.
+    Each is relative to its largest value of the allowed pairs, but informations to no less than 1e-4 bits. A pair that
+    is expected to be worse than the best favourite gains no utility.
     """
-    utility = _relative(pairs, utility_gain(pairs), _LEAST_UTILITY)
+    utility = _relative(pairs, jnp.maximum(utility_gain(pairs), 0), _LEAST_UTILITY)
     information = _relative(pairs, mutual_information(pairs), _LEAST_INFORMATION)
     on_hypothesis = _relative(pairs, hypothesis_information(pairs), _LEAST_INFORMATION)
     return utility + information + _HYPOTHESIS_SHARE * on_hypothesis
@@ -193,7 +194,7 @@ def _pairs(
     utility = belief.kinds.concatenated(utility_of)
     total = jnp.where(pool.valid, weight @ (utility / scale[:, None]), -jnp.inf)
     favourites = jax.lax.top_k(total, min(num_favourites, len(total)))[1]
-    prior_sd = _pair_sd(belief.kinds, known, belief.prior.cov, favourites)
+    sd, prior_sd = (_pair_sd(belief.kinds, known, cov, favourites) for cov in (belief.cov, belief.prior.cov))
     pairs = Pairs(
         weight=weight,
         lapse=belief.manner.lapse,
@@ -201,9 +202,9 @@ def _pairs(
         utility=utility,
         total=total,
         gap=utility[:, favourites, None] - utility[:, None, :],
-        sd=_pair_sd(belief.kinds, known, belief.cov, favourites),
+        sd=sd,
         noise=noise * prior_sd,
-        width=_tie_width(belief, utility, favourites),
+        width=_tie_width(belief, known, utility, sd, favourites),
         allowed=_allowed(belief, pool, favourites),
     )
     return pairs, favourites
@@ -248,12 +249,16 @@ def _pair_sd(kinds: Kinds, known: Features, cov: Array, favourites: Array) -> Ar
     return jnp.sqrt(jnp.maximum(kinds.concatenated(of_kind), _LEAST_VARIANCE))
 
 
-def _tie_width(belief: Belief, utility: Array, favourites: Array) -> Array:
+def _tie_width(belief: Belief, known: Features, utility: Array, sd: Array, favourites: Array) -> Array:
     """The width of ties (h, f, m) as a difference of utilities, of the `favourites` (f,) and of all members."""
 
     def of_kind(kind: int, span: slice) -> Array:
-        pair = utility[span][:, favourites, None], utility[span, None, :]
-        return belief.manner.width[span, None, None] * slope(belief, kind, span, *pair)
+        phi = known.phi[kind]
+        square = jnp.sum(phi**2, axis=1)
+        separation = jnp.maximum(square[favourites, None] + square[None, :] - 2 * phi[favourites] @ phi.T, 0)
+        pair = Pair(utility[span][:, favourites, None], utility[span, None, :], sd[span] ** 2, separation)
+        of_pair = gauge_of(belief.kinds.distinct[kind], belief.mean[span], belief.cov[span], pair)
+        return in_utilities(of_pair, belief.manner.width[span, None, None])
 
     return belief.kinds.concatenated(of_kind)
 

@@ -21,6 +21,7 @@ from jax import Array
 from hare_jax.base import LogitFn, exact_products, pytree_dataclass
 from hare_jax.elicit.bayesian.annealing import Path, Schedule, anneal
 from hare_jax.elicit.bayesian.belief import Belief
+from hare_jax.elicit.bayesian.losses import from_middle, in_utilities
 from hare_jax.elicit.bayesian.manner import error_grid, log_likelihood, without_errors
 from hare_jax.elicit.bayesian.posterior import ages, draw_mixture
 from hare_jax.elicit.bayesian.propagation import TINY
@@ -52,7 +53,8 @@ class Answers(NamedTuple):
     plane: Array  # (T, d)
     offset: Array  # (T,)
     noise: Array  # (T,)
-    width: Array  # (T,)
+    width: Array  # () of ties, in losses
+    middle: Array  # (T, d) halfway between both recourses
     tied: Array  # (T,) bool
     rates: Array  # (T, E) error rates
     log_prior: Array  # (E,) of each of them
@@ -112,10 +114,17 @@ def answers_of(belief: Belief, rate_power: Array | float) -> Answers:
     likely = belief.kinds.span("ideal")
     at = likely.start  # planes and offsets are the same for each reach, and noise almost
     best = jnp.argmax(belief.log_weight[likely])
-    errors = error_grid(belief.grid, ages(belief), rate_power)
-    width = belief.manner.width[likely][best] * belief.slope[likely][best]
-    noise = belief.noise[likely][best]
-    return Answers(belief.plane[at], belief.offset[at], noise, width, belief.tied, errors.rate, errors.log_prior)
+    errors = error_grid(belief.grid, ages(belief), belief.tied, rate_power)
+    return Answers(
+        plane=belief.plane[at],
+        offset=belief.offset[at],
+        noise=belief.noise[likely][best],
+        width=belief.manner.width[likely][best],
+        middle=jnp.mean(belief.pair, axis=1),
+        tied=belief.tied,
+        rates=errors.rate,
+        log_prior=errors.log_prior,
+    )
 
 
 def _near(belief: Belief, x: Array, space: ActionSpace) -> Mixture:
@@ -177,7 +186,11 @@ def _of_answers(answers: Answers, ideals: Array) -> Array:
     """Log likelihood (n,) of all answers given each of the `ideals` (n, d), up to a constant."""
     sd = jnp.sqrt(answers.noise + TINY)[:, None]
     gap = answers.plane @ ideals.T + answers.offset[:, None]
-    probability = without_errors(gap, sd, answers.width[:, None], answers.tied[:, None])  # (T, n)
+    from_points, from_ideals = (jnp.sum(points**2, axis=1) for points in (answers.middle, ideals))
+    middle = from_points[:, None] + from_ideals[None, :] - 2 * answers.middle @ ideals.T
+    half = jnp.sum(answers.plane**2, axis=1)[:, None] / 16
+    width = in_utilities(from_middle(half, middle, gap**2), answers.width)
+    probability = without_errors(gap, sd, width, answers.tied[:, None])  # (T, n)
     told = jnp.any(answers.plane != 0, axis=1)
     log_p = log_likelihood(answers.rates[:, :, None], probability[:, None, :], told)
     return jax.nn.logsumexp(answers.log_prior[:, None] + log_p, axis=0)

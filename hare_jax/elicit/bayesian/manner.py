@@ -1,10 +1,11 @@
 """How a person answers: the error rate, the width of ties and the memory, by their posterior on a grid.
 
-An answer is flipped with the rate `lapse`. Two recourses whose losses differ by less than `width` are tied. With a
-`memory` below 1 the error rate of older answers is larger, `1/2 - (1/2 - lapse) memory^age`, as those of a person whose
-preferences drift say less about the present ones. The likelihood of a value is the product, over the answers, of the
-probability of each answer given all others, after Geisser and Eddy (1979), "A predictive approach to model selection":
-of a width given the prior mean of the errors, then of a lapse and a memory given that width.
+An answer is flipped with the rate `lapse`; a tie is hardly ever an error. Recourses whose losses differ by less than
+`width` are tied. With a `memory` below 1 the error rate of older answers is larger, `1/2 - (1/2 - lapse) memory^age`,
+as those of a person whose preferences drift say less about the present ones. The likelihood of a value is the product,
+over the answers, of the probability of each answer given all others, after Geisser and Eddy (1979), "A predictive
+approach to model selection": of a width given the prior mean of the errors, then of a lapse and a memory given that
+width.
 """
 
 import operator
@@ -15,11 +16,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hare_jax.elicit.bayesian.losses import Gauge, in_utilities
 from hare_jax.elicit.bayesian.probit import cdf
 from hare_jax.elicit.bayesian.propagation import Normal
 
 _BLOCK = 128  # answers
 _FACTORS_PER_LOG = 8
+_RATE_OF_TIES = 1e-3  # of errors: flips exchange the two recourses
 _LEAST_RATE = 1e-4  # of errors, so that a product of so many factors is a normal number in float32
 
 
@@ -59,7 +62,7 @@ class Answered(NamedTuple):
     """T answers, about the difference of utilities of two recourses."""
 
     gap: Normal  # (T,) given all other answers, with the noise of the answer
-    slope: Array  # (T,) difference of utilities over difference of losses
+    gauge: Gauge  # (T,) of the recourses
     tied: Array  # (T,) bool
     told: Array  # (T,) bool: there is an answer
     age: Array  # (T,) number of later answers
@@ -77,15 +80,18 @@ def fit(grid: Grid, answered: Answered) -> Manner:
     The width is 0 until there is a tie.
     """
     mean, sd = answered.gap.mean[:, None], jnp.sqrt(answered.gap.variance)[:, None]
-    slope, tied = answered.slope[:, None], answered.tied[:, None]
-    probability = without_errors(mean, sd, slope * grid.width.value[None, :], tied)  # (T, W)
+    gauge, tied = jax.tree.map(lambda leaf: leaf[:, None], (answered.gauge, answered.tied))
+
+    def probability(width: Array) -> Array:
+        return without_errors(mean, sd, in_utilities(gauge, width), tied)
+
     first = prior_mean(grid)
-    rate = error_rate(first.lapse, first.memory, answered.age)
-    score = log_likelihood(rate[:, None], probability, answered.told)
+    rate = error_rate(first.lapse, first.memory, answered.age, answered.tied)
+    score = log_likelihood(rate[:, None], probability(grid.width.value[None, :]), answered.told)  # (W,)
     of_width = jax.nn.softmax(score + grid.width.log_prior)
     width = jnp.where(jnp.any(answered.tied & answered.told), jnp.sum(of_width * grid.width.value), 0)
-    errors = error_grid(grid, answered.age)
-    score = log_likelihood(errors.rate, without_errors(mean, sd, slope * width, tied), answered.told)  # (E,)
+    errors = error_grid(grid, answered.age, answered.tied)
+    score = log_likelihood(errors.rate, probability(width), answered.told)  # (E,)
     of_errors = jax.nn.softmax(score + errors.log_prior)
     return Manner(jnp.sum(of_errors * errors.lapse), width, jnp.sum(of_errors * errors.memory))
 
@@ -96,16 +102,20 @@ def without_errors(gap: Array, sd: Array, width: Array, tied: Array) -> Array:
     return jnp.where(tied, jnp.maximum(1 - above - below, 0), above)
 
 
-def error_grid(grid: Grid, age: Array, power: Array | float = 1.0) -> Errors:
-    """All pairs of a lapse and a memory, for answers of this `age` (T,); the prior of lapses is raised to a `power`."""
+def error_grid(grid: Grid, age: Array, tied: Array, power: Array | float = 1.0) -> Errors:
+    """All pairs of a lapse and a memory, for answers of this `age` (T,), some of them `tied` (T,).
+
+    The prior of lapses is raised to a `power`.
+    """
     lapse, memory = (leaf.ravel() for leaf in jnp.meshgrid(grid.lapse.value, grid.memory.value, indexing="ij"))
     log_prior = jax.nn.log_softmax(power * grid.lapse.log_prior)[:, None] + grid.memory.log_prior[None, :]
-    return Errors(lapse, memory, error_rate(lapse[None, :], memory[None, :], age[:, None]), log_prior.ravel())
+    rate = error_rate(lapse[None, :], memory[None, :], age[:, None], tied[:, None])
+    return Errors(lapse, memory, rate, log_prior.ravel())
 
 
-def error_rate(lapse: Array, memory: Array, age: Array) -> Array:
-    """The error rate of answers of this `age`."""
-    return 0.5 - (0.5 - lapse) * memory**age
+def error_rate(lapse: Array, memory: Array, age: Array, tied: Array) -> Array:
+    """The error rate of answers of this `age`, some of them `tied`."""
+    return jnp.where(tied, _RATE_OF_TIES, 0.5 - (0.5 - lapse) * memory**age)
 
 
 def log_likelihood(rates: Array, probability: Array, told: Array) -> Array:

@@ -69,9 +69,20 @@ def utilities_of(learnt, people):
 
 def widths_of(learnt, people):
     """The width of ties (h, m, m) of all pairs of the pool, as a difference of utilities."""
-    far = np.sqrt([np.mean(np.sum((theta[:, None] - POOL.x) ** 2, axis=2), axis=0) for theta in people])
-    slope = np.where(np.array(KINDS.names)[:, None, None] == "ideal", far[:, :, None] + far[:, None, :], 1)
-    return learnt.belief.manner.width[:, None, None] * slope
+    width = learnt.belief.manner.width[:, None, None]
+    apart = POOL.x[:, None] - POOL.x[None]
+    half = np.sum(apart**2, axis=2) / 4 + 1e-12
+    across = [np.mean(squares_across(theta, apart), axis=0) for theta in people]
+    room = np.maximum(1 - width**2 / (4 * half), 1e-6)
+    of_ideal = 2 * width * np.sqrt(half + across / room)
+    return np.where(np.array(KINDS.names)[:, None, None] == "ideal", of_ideal, width)
+
+
+def squares_across(theta, apart):
+    """The squared distance (draws, m, m) of each ideal from the line through each pair of the pool."""
+    away = theta[:, None, None] - POOL.x[None, :, None]
+    along = np.sum(away * apart, axis=3) ** 2 / (np.sum(apart**2, axis=2) + 1e-12)
+    return np.sum(away**2, axis=3) - along
 
 
 def entropy(*chances):
@@ -120,7 +131,7 @@ def brings(name, gains):
         return getattr(gains, name)
     most = [max(gain.values()) for gain in gains]
     shares = list(zip((1, 1, 0.25), gains, most, strict=True))
-    return {pair: sum(share * gain[pair] / top for share, gain, top in shares) for pair in gains.utility}
+    return {pair: sum(share * max(gain[pair], 0) / top for share, gain, top in shares) for pair in gains.utility}
 
 
 def with_ties(learnt, width):
@@ -166,7 +177,7 @@ def test_rounding_is_no_information_on_the_hypothesis():
     settled = belief._replace(log_weight=array(np.where(np.arange(NUM_HYPOTHESES) == 0, 0.0, -60.0)))
     pairs = jit(partial(acquisition._pairs, 6))(NOISE, settled, X, POOL, None)[0]
     assert np.all(acquisition.hypothesis_information(pairs) >= 0)
-    utility, information = (gain(pairs) for gain in (acquisition.utility_gain, acquisition.mutual_information))
+    utility, information = np.maximum(acquisition.utility_gain(pairs), 0), acquisition.mutual_information(pairs)
     most = [np.max(np.where(pairs.allowed, gain, 0)) for gain in (utility, information)]
     found = acquisition.mixed(pairs) - utility / most[0] - information / most[1]
     np.testing.assert_allclose(np.where(pairs.allowed, found, 0), 0, atol=0.01)

@@ -59,13 +59,16 @@ def exact(belief, pairs, tied, slack):
     rng = np.random.default_rng(1)
     theta = X + rng.choice(REACHES, (400_000, 1)) / np.sqrt(2) * rng.normal(size=(400_000, 2))
     likelihood = np.zeros(len(theta))
-    widths = np.asarray(belief.manner.width[1] * belief.slope[1])
     for lapse in LAPSES:
         p = np.ones(len(theta))
-        for (a, b), width in zip(np.asarray(pairs), widths, strict=False):
+        for a, b in np.asarray(pairs):
             gap = ((b - theta) ** 2).sum(1) - ((a - theta) ** 2).sum(1)
+            half, middle = ((a - b) ** 2).sum() / 4, ((theta - (a + b) / 2) ** 2).sum(1)
+            width = 2 * WIDTH * np.sqrt(half + (middle - gap**2 / (16 * half)) / (1 - WIDTH**2 / (4 * half)))
+            width = width if tied else 0
             above, below = ndtr((gap - width) / NOISE), ndtr((-gap - width) / NOISE)
-            p = p * (lapse + (1 - 2 * lapse) * (1 - above - below if tied else above))
+            rate = 1e-3 if tied else lapse
+            p = p * (rate + (1 - 2 * rate) * (1 - above - below if tied else above))
         likelihood += p
     weight = likelihood / (1 + (linear(theta.T) / slack) ** 2) ** 2
     weight /= weight.sum()

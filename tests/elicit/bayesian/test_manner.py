@@ -9,6 +9,7 @@ from scipy.special import ndtr
 from spaces import array, jit
 
 from hare_jax.elicit.bayesian import manner
+from hare_jax.elicit.bayesian.losses import Gauge
 from hare_jax.elicit.bayesian.manner import Answered
 from hare_jax.elicit.bayesian.propagation import Normal
 
@@ -21,14 +22,16 @@ def answered(seed, tied):
     rng = np.random.default_rng(seed)
     gap = Normal(array(rng.normal(0.2, 1, NUM)), array(rng.uniform(0.01, 0.5, NUM)))
     told = np.arange(NUM) < NUM - 1
-    return Answered(gap, array(rng.uniform(0.5, 2, NUM)), np.array(tied), told, array(np.arange(NUM)[::-1]))
+    gauge = Gauge(*(array(rng.uniform(0.1, 1, NUM)) for _ in range(2)))
+    return Answered(gap, gauge, np.array(tied), told, array(np.arange(NUM)[::-1]))
 
 
 def likelihood(of, lapse, width, memory):
     p = 1.0
-    for gap, variance, slope, tied, told, age in zip(*of.gap, *of[1:], strict=True):
-        rate = 0.5 - (0.5 - lapse) * memory**age
-        above, below = (ndtr((sign * gap - width * slope) / np.sqrt(variance)) for sign in (1, -1))
+    for gap, variance, half, across, tied, told, age in zip(*of.gap, *of.gauge, *of[2:], strict=True):
+        rate = 1e-3 if tied else 0.5 - (0.5 - lapse) * memory**age
+        least = 2 * width * np.sqrt(half + across / (1 - width**2 / (4 * half)))
+        above, below = (ndtr((sign * gap - least) / np.sqrt(variance)) for sign in (1, -1))
         right = 1 - above - below if tied else above
         p *= (rate + (1 - 2 * rate) * right) if told else 1
     return p
@@ -67,6 +70,11 @@ def test_blocks_of_answers_change_nothing(extra):
 
 
 def test_old_answers_say_less_with_a_short_memory():
-    age = array([0.0, 1.0, 50.0])
-    np.testing.assert_allclose(jit(manner.error_rate)(0.1, 0.9, age), [0.1, 0.14, 0.5 - 0.4 * 0.9**50], rtol=1e-5)
-    np.testing.assert_allclose(jit(manner.error_rate)(0.1, 1.0, age), [0.1] * 3, rtol=1e-6)
+    age, rate = array([0.0, 1.0, 50.0]), jit(manner.error_rate)
+    np.testing.assert_allclose(rate(0.1, 0.9, age, False), [0.1, 0.14, 0.5 - 0.4 * 0.9**50], rtol=1e-5)
+    np.testing.assert_allclose(rate(0.1, 1.0, age, False), [0.1] * 3, rtol=1e-6)
+
+
+def test_errors_make_no_ties():
+    """However often a person errs, and long ago; but one mistaken tie may not rule everything out."""
+    np.testing.assert_allclose(jit(manner.error_rate)(0.4, 0.9, array([0.0, 50.0]), True), 1e-3, rtol=1e-5)

@@ -11,6 +11,7 @@ from spaces import array, jit
 from hare_jax.elicit.bayesian import belief as beliefs
 from hare_jax.elicit.bayesian import posterior
 from hare_jax.elicit.bayesian.belief import Kinds
+from hare_jax.elicit.bayesian.losses import in_utilities
 from hare_jax.solvers import linalg
 
 IDEAL, WEIGHTS = 0, 1
@@ -103,27 +104,17 @@ def test_a_tie_says_that_the_difference_is_within_the_width(person):
     pairs = PAIRS[[0, 2]]
     got = learn(start(widths=(0.1,)), pairs, [True, False])
     np.testing.assert_allclose(got.manner.width, 0.1, atol=1e-6)
-    if person == WEIGHTS:  # the utility is the negative loss
-        np.testing.assert_allclose(got.slope[person, :2], 1, atol=1e-4)
-    widths = 0.1 * got.slope[person, :2]
-    mean, cov, _ = exact(pairs, person, 0.01, [True, False], widths)
+    widths = np.asarray(in_utilities(jax.tree.map(lambda leaf: leaf[person, :2], got.gauge), 0.1))
+    mean, cov, _ = exact(pairs, person, np.array([1e-3, 0.01]), [True, False], widths)
     np.testing.assert_allclose(got.mean[person], mean, atol=1e-3)
     np.testing.assert_allclose(got.cov[person], cov, atol=1e-3)
     assert int(got.num_told) == 2
 
 
-def test_the_slope_is_that_of_the_utility_over_the_loss():
-    a, b = PAIRS[0]
-    got = learn(start(), PAIRS[:1])
-    ideals = np.random.default_rng(0).multivariate_normal(MEAN, COV, 100_000)
-    losses = [np.sum((ideals - point) ** 2, axis=1) for point in (a, b)]
-    np.testing.assert_allclose(got.slope[IDEAL, 0], sum(np.sqrt(np.mean(loss)) for loss in losses), rtol=0.01)
-    np.testing.assert_allclose(got.slope[WEIGHTS, 0], 1, rtol=1e-4)
-
-
-def test_slopes_of_earlier_answers_follow_the_posterior():
+def test_gauges_of_earlier_answers_follow_the_posterior():
     once, often = learn(start(), PAIRS[:1]), learn(start(), PAIRS)
-    assert not np.allclose(once.slope[IDEAL, 0], often.slope[IDEAL, 0], rtol=0.01)
+    assert not np.allclose(once.gauge.across[IDEAL, 0], often.gauge.across[IDEAL, 0], rtol=0.01)
+    np.testing.assert_array_equal(once.gauge.half[:, 0], often.gauge.half[:, 0])
 
 
 def test_older_answers_of_a_short_memory_are_noisier():
@@ -189,8 +180,10 @@ def test_the_probability_of_being_no_better_is_that_of_draws(tied):
         np.sum((theta[IDEAL] - base) ** 2, axis=1) - np.sum((theta[IDEAL] - z) ** 2, axis=1),
         theta[WEIGHTS] @ (np.abs(base - X) - np.abs(z - X)),
     ]
-    far = sum(np.sqrt(np.mean(np.sum((theta[IDEAL] - point) ** 2, axis=1))) for point in (z, base))
-    width = belief.manner.width * np.array([far, 1])  # of the difference of utilities
+    half, middle = np.sum((z - base) ** 2) / 4, np.mean(np.sum((theta[IDEAL] - (z + base) / 2) ** 2, axis=1))
+    across = middle - np.mean(gain[0] ** 2) / (16 * half)
+    lead = belief.manner.width / 2
+    width = lead * np.array([2 * np.sqrt(half + across / (1 - lead[IDEAL] ** 2 / (4 * half))), 1])  # in utilities
     assert np.all(width > 0) == any(tied)
     not_better = [np.mean(each < least) for each, least in zip(gain, width, strict=True)]
     found = jit(posterior.not_better)
@@ -219,13 +212,13 @@ def test_ties_are_neither_for_coin_tosses_nor_against_them():
 def test_an_answer_after_a_tie_is_compared_with_a_toss_between_the_two():
     """Over both answers, the odds against coin tosses are expected to stay, given that a tie was possible."""
     start_with = partial(start, widths=(0.0, 0.1, 0.3), coins=0.3)
-    tied = learn(start_with(), PAIRS[:2], [True, True])
+    before = learn(start_with(), PAIRS[:2], [False, True])
     odds = []
-    for pair in (PAIRS[2:], PAIRS[2:, ::-1]):
-        coins = float(jit(beliefs.by_coins)(learn(tied, pair)))
+    for belief in (before, learn(before, PAIRS[2:]), learn(before, PAIRS[2:, ::-1])):
+        coins = float(jit(beliefs.by_coins)(belief))
         odds.append((1 - coins) / coins)
-    assert np.mean(odds) == pytest.approx(0.7 / 0.3, rel=1e-3)
-    assert abs(odds[0] - odds[1]) > 0.5
+    assert np.mean(odds[1:]) == pytest.approx(odds[0], rel=1e-3)
+    assert abs(odds[1] - odds[2]) > 0.5
 
 
 def test_contradictions_make_coin_tosses_more_probable():
