@@ -20,7 +20,7 @@ from jax.scipy.stats import norm
 from hare_jax.base import Recourse
 from hare_jax.elicit.bayesian.belief import Belief, Features, Kinds, expected_utility, features_of_points
 from hare_jax.elicit.bayesian.belief import weight as weight_of
-from hare_jax.elicit.bayesian.losses import Pair, gauge_of, in_utilities
+from hare_jax.elicit.bayesian.losses import Compared, foci_of, in_utilities
 from hare_jax.elicit.bayesian.probit import cdf
 from hare_jax.elicit.bayesian.reductions import equal_rows, quadratic_forms
 from hare_jax.solvers import linalg
@@ -30,7 +30,7 @@ _NUM_DRAWS = 256  # of theta, to evaluate a set
 _BELL_VARIANCE = math.pi * math.log(2) / 2  # of the bell that approximates the entropy of a probit
 _OVERLAP = 3.0  # rate at which the overlap of two bells decays, per s.d. of the noise in the width of ties
 _HYPOTHESIS_SHARE = 0.25  # of the information on the hypothesis, beside its part in the information
-_LEAST_UTILITY = 1e-9  # in prior s.d.s, to divide by
+_LEAST_UTILITY = 1e-5  # in prior s.d.s, to divide by: less is rounding
 _LEAST_INFORMATION = 1e-4  # bits, to divide by: less is negligible
 _LEAST_VARIANCE = 1e-12
 
@@ -254,11 +254,10 @@ def _tie_width(belief: Belief, known: Features, utility: Array, sd: Array, favou
 
     def of_kind(kind: int, span: slice) -> Array:
         phi = known.phi[kind]
-        square = jnp.sum(phi**2, axis=1)
-        separation = jnp.maximum(square[favourites, None] + square[None, :] - 2 * phi[favourites] @ phi.T, 0)
-        pair = Pair(utility[span][:, favourites, None], utility[span, None, :], sd[span] ** 2, separation)
-        of_pair = gauge_of(belief.kinds.distinct[kind], belief.mean[span], belief.cov[span], pair)
-        return in_utilities(of_pair, belief.manner.width[span, None, None])
+        separation = jnp.sum((phi[favourites, None] - phi[None]) ** 2, axis=2)
+        compared = Compared(utility[span][:, favourites, None], utility[span, None, :], sd[span] ** 2, separation)
+        foci = foci_of(belief.kinds.distinct[kind], belief.mean[span], belief.cov[span], compared)
+        return in_utilities(foci, belief.manner.width[span, None, None])
 
     return belief.kinds.concatenated(of_kind)
 

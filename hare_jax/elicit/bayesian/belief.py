@@ -12,7 +12,7 @@ from jax.scipy.special import logit
 
 from hare_jax.base import choose
 from hare_jax.elicit.bayesian import manner
-from hare_jax.elicit.bayesian.losses import Gauge
+from hare_jax.elicit.bayesian.losses import Foci
 from hare_jax.elicit.bayesian.manner import Grid, Manner
 from hare_jax.elicit.bayesian.propagation import Plane
 from hare_jax.people import PERSONS, in_space
@@ -75,7 +75,7 @@ class Belief(NamedTuple):
     plane: Array  # (h, T, d) phi(a) - phi(b) of each answer "a rather than b"; zeros where there is none yet
     offset: Array  # (h, T) c(a) - c(b)
     noise: Array  # (h, T) variance
-    gauge: Gauge  # (h, T) of each answer
+    foci: Foci  # (h, T) the recourses of each answer
     pair: Array  # (T, 2, d) the recourses a and b of each answer
     tied: Array  # (T,) bool: the answer is a tie
     precision: Array  # (h, T) of each answer's Gaussian site, along its plane
@@ -127,7 +127,7 @@ def init(
         plane=jnp.zeros((num, num_answers, width), dtype),
         offset=none,
         noise=none,
-        gauge=Gauge(none, none),
+        foci=Foci(none, none),
         pair=jnp.zeros((num_answers, 2, width), dtype),
         tied=jnp.zeros(num_answers, bool),
         precision=none,

@@ -48,11 +48,11 @@ class MonteCarlo:
 
 
 class Answers(NamedTuple):
-    """T answers about an ideal; the fields are those of `belief.Belief`."""
+    """T answers about an ideal."""
 
     plane: Array  # (T, d)
     offset: Array  # (T,)
-    noise: Array  # (T,)
+    noise: Array  # (T,) variance
     width: Array  # () of ties, in losses
     middle: Array  # (T, d) halfway between both recourses
     tied: Array  # (T,) bool
@@ -188,8 +188,8 @@ def _of_answers(answers: Answers, ideals: Array) -> Array:
     gap = answers.plane @ ideals.T + answers.offset[:, None]
     from_points, from_ideals = (jnp.sum(points**2, axis=1) for points in (answers.middle, ideals))
     middle = from_points[:, None] + from_ideals[None, :] - 2 * answers.middle @ ideals.T
-    half = jnp.sum(answers.plane**2, axis=1)[:, None] / 16
-    width = in_utilities(from_middle(half, middle, gap**2), answers.width)
+    separation = jnp.sum(answers.plane**2, axis=1)[:, None]
+    width = in_utilities(from_middle(separation, middle, gap**2), answers.width)
     probability = without_errors(gap, sd, width, answers.tied[:, None])  # (T, n)
     told = jnp.any(answers.plane != 0, axis=1)
     log_p = log_likelihood(answers.rates[:, :, None], probability[:, None, :], told)

@@ -3,7 +3,8 @@
 The utility of such a kind is minus its loss, or, of those in `SQUARED`, minus the square of its loss, which is the
 distance to theta. Then two recourses at a distance `2 c` have losses that differ by `w < 2 c` where theta lies on a
 hyperboloid with them as its foci. At the distance r from the line through them, the difference of utilities there is
-`2 w sqrt(c^2 + r^2 / (1 - (w / 2 c)^2))`. Losses never differ by more than `2 c`.
+`2 w sqrt(c^2 + r^2 / (1 - (w / 2 c)^2))`. Losses never differ by more than `2 c`. Where theta is not known, r^2 is
+replaced by its mean.
 """
 
 from collections.abc import Callable
@@ -14,24 +15,25 @@ import jax.numpy as jnp
 from jax import Array
 
 _LINEAR = 0.25  # square of half the distance where the utility is minus the loss: both differences are then the same
-_LEAST_SQUARE = 1e-12  # of a distance, to divide by
-_LEAST_ROOM = 1e-6  # of 1 - (w / 2 c)^2; below it the difference of utilities is beyond any
+_LEAST_SEPARATION = 1e-5  # squared, to divide by: nearer recourses are one in float32
+_LEAST_ACROSS = 1e-6  # squared, so that recourses are tied that are nearer than the width, also on one line with theta
+_LEAST_ROOM = 1e-9  # of 1 - (w / 2 c)^2: beyond any other difference of utilities of these recourses
 
 
-class Pair(NamedTuple):
+class Compared(NamedTuple):
     """Two recourses, or pairs of them, under each of n hypotheses of one kind."""
 
     one: Array  # (n, ...) expected utility
     other: Array  # (n, ...)
-    variance: Array  # (n, ...) of the difference of utilities
+    variance: Array  # (n, ...) of the difference of utilities, of which the others are broadcast to the shape
     separation: Array  # (...) square of the L2 distance of their phi
 
 
-class Gauge(NamedTuple):
+class Foci(NamedTuple):
     """Where two recourses are, and theta from them; all that relates differences of their losses to utilities."""
 
-    half: Array  # (...) square of half their distance, c^2
-    across: Array  # (...) expected square of the distance r of theta from the line through them
+    half_square: Array  # (...) of half their distance, c^2
+    across_square: Array  # (...) of the distance of theta from the line through them, r^2, or its mean
 
 
 def _squared_distance(mean: Array, cov: Array, utility: Array) -> Array:
@@ -44,27 +46,29 @@ def _squared_distance(mean: Array, cov: Array, utility: Array) -> Array:
 SQUARED: dict[str, Callable[[Array, Array, Array], Array]] = {"ideal": _squared_distance}
 
 
-def gauge_of(kind: str, mean: Array, cov: Array, pair: Pair) -> Gauge:
-    """The gauge (n, ...) of a `pair` under n hypotheses of a `kind` with the means (n, d) and covariances (n, d, d)."""
-    squared, shape = SQUARED.get(kind), jnp.broadcast_shapes(pair.one.shape, pair.variance.shape)
+def foci_of(kind: str, mean: Array, cov: Array, compared: Compared) -> Foci:
+    """Two recourses (n, ...) under n hypotheses of a `kind` with the means (n, d) and covariances (n, d, d)."""
+    squared = SQUARED.get(kind)
     if squared is None:
-        none = jnp.zeros(shape, mean.dtype)
-        return Gauge(none + _LINEAR, none)
-    one, other = (jax.vmap(squared)(mean, cov, each) for each in (pair.one, pair.other))
-    half = jnp.broadcast_to(pair.separation[None] / 16, shape)
-    return from_middle(half, (one + other) / 2 - half, (pair.one - pair.other) ** 2 + pair.variance)
+        none = jnp.zeros_like(compared.variance)
+        return Foci(none + _LINEAR, none)
+    one, other = (jax.vmap(squared)(mean, cov, each) for each in (compared.one, compared.other))
+    separation = jnp.broadcast_to(compared.separation[None], compared.variance.shape)
+    middle_square = (one + other) / 2 - separation / 16
+    return from_middle(separation, middle_square, (compared.one - compared.other) ** 2 + compared.variance)
 
 
-def from_middle(half: Array, middle: Array, difference: Array) -> Gauge:
-    """The gauge (...) of two points, from the square of `half` their distance.
+def from_middle(separation: Array, middle_square: Array, gap_square: Array) -> Foci:
+    """Two recourses (...) from the square of the distance of their phi, which is `4 c` as `phi = 2 z`.
 
-    `middle` is the expected square of the distance of theta from the point halfway between them, and `difference` that
-    of the difference of utilities, which is `4 c` times the distance along the line.
+    `middle_square` is that of the distance of theta from the point halfway between them, and `gap_square` that of the
+    difference of utilities, which is `4 c` times the distance along the line; or their means.
     """
-    return Gauge(half, jnp.maximum(middle - difference / jnp.maximum(16 * half, _LEAST_SQUARE), 0))
+    along_square = gap_square / jnp.maximum(separation, _LEAST_SEPARATION)
+    return Foci(separation / 16, jnp.maximum(middle_square - along_square, _LEAST_ACROSS))
 
 
-def in_utilities(gauge: Gauge, difference: Array) -> Array:
+def in_utilities(foci: Foci, difference: Array) -> Array:
     """The difference of utilities (...) where that of the losses is `difference` (...)."""
-    room = 1 - difference**2 / jnp.maximum(4 * gauge.half, _LEAST_SQUARE)
-    return 2 * difference * jnp.sqrt(gauge.half + gauge.across / jnp.maximum(room, _LEAST_ROOM))
+    room = 1 - difference**2 / jnp.maximum(4 * foci.half_square, _LEAST_SEPARATION)
+    return 2 * difference * jnp.sqrt(foci.half_square + foci.across_square / jnp.maximum(room, _LEAST_ROOM))

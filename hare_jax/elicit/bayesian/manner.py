@@ -1,8 +1,8 @@
 """How a person answers: the error rate, the width of ties and the memory, by their posterior on a grid.
 
-An answer is flipped with the rate `lapse`; a tie is hardly ever an error. Recourses whose losses differ by less than
-`width` are tied. With a `memory` below 1 the error rate of older answers is larger, `1/2 - (1/2 - lapse) memory^age`,
-as those of a person whose preferences drift say less about the present ones. The likelihood of a value is the product,
+Recourses whose losses differ by less than `width` are tied. Any other answer is flipped with the rate `lapse`; a flip
+makes no tie. With a `memory` below 1 that rate of older answers is larger, `1/2 - (1/2 - lapse) memory^age`, as those
+of a person whose preferences drift say less about the present ones. The likelihood of a value is the product,
 over the answers, of the probability of each answer given all others, after Geisser and Eddy (1979), "A predictive
 approach to model selection": of a width given the prior mean of the errors, then of a lapse and a memory given that
 width.
@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hare_jax.elicit.bayesian.losses import Gauge, in_utilities
+from hare_jax.elicit.bayesian.losses import Foci, in_utilities
 from hare_jax.elicit.bayesian.probit import cdf
 from hare_jax.elicit.bayesian.propagation import Normal
 
 _BLOCK = 128  # answers
 _FACTORS_PER_LOG = 8
-_RATE_OF_TIES = 1e-3  # of errors: flips exchange the two recourses
+_RATE_OF_TIES = 1e-3  # of errors: a flip makes no tie, but one mistaken tie must not rule out what is true
 _LEAST_RATE = 1e-4  # of errors, so that a product of so many factors is a normal number in float32
 
 
@@ -62,7 +62,7 @@ class Answered(NamedTuple):
     """T answers, about the difference of utilities of two recourses."""
 
     gap: Normal  # (T,) given all other answers, with the noise of the answer
-    gauge: Gauge  # (T,) of the recourses
+    foci: Foci  # (T,) the recourses
     tied: Array  # (T,) bool
     told: Array  # (T,) bool: there is an answer
     age: Array  # (T,) number of later answers
@@ -80,10 +80,10 @@ def fit(grid: Grid, answered: Answered) -> Manner:
     The width is 0 until there is a tie.
     """
     mean, sd = answered.gap.mean[:, None], jnp.sqrt(answered.gap.variance)[:, None]
-    gauge, tied = jax.tree.map(lambda leaf: leaf[:, None], (answered.gauge, answered.tied))
+    foci, tied = jax.tree.map(lambda leaf: leaf[:, None], (answered.foci, answered.tied))
 
     def probability(width: Array) -> Array:
-        return without_errors(mean, sd, in_utilities(gauge, width), tied)
+        return without_errors(mean, sd, in_utilities(foci, width), tied)
 
     first = prior_mean(grid)
     rate = error_rate(first.lapse, first.memory, answered.age, answered.tied)
@@ -103,7 +103,7 @@ def without_errors(gap: Array, sd: Array, width: Array, tied: Array) -> Array:
 
 
 def error_grid(grid: Grid, age: Array, tied: Array, power: Array | float = 1.0) -> Errors:
-    """All pairs of a lapse and a memory, for answers of this `age` (T,), some of them `tied` (T,).
+    """All pairs of a lapse and a memory, for answers of this `age` (T,), of which the `tied` (T,) are ties.
 
     The prior of lapses is raised to a `power`.
     """
@@ -114,7 +114,7 @@ def error_grid(grid: Grid, age: Array, tied: Array, power: Array | float = 1.0) 
 
 
 def error_rate(lapse: Array, memory: Array, age: Array, tied: Array) -> Array:
-    """The error rate of answers of this `age`, some of them `tied`."""
+    """The error rate of answers of this `age`, of which the `tied` are ties."""
     return jnp.where(tied, _RATE_OF_TIES, 0.5 - (0.5 - lapse) * memory**age)
 
 

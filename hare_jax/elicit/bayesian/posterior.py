@@ -30,7 +30,7 @@ from hare_jax.elicit.bayesian.belief import (
     features_of_points,
     weight,
 )
-from hare_jax.elicit.bayesian.losses import Gauge, Pair, gauge_of, in_utilities
+from hare_jax.elicit.bayesian.losses import Compared, Foci, foci_of, in_utilities
 from hare_jax.elicit.bayesian.manner import Manner
 from hare_jax.elicit.bayesian.propagation import (
     Plane,
@@ -82,7 +82,7 @@ def update(
         tied=belief.tied.at[at].set(tied),
         num_told=at + 1,
     )
-    told = told._replace(gauge=_gauges(told, x, space))
+    told = told._replace(foci=_foci(told, x, space))
     new = _fitted(_with_manner(_weighed(told, at)), num_sweeps)
     return jax.tree.map(lambda new, old: jnp.where(at < belief.offset.shape[1], new, old), new, belief)
 
@@ -102,9 +102,9 @@ def utilities(belief: Belief, x: Array, z: Array, space: ActionSpace | None = No
 
 
 def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpace | None = None) -> Array:
-    """Posterior probability (n,) that each `z` (n, d) is not better than `base` (d,) by half of the width of ties.
+    """Posterior probability (n,) that each `z` (n, d) is not better than `base` (d,) by half the width of ties or more.
 
-    It is 0 for the base itself. The width is 0 until a person can't tell: until then it is the probability of harm,
+    It is 0 for the base itself. The width is 0 until a person can't tell; the result is then the probability of harm,
     given that the answers are not coin tosses.
     """
     known, known_base = features_of_points(belief.kinds, x, z, space), features_by_kind(belief.kinds, x, base, space)
@@ -114,13 +114,10 @@ def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpa
         value, of_base = expected_utility(known, kind, mean), expected_utility(known_base, kind, mean)[:, None]
         change = known.phi[kind] - known_base.phi[kind][None, :]
         variance = quadratic_forms(cov, change)
-        pair = Pair(value, of_base, variance, jnp.sum(change**2, axis=1))
-        of_pair, lead = (
-            gauge_of(belief.kinds.distinct[kind], mean, cov, pair),
-            _SHARE_OF_WIDTH * belief.manner.width[span],
-        )
-        least = of_base + in_utilities(of_pair, lead[:, None])
-        return ndtr((least - value) / jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
+        compared = Compared(value, of_base, variance, jnp.sum(change**2, axis=1))
+        foci = foci_of(belief.kinds.distinct[kind], mean, cov, compared)
+        lead = in_utilities(foci, _SHARE_OF_WIDTH * belief.manner.width[span, None])
+        return ndtr((of_base + lead - value) / jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE)))
 
     is_base = equal_rows(z, base[None, :])[:, 0]
     return jnp.where(is_base, 0, weight(belief) @ belief.kinds.concatenated(below))
@@ -167,16 +164,16 @@ def ages(belief: Belief) -> Array:
     return jnp.maximum(belief.num_told - 1 - jnp.arange(len(belief.tied)), 0).astype(belief.mean.dtype)
 
 
-def _gauges(belief: Belief, x: Array, space: ActionSpace | None) -> Gauge:
-    """The gauge of each answer (h, T)."""
+def _foci(belief: Belief, x: Array, space: ActionSpace | None) -> Foci:
+    """Where the recourses of each answer (h, T) are."""
     known = features_of_points(belief.kinds, x, belief.pair.reshape(-1, len(x)), space)
 
-    def of_kind(kind: int, span: slice) -> Gauge:
+    def of_kind(kind: int, span: slice) -> Foci:
         mean, cov, plane = belief.mean[span], belief.cov[span], belief.plane[span.start]
         value = expected_utility(known, kind, mean)
         one, other = jnp.unstack(value.reshape(len(value), -1, 2), axis=2)
-        pair = Pair(one, other, quadratic_forms(cov, plane), jnp.sum(plane**2, axis=1))
-        return gauge_of(belief.kinds.distinct[kind], mean, cov, pair)
+        compared = Compared(one, other, quadratic_forms(cov, plane), jnp.sum(plane**2, axis=1))
+        return foci_of(belief.kinds.distinct[kind], mean, cov, compared)
 
     return belief.kinds.concatenated(of_kind)
 
@@ -189,7 +186,7 @@ def _sites(belief: Belief) -> Site:
         plane=belief.plane,
         offset=belief.offset,
         noise=belief.noise,
-        width=in_utilities(belief.gauge, width),
+        width=in_utilities(belief.foci, width),
         lapse=manner.error_rate(lapse, memory, ages(belief)[None, :], belief.tied[None, :]),
         tied=jnp.broadcast_to(belief.tied[None, :], shape),
         precision=belief.precision,
@@ -244,9 +241,9 @@ def _with_manner(belief: Belief) -> Belief:
     """Fit the manner of answering of each hypothesis."""
     since = ages(belief)
 
-    def one(mean: Array, cov: Array, gauge: Gauge, sites: Site) -> Manner:
+    def one(mean: Array, cov: Array, foci: Foci, sites: Site) -> Manner:
         gap = jax.vmap(held_out, in_axes=(None, None, 0))(mean, cov, sites)
         told = jnp.any(sites.plane != 0, axis=1)
-        return manner.fit(belief.grid, manner.Answered(gap, gauge, sites.tied, told, since))
+        return manner.fit(belief.grid, manner.Answered(gap, foci, sites.tied, told, since))
 
-    return belief._replace(manner=jax.vmap(one)(belief.mean, belief.cov, belief.gauge, _sites(belief)))
+    return belief._replace(manner=jax.vmap(one)(belief.mean, belief.cov, belief.foci, _sites(belief)))

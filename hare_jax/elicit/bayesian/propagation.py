@@ -36,7 +36,7 @@ class Site(NamedTuple):
     offset: Array  # ()
     noise: Array  # () variance
     width: Array  # () difference of utilities below which recourses are tied
-    lapse: Array  # ()
+    lapse: Array  # () error rate of this answer
     tied: Array  # () bool
     precision: Array  # () of the approximation, along `plane . theta`
     shift: Array  # () precision times mean
