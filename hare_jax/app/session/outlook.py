@@ -2,7 +2,8 @@
 
 Draws are from the Gaussians of each kind of person, moved into its support. A recommendation is as sure as the share of
 draws whose loss is not lower, by more than the width of ties, for any recourse that was compared and is still
-allowed, or for the base, times the probability that the answers are not coin tosses.
+allowed, or for the base, times the probability that the answers are not coin tosses. `Bayes.most_harm` asks for half of
+that width only: to be sure takes more than to be recommended.
 """
 
 from functools import partial

@@ -73,7 +73,7 @@ def widths_of(learnt, people):
     apart = POOL.x[:, None] - POOL.x[None]
     half = np.sum(apart**2, axis=2) / 4 + 1e-12
     across = [np.mean(squares_across(theta, apart), axis=0) for theta in people]
-    room = np.maximum(1 - width**2 / (4 * half), 1e-6)
+    room = np.maximum(1 - width**2 / (4 * half), 1e-9)
     of_ideal = 2 * width * np.sqrt(half + across / room)
     return np.where(np.array(KINDS.names)[:, None, None] == "ideal", of_ideal, width)
 
@@ -190,6 +190,16 @@ def test_certain_ties_tell_nothing(name):
     gains = [ACQUISITIONS["information" if name == "mixed" else name](each) for each in pairs]
     informed, blind = (np.max(np.where(pair.allowed, gain, 0)) for pair, gain in zip(pairs, gains, strict=True))
     assert blind < 0.01 * informed
+
+
+def test_no_certain_tie_is_asked_about():
+    """Though nothing else gains utility: the favourites are two recourses nearer to each other than the width."""
+    learnt = with_ties(jax.device_get(learn(array(TOLD["information"]))), 0.15)
+    utility = np.einsum("mhd,hd->hm", learnt.phi, learnt.belief.mean) + learnt.c.T
+    best = POOL.x[np.argmax(learnt.weight @ (utility / learnt.scale[:, None]))]
+    pool = Recourse(np.concatenate([POOL.x, best[None] + array([[0.001, 0.0]])]), np.ones(7, bool))
+    a, b, _ = choose("mixed", learnt.belief, pool)
+    assert np.linalg.norm(np.asarray(a) - np.asarray(b)) > 0.15
 
 
 def test_wide_ties_are_no_nan():

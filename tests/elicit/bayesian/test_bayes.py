@@ -226,8 +226,8 @@ def test_a_few_questions_bring_people_nearer_than_as_many_of_hare():
 def test_ties_do_not_make_it_worse(threshold, num, most):
     """Distances to the ideal that differ by less than the threshold are tied.
 
-    The base is kept unless the recommendation is probably better by more than the threshold, so that the distance falls
-    less where that is nearly the distance of the base.
+    The base is kept unless the recommendation is probably better by half the threshold, so that the distance falls less
+    where that is nearly the distance of the base.
     """
     wishes = wide(*np.random.default_rng(4).dirichlet(np.ones(NUMBERS) * 1.5, NUM).T)
     ours = bayesian.elicitor(replace(SMALL, max_questions=30))

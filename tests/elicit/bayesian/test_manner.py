@@ -9,7 +9,7 @@ from scipy.special import ndtr
 from spaces import array, jit
 
 from hare_jax.elicit.bayesian import manner
-from hare_jax.elicit.bayesian.losses import Gauge
+from hare_jax.elicit.bayesian.losses import Foci
 from hare_jax.elicit.bayesian.manner import Answered
 from hare_jax.elicit.bayesian.propagation import Normal
 
@@ -22,13 +22,13 @@ def answered(seed, tied):
     rng = np.random.default_rng(seed)
     gap = Normal(array(rng.normal(0.2, 1, NUM)), array(rng.uniform(0.01, 0.5, NUM)))
     told = np.arange(NUM) < NUM - 1
-    gauge = Gauge(*(array(rng.uniform(0.1, 1, NUM)) for _ in range(2)))
-    return Answered(gap, gauge, np.array(tied), told, array(np.arange(NUM)[::-1]))
+    foci = Foci(*(array(rng.uniform(0.1, 1, NUM)) for _ in range(2)))
+    return Answered(gap, foci, np.array(tied), told, array(np.arange(NUM)[::-1]))
 
 
 def likelihood(of, lapse, width, memory):
     p = 1.0
-    for gap, variance, half, across, tied, told, age in zip(*of.gap, *of.gauge, *of[2:], strict=True):
+    for gap, variance, half, across, tied, told, age in zip(*of.gap, *of.foci, *of[2:], strict=True):
         rate = 1e-3 if tied else 0.5 - (0.5 - lapse) * memory**age
         least = 2 * width * np.sqrt(half + across / (1 - width**2 / (4 * half)))
         above, below = (ndtr((sign * gap - least) / np.sqrt(variance)) for sign in (1, -1))

@@ -104,17 +104,18 @@ def test_a_tie_says_that_the_difference_is_within_the_width(person):
     pairs = PAIRS[[0, 2]]
     got = learn(start(widths=(0.1,)), pairs, [True, False])
     np.testing.assert_allclose(got.manner.width, 0.1, atol=1e-6)
-    widths = np.asarray(in_utilities(jax.tree.map(lambda leaf: leaf[person, :2], got.gauge), 0.1))
+    widths = np.asarray(in_utilities(jax.tree.map(lambda leaf: leaf[person, :2], got.foci), 0.1))
     mean, cov, _ = exact(pairs, person, np.array([1e-3, 0.01]), [True, False], widths)
     np.testing.assert_allclose(got.mean[person], mean, atol=1e-3)
     np.testing.assert_allclose(got.cov[person], cov, atol=1e-3)
     assert int(got.num_told) == 2
 
 
-def test_gauges_of_earlier_answers_follow_the_posterior():
+def test_foci_of_earlier_answers_follow_the_posterior():
     once, often = learn(start(), PAIRS[:1]), learn(start(), PAIRS)
-    assert not np.allclose(once.gauge.across[IDEAL, 0], often.gauge.across[IDEAL, 0], rtol=0.01)
-    np.testing.assert_array_equal(once.gauge.half[:, 0], often.gauge.half[:, 0])
+    first, later = once.foci, often.foci
+    assert not np.allclose(first.across_square[IDEAL, 0], later.across_square[IDEAL, 0], rtol=0.01)
+    np.testing.assert_array_equal(first.half_square[:, 0], later.half_square[:, 0])
 
 
 def test_older_answers_of_a_short_memory_are_noisier():
