@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 _LINEAR = 0.25  # square of half the distance where the utility is minus the loss: both differences are then the same
-_LEAST_SEPARATION = 1e-5  # squared, to divide by: nearer recourses are one in float32
+_LEAST_SEPARATION = 1e-5  # squared, of recourses or of their phi, to divide by: nearer ones are one in float32
 _LEAST_ACROSS = 1e-6  # squared, so that recourses are tied that are nearer than the width, also on one line with theta
 _LEAST_ROOM = 1e-9  # of 1 - (w / 2 c)^2: beyond any other difference of utilities of these recourses
 

@@ -52,7 +52,7 @@ from hare_jax.space import ActionSpace
 
 _MIDDLE = 0.5  # of each of the equal parts of the probabilities
 _LEAST_VARIANCE = 1e-12
-_SHARE_OF_WIDTH = 0.5  # of ties, by which a recourse must be better than the base
+_SHARE_OF_WIDTH = 0.5  # of ties, by which a recourse must beat the base; 0 harms many who can't tell
 _LOG_COIN = math.log(0.5)  # of one side of a coin
 
 
@@ -102,7 +102,7 @@ def utilities(belief: Belief, x: Array, z: Array, space: ActionSpace | None = No
 
 
 def not_better(belief: Belief, x: Array, z: Array, base: Array, space: ActionSpace | None = None) -> Array:
-    """Posterior probability (n,) that each `z` (n, d) is not better than `base` (d,) by half the width of ties or more.
+    """Posterior probability (n,) that each `z` (n, d) does not beat `base` (d,) by half the width of ties or more.
 
     It is 0 for the base itself. The width is 0 until a person can't tell; the result is then the probability of harm,
     given that the answers are not coin tosses.
