@@ -103,6 +103,7 @@ def test_by_mouse(opened, sentences):
     opened.wait_for_selector("summary:has-text('What you told us')")
     opened.click("button:has-text('Take back the last step')")
     opened.click("text=Try an idea of your own")
+    opened.wait_for_selector("#x0")
     check_fits(opened)
     opened.fill("#x0", "60")
     opened.click("button:has-text('What would happen?')")
@@ -113,7 +114,7 @@ def test_by_mouse(opened, sentences):
     opened.click("button:has-text('Take this')")
     check_end(opened, sentences)
     opened.click("text=Summary to print")
-    assert opened.locator("h1").inner_text() == "Summary"
+    opened.wait_for_selector("h1:text-is('Summary')")
 
 
 @pytest.mark.parametrize("opened", [(WIDE, True)], indirect=True, ids=["keyboard"])
