@@ -66,7 +66,7 @@ def check(options: TableOptions) -> None:
     require(not fixed, options.file, f"is a data set with its own {' and '.join(fixed)}", options.file)
     of_model = [name for name in ("wanted", "threshold", "classes") if getattr(options, name) not in (None, ())]
     require(options.model is not None or not of_model, "model", f"must be given with {', '.join(of_model)}", None)
-    require(0 <= options.seed < 2**32, "seed", "must be at least 0 and below 2^32", options.seed)
+    require(0 <= options.seed < 2**31, "seed", "must be at least 0 and below 2^31", options.seed)
     within = options.threshold is None or 0 < options.threshold < 1
     require(within, "threshold", "must be above 0 and below 1", options.threshold)
 

@@ -52,7 +52,7 @@ def quick_compiles(monkeypatch):
         (("demo", "--budget", "4", "--per-round", "5"), "per-round: must be at least 1, at most the budget; got 5"),
         (("demo", "--seed", "-1"), "seed: "),
         (("demo", "--applicant", "-1"), "applicant: "),
-        (("ask", "--questions", "0"), "questions: must be at least 1; got 0"),
+        (("ask", "--questions", "0"), "questions: must be from 1 to 1,000; got 0"),
         (("ask", "--elicitor", "guess"), "elicitor: must be one of"),
         (("ask", "--csv", "/no/such.csv"), "file: must be a CSV file, or one of mortgage"),
         (("ask", "--resume", "a.json", "--row", "3"), "resume: has its own row; got 'a.json'"),

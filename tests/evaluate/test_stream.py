@@ -182,7 +182,10 @@ def test_two_processes_give_the_same_bits_as_one(tmp_path):
 def test_a_killed_process_continues_at_its_chunk(tmp_path):
     path = tmp_path / "run.npz"
     killed = start(path)
+    until = time.monotonic() + PATIENCE
     while not path.exists() or not np.load(path)["numbers"][1]:
+        assert killed.poll() is None
+        assert time.monotonic() < until
         time.sleep(PATIENCE / 10_000)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()

@@ -70,7 +70,8 @@ def check(options: Ask) -> None:
     choose("elicitor", options.elicitor or _ELICITOR, ELICITORS)
     if options.base is not None:
         choose("base", options.base, METHODS)
-    require(options.questions is None or options.questions >= 1, "questions", "must be at least 1", options.questions)
+    few = options.questions is None or 1 <= options.questions <= file_rules.MOST_QUESTIONS
+    require(few, "questions", f"must be from 1 to {file_rules.MOST_QUESTIONS:,}", options.questions)
     given = [name for name in _OF_THE_FILE if getattr(options, name) is not None]
     require(options.resume is None or not given, "resume", f"has its own {', '.join(given)}", str(options.resume))
     save, resume = options.save, options.resume

@@ -1,7 +1,6 @@
 """`hare-jax serve`: a web page on which a person answers."""
 
 import dataclasses
-import importlib.util
 from typing import Annotated
 
 import tyro
@@ -10,11 +9,10 @@ from rich.text import Text
 
 from hare_jax.app import interrupts, tables
 from hare_jax.app.explainer import Explainer
+from hare_jax.app.session.file_rules import MOST_QUESTIONS
+from hare_jax.app.web import address
 from hare_jax.base import choose, require
 from hare_jax.elicit import ELICITORS
-
-_MOST_PORT = 65535
-_NEEDED = ("starlette", "uvicorn", "jinja2")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,14 +42,12 @@ class Serve(tables.TableOptions):
 
 def check(options: Serve) -> None:
     """Raise an error if an option is wrong or the extra is missing, before any data is loaded."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(f"serve needs {', '.join(missing)}: pip install 'hare-jax[web]'")
+    address.check("serve", options.port)
     tables.check(options)
     choose("elicitor", options.elicitor, ELICITORS)
-    require(1 <= options.port <= _MOST_PORT, "port", f"must be from 1 to {_MOST_PORT}", options.port)
-    for name in ("questions", "sessions"):
-        require(getattr(options, name) >= 1, name, "must be at least 1", getattr(options, name))
+    few = 1 <= options.questions <= MOST_QUESTIONS
+    require(few, "questions", f"must be from 1 to {MOST_QUESTIONS:,}", options.questions)
+    require(options.sessions >= 1, "sessions", "must be at least 1", options.sessions)
     require(options.rows >= 0, "rows", "must be at least 0", options.rows)
 
 
@@ -59,7 +55,7 @@ def run_command(options: Serve, console: Console) -> None:
     """Load the data and the model, and serve until interrupted."""
     check(options)
     from hare_jax.app.web.app import Service, build
-    from hare_jax.app.web.serve import hosts_of, listening, serve
+    from hare_jax.app.web.serve import listening, serve
 
     opened = listening(options.host, options.port)
     with Console(stderr=True).status("Load the rows") as status:
@@ -69,9 +65,9 @@ def run_command(options: Serve, console: Console) -> None:
         chosen = {"elicitor": options.elicitor, "questions": options.questions, "seed": options.seed}
         about = f"The examples are {loaded.described}."
         service = Service(explainer, loaded.frame, **chosen, most=options.rows, about=about)  # type: ignore[arg-type]
-    app = build(service, hosts=hosts_of(options.host, options.names), sessions=options.sessions)
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    console.print(Text(f"Open http://{host}:{options.port}/ in a browser; Ctrl-C ends"))
+    app = build(service, hosts=address.hosts_of(options.host, options.names), sessions=options.sessions)
+    link = address.link(options.host, options.port, options.names)
+    console.print(Text(f"Open {link} in a browser; Ctrl-C ends"))
     serve(app, opened)
     interrupts.leave()
 

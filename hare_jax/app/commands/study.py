@@ -1,7 +1,6 @@
 """`hare-jax study`: people answer on web pages, in arms assigned at random; their answers are kept and exported."""
 
 import dataclasses
-import importlib.util
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +20,8 @@ from hare_jax.app.study.conduct import Conduct
 from hare_jax.app.study.database import Database
 from hare_jax.app.study.sessions import Sessions
 from hare_jax.app.study.store import Store
+from hare_jax.app.web import address
 from hare_jax.base import require
-
-_NEEDED = ("starlette", "uvicorn", "jinja2")
-_ANY = ("0.0.0.0", "::")
-_MOST_PORT = 65535
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,9 +88,8 @@ def _run(options: Run, console: Console) -> None:
         found, store = setting.load(study), Store(database)
         secret = facts.agreed(store, study, found)
     conduct = Conduct(study, store, Sessions(study, found, store))
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    shown = options.names[0] if options.names else host
-    console.print(Text(f"{study.title}: http://{shown}:{options.port}/ (Ctrl-C ends it; answers: {options.db})"))
+    link = address.link(options.host, options.port, options.names)
+    console.print(Text(f"{study.title}: {link} (Ctrl-C ends it; answers: {options.db})"))
     database.purge()  # of people who withdrew when it was in use
     with interrupts.cleaned_by(database.close):  # no log is left beside the file
         _serve(conduct, secret, options, opened)
@@ -102,19 +97,16 @@ def _run(options: Run, console: Console) -> None:
 
 
 def _check(options: Run) -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(f"study needs {', '.join(missing)}: pip install 'hare-jax[web]'")
-    require(0 < options.port <= _MOST_PORT, "port", f"must be from 1 to {_MOST_PORT}", options.port)
-    known = options.host not in _ANY or bool(options.names)
+    address.check("study", options.port)
+    known = bool(options.names) or not address.is_any(options.host)
     require(known, "names", "must name the address of the page where --host is everybody", options.host)
 
 
 def _serve(conduct: Conduct, secret: str, options: Run, opened: socket.socket) -> None:
     from hare_jax.app.study.site import Tokens, build
-    from hare_jax.app.web.serve import hosts_of, serve
+    from hare_jax.app.web.serve import serve
 
-    serve(build(conduct, Tokens(secret), hosts_of(options.host, options.names)), opened)
+    serve(build(conduct, Tokens(secret), address.hosts_of(options.host, options.names)), opened)
 
 
 def _export(options: Export, console: Console) -> None:

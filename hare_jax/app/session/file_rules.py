@@ -131,7 +131,7 @@ _PARTS: dict[str, Callable[[Any], bool]] = {
 }
 _EVENTS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "answer": {"choice": lambda value: _is_text(value) and value in CHOICES},
-    "rate": {"value": is_finite, "option": lambda value: value in (None, *CHOICES)},
+    "rate": {"value": is_finite, "option": lambda value: value in (None, "A", "B")},
     "veto": {"features": _is_features},
     "range": {"feature": _is_text, "lower": _is_bound, "upper": _is_bound},
     "importance": {"feature": _is_text, "over": _is_text},

@@ -56,7 +56,8 @@ class Session(Dialogue):
         telling.check_takes(self.elicitor, "ratings")
         turn = self._turn
         labels = ["A", "B"] if turn.question.asked else []
-        require(option is None or option in labels, "option", f"must be None or one of {', '.join(labels)}", option)
+        rule = f"must be None or one of {', '.join(labels)}" if labels else "must be None: no question is shown"
+        require(option is None or option in labels, "option", rule, option)
         x = turn.best.x if option is None else pair(turn)[labels.index(option)]
         rating = telling.rating(x, value)
         telling.check_room(turn, telling.num_compared(turn.state.rated, float(value)))

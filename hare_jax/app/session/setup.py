@@ -51,7 +51,7 @@ def check(given: Given) -> Table:
     require(isinstance(table, Table), "table", "must be a Table, of data.load or data.from_frame", type(table).__name__)
     own = given.table is None or given.table is table
     require(own, "table", "must be None or that of the explainer", given.table)
-    require(_is_whole(given.seed, 0), "seed", "must be a whole number from 0", given.seed)
+    require(_is_whole(given.seed, 0), "seed", f"must be a whole number from 0 to {_MOST}", given.seed)
     few = _is_whole(given.questions, 1) and given.questions <= MOST_QUESTIONS
     require(few, "questions", f"must be a whole number from 1 to {MOST_QUESTIONS:,}", given.questions)
     if given.base is not None:

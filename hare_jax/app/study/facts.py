@@ -37,7 +37,8 @@ def agreed(store: Store, study: Study, setting: Setting) -> str:
     known = store.facts(given)
     old, new = (json.loads(facts["design"]) for facts in (known, given))
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    require(not changed, "study", "must be that of the file --db, or have a new file; only texts may change", changed)
+    rule = "must be that of the file --db, or have a new file; only title, texts and [data] may change"
+    require(not changed, "study", rule, changed)
     require(known["table"] == given["table"], "data", "must be those of the file --db, with their schema", "others")
     same = np.allclose(json.loads(known["logits"]), logits, rtol=_SAME, atol=_SAME)
     require(same, "model", "must be that of the file --db", "another")

@@ -1,23 +1,14 @@
 """The server: uvicorn on one address, without a log of links."""
 
 import socket
-from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
 
 from hare_jax.app.web.connections import IDLE, MOST, Connection
 
-_LOCAL = ("localhost", "127.0.0.1", "[::1]")
-_ANY = ("", "0.0.0.0", "::")
 _MOST_HEADERS = 16 * 1024  # bytes
 _SECONDS = 5  # that requests may take at the end
-
-
-def hosts_of(host: str, names: Sequence[str]) -> tuple[str, ...]:
-    """The names under which a server on `host` is reached: the local ones, its own, and other `names`."""
-    own = () if host in _ANY else (f"[{host}]" if ":" in host else host,)
-    return tuple(dict.fromkeys((*_LOCAL, *own, *names)))
 
 
 def listening(host: str, port: int) -> socket.socket:

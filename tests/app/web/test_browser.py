@@ -1,9 +1,7 @@
 """A whole session in Chromium, headless: by mouse, by keyboard alone, and without JavaScript on a narrow screen."""
 
 import shutil
-import socket
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import uvicorn
 from hostile import REFUSED
 
 from hare_jax.app.session import Session
+from hare_jax.app.web import serve
 from hare_jax.app.web.app import build
 from tests.loans import NUM_QUESTIONS
 
@@ -25,17 +24,11 @@ MOST_TABS = 40
 @pytest.fixture(scope="module")
 def address(service):
     """A server of its own thread."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(build(service, hosts=["127.0.0.1"]), port=port, log_level="error", ws="none")
-    )
-    thread = threading.Thread(target=server.run)
+    opened = serve.listening("127.0.0.1", 0)
+    server = uvicorn.Server(serve.config_of(build(service, hosts=["127.0.0.1"])))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
     thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}/"
+    yield f"http://127.0.0.1:{opened.getsockname()[1]}/"
     server.should_exit = True
     thread.join()
 
@@ -122,19 +115,25 @@ def test_by_keyboard(opened, sentences):
     tab_to(opened, "Start with this example")
     opened.keyboard.press("Enter")
     for number, choice in enumerate(CHOICES, 1):
-        opened.wait_for_selector(f"text=Question {number} of {NUM_QUESTIONS}")
+        wait_for_keys(opened, f"text=Question {number} of {NUM_QUESTIONS}")
         if number % 2:
             opened.keyboard.press(KEYS[choice])
         else:
             tab_to(opened, BUTTONS[choice])
             opened.keyboard.press("Space")
-    opened.wait_for_selector("text=There are no more questions")
+    wait_for_keys(opened, "text=There are no more questions")
     opened.keyboard.press("u")
-    opened.wait_for_selector(f"text=Question {NUM_QUESTIONS} of {NUM_QUESTIONS}")
+    wait_for_keys(opened, f"text=Question {NUM_QUESTIONS} of {NUM_QUESTIONS}")
     opened.keyboard.press(KEYS[CHOICES[-1]])
-    opened.wait_for_selector("text=There are no more questions")
+    wait_for_keys(opened, "text=There are no more questions")
     opened.keyboard.press("y")
     check_end(opened, sentences)
+
+
+def wait_for_keys(page, selector):
+    """Wait for a page, and for its script to listen to keys."""
+    page.wait_for_selector(selector)
+    page.wait_for_selector("html.with-keys")
 
 
 def tab_to(page, text):
