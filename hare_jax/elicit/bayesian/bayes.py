@@ -30,9 +30,10 @@ from hare_jax.space import ActionSpace
 def elicitor(hp: Bayes | None = None) -> Elicitor:
     """Bayesian elicitation.
 
-    A question is the pair of valid recourses whose better one has the highest expected utility (Viappiani and
-    Boutilier, 2010, "Optimal Bayesian recommendation sets and myopically optimal choice query sets"), or whose answer
-    has the highest mutual information with the hidden parameters. The recommendation is the valid recourse of highest
+    A question is the pair of valid recourses of the highest value of `hp.acquisition`: the expected utility of the
+    better one (Viappiani and Boutilier, 2010, "Optimal Bayesian recommendation sets and myopically optimal choice query
+    sets"), the mutual information of its answer with the hidden parameters, or, by default, both and a share of that
+    with the kind of person alone (`acquisition.mixed`). The recommendation is the valid recourse of highest
     expected utility found by a search on the decision boundary. All recourses shown are accepted and allowed.
 
     Raises:
