@@ -112,9 +112,10 @@ def _failures(rows: pd.DataFrame) -> list[str]:
 def _cut(measured: pd.DataFrame) -> list[str]:
     """The methods that have fewer rows than others of the same task, as the limit of time cut them."""
     most = measured["rows"].groupby([measured[name] for name in ("dataset", "model", "seed", "users")]).transform("max")
-    cut = measured[measured["rows"] < most]
+    cut = measured.assign(most=most)[measured["rows"] < most]
     return [
-        f"- {arm}, {dataset}: {int(part['rows'].sum())} rows within {part['limit_s'].max():.0f} s a seed"
+        f"- {arm}, {dataset}: {part['rows'].sum():.0f} of {part['most'].sum():.0f} rows "
+        f"within {part['limit_s'].max():.0f} s a seed (seeds {_seeds(part)})"
         for (arm, dataset), part in cut.groupby(["arm", "dataset"], sort=True)
     ]
 

@@ -5,6 +5,7 @@ import sys
 import textwrap
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import digest, store
@@ -182,6 +183,13 @@ def test_a_trial_of_a_few_rows_is_not_pooled_with_the_rows_of_a_method(tmp_path)
         rows.append(command._failure(spec, f"{arm}, {users} rows"))
     text = page.write(tmp_path).read_text()
     assert ["any one, 200" in text, "any one, 3" in text, "other, 3" in text] == [True, False, True]
+
+
+def test_rows_that_the_limit_of_time_left_out_are_those_of_the_seeds_it_cut():
+    found = [("all", 1, 10), ("all", 2, 10), ("some", 1, 10), ("some", 2, 3)]
+    common = {"dataset": "adult", "model": "mlp", "users": 10, "limit_s": 20.0}
+    measured = pd.DataFrame([common | {"arm": arm, "seed": seed, "rows": num} for arm, seed, num in found])
+    assert page._cut(measured) == ["- some, adult: 3 of 10 rows within 20 s a seed (seeds 2)"]
 
 
 @pytest.mark.slow

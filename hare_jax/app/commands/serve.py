@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hare_jax.app import interrupts, tables
-from hare_jax.app.explainer import Explainer
+from hare_jax.app.commands.explain import explainer_of
 from hare_jax.app.session.file_rules import MOST_QUESTIONS
 from hare_jax.app.web import address
 from hare_jax.base import choose, require
@@ -61,7 +61,7 @@ def run_command(options: Serve, console: Console) -> None:
     with Console(stderr=True).status("Load the rows") as status:
         loaded = tables.load(options, held_out=True)
         status.update("Prepare the model")
-        explainer = explainer_of(options, loaded)
+        explainer = explainer_of(options, loaded.table, None)
         chosen = {"elicitor": options.elicitor, "questions": options.questions, "seed": options.seed}
         about = f"The examples are {loaded.described}."
         service = Service(explainer, loaded.frame, **chosen, most=options.rows, about=about)  # type: ignore[arg-type]
@@ -70,11 +70,3 @@ def run_command(options: Serve, console: Console) -> None:
     console.print(Text(f"Open {link} in a browser; Ctrl-C ends"))
     serve(app, opened)
     interrupts.leave()
-
-
-def explainer_of(options: tables.TableOptions, loaded: tables.Loaded) -> Explainer:
-    """The explainer of the model that the options name."""
-    if options.model is None:
-        return Explainer(tables.classifier(options, loaded.table), loaded.table, seed=options.seed)
-    model, keywords = tables.model_of(options, loaded.table)
-    return Explainer(model, loaded.table, seed=options.seed, **keywords)
