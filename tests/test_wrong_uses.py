@@ -14,6 +14,7 @@ from hare_jax import elicit, models, people, recourse
 from hare_jax.app import demo
 from hare_jax.base import Recourse
 from hare_jax.elicit import Bayes, Choice, Hare, Range, Rating, Sampling, Veto, candidates
+from hare_jax.elicit.answers import Rated
 from hare_jax.evaluate import expected, metrics, sharding, simulate, summary
 from hare_jax.hyperparams import check_fields, typed_fields
 from hare_jax.models import vae
@@ -76,9 +77,13 @@ def tell(answer, name="bayes"):
     return elicitor.tell(state, answer)
 
 
-def tell_too_often():
+def tell_with_room_for(num, answer):
+    """Two recourses have been rated, 1 and 3, and a question is shown; four comparisons fit."""
     elicitor, state = opened("bayes")
-    return elicitor.tell(state._replace(belief=state.belief._replace(num_told=jnp.array(4))), 0)
+    rated = Rated(jnp.array(True), Rating(X, jnp.array(1.0)), Rating(X, jnp.array(3.0)))
+    question = state.question._replace(asked=jnp.array(True))
+    belief = state.belief._replace(num_told=jnp.array(4 - num))
+    return elicitor.tell(state._replace(belief=belief, rated=rated, question=question), answer)
 
 
 def fit(x=ROWS, y=Y, key=KEY, **hyperparameters):
@@ -219,7 +224,18 @@ WRONG = {
     "a wider range": (lambda: tell(Range(WIDER, WIDER)), "lower", r"must have shape \(3,\)", r"\(4,\)"),
     "a NaN range": (lambda: tell(Range(X, X * NAN)), "upper", "must not be NaN", "Array.*"),
     "a range in dollars": (lambda: tell(Range(X + 900, X + 1000)), "range", ".*encoded units", r"\(900.25, 1000.25\)"),
-    "an answer too many": (tell_too_often, "answer", r"must fit.*at most 4.*max_questions.*", "'one of 1.*"),
+    "an answer too many": (
+        lambda: tell_with_room_for(0, 0),
+        "answer",
+        r"must fit.*at most 4.*max_questions.*",
+        "'one of 1.*",
+    ),
+    "a rating between two": (
+        lambda: tell_with_room_for(1, Rating(X, 2.0)),
+        "answer",
+        "must fit.*",
+        "'one of 2 with.* 1'",
+    ),
     "an offer of nothing": (lambda: elicit.offer(opened("bayes")[1], KEY, 0), "num", "must be at least 1", "0"),
     # people
     "no such person": (lambda: people.prefers("goal", X), "person", "must be one of ideal, weights, .*", "'goal'"),

@@ -9,7 +9,7 @@ from hare_jax.app.session.telling import CHOICES, is_finite
 from hare_jax.base import require
 from hare_jax.elicit import ELICITORS
 
-FORMAT, VERSION = "hare_jax session", 6
+FORMAT, VERSION = "hare_jax session", 7
 NAME = "session file"
 MOST_BYTES = 32 * 2**20
 MOST_EVENTS = 2_000

@@ -9,6 +9,7 @@ from hare_jax.app.session.dialogue import Dialogue, pair
 from hare_jax.app.session.views import Asked, Best, Event, Exploration
 from hare_jax.base import require
 from hare_jax.data import Table
+from hare_jax.elicit.bayesian.learn import compared_with
 
 _RECOMMENDATION = "recommendation"  # label
 
@@ -60,7 +61,7 @@ class Session(Dialogue):
         require(option is None or option in labels, "option", rule, option)
         x = turn.best.x if option is None else pair(turn)[labels.index(option)]
         rating = telling.rating(x, value)
-        telling.check_room(turn, telling.num_compared(turn.state.rated, float(value)))
+        telling.check_room(turn, int(compared_with(turn.state.rated, rating.value).sum()))
         self._record("rate", {"value": float(value), "option": option}, turns.informed(self.problem, turn, rating))
 
     def veto(self, *features: str) -> None:

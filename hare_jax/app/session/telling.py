@@ -175,12 +175,6 @@ def rating(x: Any, value: Any) -> Rating:
     return Rating(x, scored)
 
 
-def num_compared(rated: Any, value: float) -> int:
-    """How many comparisons a rating is: with the worst and the best `rated` before, where the values differ."""
-    worse, better = value < float(rated.best.value), value > float(rated.worst.value)
-    return int(bool(rated.any)) * (worse + better)
-
-
 def preferred(chosen: np.ndarray, other: np.ndarray) -> Choice:
     """`chosen` (d,) is preferred to `other` (d,)."""
     return _best_of(np.stack([chosen, other]), np.int32(0))

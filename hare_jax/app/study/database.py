@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hare_jax.base import require
 
-VERSION = 6  # of the schema
+VERSION = 7  # of the schema
 APPLICATION = 0x68_61_72_65  # "hare": marks the file
 TIMEOUT = 2.0  # seconds to wait for another process that writes
 _PRAGMAS = ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY")

@@ -26,6 +26,7 @@ from hare_jax.elicit.bayesian.reductions import equal_rows, quadratic_forms
 from hare_jax.solvers import linalg
 from hare_jax.space import ActionSpace
 
+_SAME = 1e-4  # largest difference of a column between recourses that are one to a person
 _NUM_DRAWS = 256  # of theta, to evaluate a set
 _BELL_VARIANCE = math.pi * math.log(2) / 2  # of the bell that approximates the entropy of a probit
 _OVERLAP = 3.0  # rate at which the overlap of two bells decays, per s.d. of the noise in the width of ties
@@ -138,13 +139,13 @@ def best_pair(
 def _allowed(belief: Belief, pool: Recourse, favourites: Array) -> Array:
     """Whether a favourite and a member are valid, differ, and have not been compared yet: (f, m) bool.
 
-    What has been compared is as in `elicit.base.is_compared`.
+    As `elicit.base.is_compared`, but recourses that differ by less than `_SAME` are one.
     """
-    shown = equal_rows(belief.pair.reshape(-1, pool.x.shape[1]), pool.x)
+    shown = equal_rows(belief.pair.reshape(-1, pool.x.shape[1]), pool.x, _SAME)
     shown = jnp.any(shown.reshape(*belief.pair.shape[:2], -1), axis=1)  # (T, m)
     compared = jnp.any(shown[:, favourites, None] & shown[:, None, :], axis=0)
     valid = pool.valid[favourites, None] & pool.valid[None, :]
-    return valid & ~equal_rows(pool.x[favourites], pool.x) & ~compared
+    return valid & ~equal_rows(pool.x[favourites], pool.x, _SAME) & ~compared
 
 
 def best_set(

@@ -33,7 +33,7 @@ from hare_jax.space import ActionSpace, follow, own_values, project
 _WIDENING = 3.0  # of the covariances of the elicitor's Gaussians, at the start
 _LEAST_VARIANCE = 1e-5  # of a column, at the start
 _SHARE_OF_PRIOR = 0.5  # of the first draws, whose number is rounded
-_TAIL = 2.0  # of the factor (1 + (logit / slack)^2)^-2 near the boundary: Student's t with 2 * 2 - 1 degrees of freedom
+_REFUSED = 10.0  # by which a refused point counts as farther from the boundary: ideals are accepted
 
 
 @pytree_dataclass
@@ -170,10 +170,13 @@ def _log_prior(target: Target, points: Array) -> Array:
 
 
 def _log_posterior(target: Target, points: Array) -> Array:
-    """Log posterior density (n,) of target `points` (n, d): prior, all answers, and the distance from the boundary."""
+    """Log posterior density (n,) of target `points` (n, d): prior, all answers, and the distance from the boundary.
+
+    That is `logit / slack`, of which ideals have a Cauchy density: an ideal with another category may be deep inside.
+    """
     ideals = jax.vmap(partial(_ideal, target))(points)
     depth = jnp.where(target.slack < jnp.inf, jax.vmap(target.logit_fn)(ideals) / target.slack, 0)
-    at_boundary = -_TAIL * jnp.log1p(depth**2)
+    at_boundary = -jnp.log1p(jnp.where(depth < 0, _REFUSED * depth, depth) ** 2)
     return _log_prior(target, points) + _of_answers(target.answers, ideals) + at_boundary
 
 

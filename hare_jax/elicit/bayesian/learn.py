@@ -33,15 +33,27 @@ def learn(hp: Bayes, state: State, answer: Answer) -> State:
     return _LEARN.get(type(answer), _learn_comparison)(hp, state, answer)
 
 
+def compared_with(rated: Rated, value: Array) -> Array:
+    """Whether a rating of this `value` () is compared with the worst, and with the best, `rated` before: (2,) bool."""
+    return rated.any & jnp.stack([value > rated.worst.value, value < rated.best.value])
+
+
 def _check_room(state: State, answer: Answer) -> None:
     """Raise a `ValueError` if the state is known and has no room left for the comparisons of an `answer`."""
     if isinstance(answer, Veto | Range) or not is_known(state, answer):
         return
     room = state.belief.tied.shape[0] - int(state.belief.num_told)
-    needed = int(np.sum(answer.options.valid)) - 1 if isinstance(answer, Choice) else 1
-    needed = int(state.rated.any) if isinstance(answer, Rating) else needed
+    needed = _num_comparisons(state, answer)
     rule = f"must fit: the session holds at most {state.belief.tied.shape[0]} comparisons (max_questions)"
     require(needed <= room, "answer", rule, f"one of {needed} with room for {max(room, 0)}")
+
+
+def _num_comparisons(state: State, answer: Answer) -> int:
+    """How many comparisons an `answer` consists of: none where nothing was asked."""
+    if isinstance(answer, Choice):
+        return int(np.sum(answer.options.valid)) - 1
+    told = compared_with(state.rated, answer.value) if isinstance(answer, Rating) else state.question.asked
+    return int(jnp.sum(told))
 
 
 def _learn_comparison(hp: Bayes, state: State, answer: Array) -> State:
@@ -59,12 +71,11 @@ def _learn_choice(hp: Bayes, state: State, answer: Choice) -> State:
 
 
 def _learn_rating(hp: Bayes, state: State, answer: Rating) -> State:
-    """Two comparisons: with the worst and with the best recourse rated before, where there is one."""
+    """Two comparisons: with the worst and with the best recourse rated before, if there is one and ratings differ."""
     new = jax.tree.map(lambda leaf: jnp.asarray(leaf, state.x.dtype), answer)
     rated = state.rated
-    above, below = new.value > rated.worst.value, new.value < rated.best.value
     a, b = jnp.stack([new.x, rated.best.x]), jnp.stack([rated.worst.x, new.x])
-    state = _compare_all(hp, state, a, b, rated.any & jnp.stack([above, below]))
+    state = _compare_all(hp, state, a, b, compared_with(rated, new.value))
     worst = _select(rated.any & (new.value >= rated.worst.value), rated.worst, new)
     best = _select(rated.any & (new.value <= rated.best.value), rated.best, new)
     return state._replace(rated=Rated(jnp.ones_like(rated.any), worst, best))

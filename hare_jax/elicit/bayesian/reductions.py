@@ -12,11 +12,12 @@ from jax import Array
 _MOST_WRITTEN_OUT = 32  # columns
 
 
-def equal_rows(a: Array, b: Array) -> Array:
-    """Whether each of `a` (n, d) equals each of `b` (m, d) in all columns: (n, m) bool."""
+def equal_rows(a: Array, b: Array, tolerance: float = 0.0) -> Array:
+    """Whether each of `a` (n, d) equals each of `b` (m, d) in all columns, within a `tolerance`: (n, m) bool."""
     if a.shape[1] > _MOST_WRITTEN_OUT:
-        return jnp.all(a[:, None, :] == b[None, :, :], axis=2)
-    return reduce(operator.and_, (a[:, None, at] == b[None, :, at] for at in range(a.shape[1])))
+        return jnp.all(jnp.abs(a[:, None, :] - b[None, :, :]) <= tolerance, axis=2)
+    columns = zip(a.T, b.T, strict=True)
+    return reduce(operator.and_, (jnp.abs(one[:, None] - other[None, :]) <= tolerance for one, other in columns))
 
 
 def quadratic_forms(matrices: Array, points: Array) -> Array:

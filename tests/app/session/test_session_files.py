@@ -28,7 +28,7 @@ def put(found, path, value):
 
 CASES = [
     (("format",), "pickle", "must be of the format 'hare_jax session'; got 'pickle'"),
-    (("version",), 1, "must have version 6; got 1"),
+    (("version",), 1, "must have version 7; got 1"),
     (("more",), 1, "must have exactly the keys format, version"),
     (("elicitor",), "__import__", "must have a valid elicitor"),
     (("hyperparameters",), {"noise": "x"}, "noise"),

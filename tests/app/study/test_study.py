@@ -211,7 +211,7 @@ def test_other_files_are_errors(tmp_path):
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     with pytest.raises(
-        ValueError, match="db: must have version 6 of the schema: use the hare_jax that wrote it; got 1"
+        ValueError, match="db: must have version 7 of the schema: use the hare_jax that wrote it; got 1"
     ):
         Database(tmp_path / "study.db")
     sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE people (name TEXT)").connection.close()

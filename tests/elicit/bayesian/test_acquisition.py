@@ -232,8 +232,17 @@ def test_nothing_is_left_to_ask_about_two_recourses_that_were_compared():
     pool = POOL._replace(valid=np.arange(6) < 2)
     compared = NOTHING.copy()
     assert np.isfinite(choose("mixed", belief, pool, compared)[2])
-    compared[1] = pool.x[[1, 0]]
-    assert np.isneginf(choose("mixed", belief, pool, compared)[2])
+    for apart, left in ((0.0, False), (5e-5, False), (1e-3, True)):  # a person sees no difference of 5e-5
+        compared[1] = pool.x[[1, 0]] + apart
+        assert np.isfinite(choose("mixed", belief, pool, compared)[2]) == left
+
+
+def test_two_recourses_that_look_the_same_are_no_question():
+    belief = jax.device_get(learn(array(TOLD["utility"]))).belief
+    pool = POOL._replace(valid=np.arange(6) < 2)
+    for apart, asked in ((5e-5, False), (1e-3, True)):
+        near = pool._replace(x=np.concatenate([pool.x[:1], pool.x[:1] + np.float32(apart), pool.x[2:]]))
+        assert np.isfinite(choose("mixed", belief, near)[2]) == asked
 
 
 def test_pairs_that_may_be_shown_are_valid_different_and_not_compared():

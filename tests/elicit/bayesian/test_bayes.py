@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import cache, partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
@@ -40,6 +41,7 @@ from hare_jax.elicit import (
     ideals,
     offer,
 )
+from hare_jax.elicit.bayesian import learn as learning
 from hare_jax.elicit.bayesian.ideal import MonteCarlo
 from hare_jax.elicit.bayesian.posterior import not_better
 from hare_jax.elicit.bayesian.region import inside
@@ -370,6 +372,17 @@ def test_an_answered_question_is_not_shown_again(opened):
     assert not np.any(SESSION.ask(told).asked)
     assert np.all(told.belief.num_told == 1)
     assert np.all(tell(SESSION, told, np.zeros(NUM, int)).belief.num_told == 1)
+
+
+def test_an_answer_to_no_question_needs_no_room(opened, monkeypatch):
+    monkeypatch.setattr(learning.posterior, "update", lambda belief, *_: belief)  # it takes long to compile
+    one = jax.tree.map(lambda leaf: leaf[0], opened)
+    full = one._replace(belief=one.belief._replace(num_told=jnp.array(SMALL.max_questions)))
+    nothing = full.question._replace(asked=jnp.array(False))
+    told = learning.learn(SMALL, full._replace(question=nothing), jnp.array(elicit.PREFERS_A))
+    assert told.belief.num_told == SMALL.max_questions
+    with pytest.raises(ValueError, match="must fit"):
+        learning.learn(SMALL, full, jnp.array(elicit.PREFERS_A))
 
 
 def test_a_session_can_be_saved(opened):

@@ -70,7 +70,8 @@ def exact(belief, pairs, tied, slack):
             rate = 1e-3 if tied else lapse
             p = p * (rate + (1 - 2 * rate) * (1 - above - below if tied else above))
         likelihood += p
-    weight = likelihood / (1 + (linear(theta.T) / slack) ** 2) ** 2
+    depth = linear(theta.T) / slack
+    weight = likelihood / (1 + np.where(depth < 0, 10 * depth, depth) ** 2)
     weight /= weight.sum()
     mean = weight @ theta
     return mean, np.einsum("n,nd,ne->de", weight, theta - mean, theta - mean)
@@ -100,6 +101,12 @@ def test_draws_are_allowed():
     found = draws(split(2, 1)[0], learnt(PAIRS), X, space, array(0.1))
     assert np.all(jit(jax.vmap(lambda point: allows(space, X, point)))(found))
     assert len(np.unique(np.asarray(found)[:, 0])) <= 6
+
+
+def test_few_draws_are_refused():
+    """The factual is, and with it half of the prior."""
+    found = np.asarray(draws(split(5, 1)[0], learnt(()), X, FREE, array(0.01)))
+    assert np.mean(linear(found.T) < -0.01) < 0.1
 
 
 def test_a_column_ruled_out_moves_nothing_that_follows_it():

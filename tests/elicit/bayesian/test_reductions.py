@@ -1,5 +1,7 @@
 """Reductions over columns against the definitions."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from jax import jit
@@ -24,3 +26,6 @@ def test_rows_are_equal_in_all_columns(width):
     a[1, -1] = b[2, -1] = b[1, -1] = 1
     b[1, 0] = 1
     np.testing.assert_array_equal(jit(equal_rows)(a, b), [[True, False, False], [False, False, True]])
+    np.testing.assert_array_equal(jit(equal_rows)(a + np.float32(1e-5), b), np.zeros((2, 3), bool))
+    found = jit(partial(equal_rows, tolerance=1e-4))(a + np.float32(1e-5), b)
+    np.testing.assert_array_equal(found, [[True, False, False], [False, False, True]])
