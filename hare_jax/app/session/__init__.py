@@ -2,6 +2,7 @@
 
 from hare_jax.app.session.session import Session as Session
 from hare_jax.app.session.views import CANNOT_TELL as CANNOT_TELL
+from hare_jax.app.session.views import AcceptedError as AcceptedError
 from hare_jax.app.session.views import Asked as Asked
 from hare_jax.app.session.views import Best as Best
 from hare_jax.app.session.views import Change as Change

@@ -17,7 +17,7 @@ from hare_jax.app.session import setup, showing, telling, turns
 from hare_jax.app.session.file_rules import MOST_EVENTS
 from hare_jax.app.session.showing import Person
 from hare_jax.app.session.turns import Problem, Turn
-from hare_jax.app.session.views import Event
+from hare_jax.app.session.views import AcceptedError, Event
 from hare_jax.base import Recourse, require
 from hare_jax.data import Table
 from hare_jax.elicit.answers import in_ranges
@@ -63,9 +63,8 @@ class Dialogue:
             x = np.asarray(explainer.table.encode(self._frame))
             frame = complete(explainer.table, self._frame, x)
             logit = judge(explainer.logit_fn, explainer.table, frame)
-        require(
-            not bool(logit[0] >= 0), "row", "is already accepted: it needs no recourse", self._frame.iloc[0].to_dict()
-        )
+        if bool(logit[0] >= 0):
+            raise AcceptedError(f"row: is already accepted: it needs no recourse; got {self._frame.iloc[0].to_dict()}")
         self._person = Person(explainer, frame, x)
 
     @property

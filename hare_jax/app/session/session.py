@@ -24,7 +24,8 @@ class Session(Dialogue):
     The same seed and answers give the same recourse as `elicit.run` from `base_recourse`.
 
     Raises:
-        ValueError: an argument is wrong, the row can't be encoded, or the model accepts it already.
+        AcceptedError: the model accepts the row already.
+        ValueError: an argument is wrong, or the row can't be encoded.
     """
 
     def question(self) -> Asked | None:

@@ -7,6 +7,10 @@ import pandas as pd
 CANNOT_TELL = "can't tell"
 
 
+class AcceptedError(ValueError):
+    """The model accepts the row already: it needs no recourse."""
+
+
 class Event(NamedTuple):
     """What was told: `details` can be written as JSON."""
 

@@ -10,6 +10,7 @@ import pytest
 from hare_jax import data
 from hare_jax.app.session import (
     CANNOT_TELL,
+    AcceptedError,
     Session,
     dialogue,
     exploring,
@@ -239,7 +240,7 @@ def test_categories_are_known_by_value_by_text_and_from_a_file():
 
 
 def test_arguments_are_checked(explainer, refused):
-    with pytest.raises(ValueError, match="already accepted"):
+    with pytest.raises(AcceptedError, match="row: is already accepted: it needs no recourse; got"):
         Session(explainer, None, refused | {"income": 110.0})
     with pytest.raises(ValueError, match="elicitor: must be one of"):
         Session(explainer, None, refused, "guess")

@@ -72,18 +72,20 @@ def test_a_server_that_is_killed_loses_no_answer(tmp_path):
     server = subprocess.Popen(command, cwd=ROOT, env=os.environ)
     persons = [Patient(port, seed) for seed in range(NUM_PEOPLE)]
     threads = [threading.Thread(target=one.live, daemon=True) for one in persons]
-    for thread in threads:
-        thread.start()
-    for kill in range(NUM_KILLS):
-        wait_for(lambda least=kill + 1: sum(len(one.acknowledged) for one in persons) >= 3 * least)
-        time.sleep(moments.uniform(0, 0.5))
+    try:
+        for thread in threads:
+            thread.start()
+        for kill in range(NUM_KILLS):
+            wait_for(lambda least=kill + 1: sum(len(one.acknowledged) for one in persons) >= 3 * least)
+            time.sleep(moments.uniform(0, 0.5))
+            server.kill()
+            server.wait()
+            server = subprocess.Popen(command, cwd=ROOT, env=os.environ)
+        for thread in threads:
+            thread.join(3 * PATIENCE)
+    finally:
         server.kill()
         server.wait()
-        server = subprocess.Popen(command, cwd=ROOT, env=os.environ)
-    for thread in threads:
-        thread.join(3 * PATIENCE)
-    server.kill()
-    server.wait()
     assert all(one.is_done for one in persons)
     database = Database(tmp_path / "study.db")
     answers = exporting.tables(database).answers

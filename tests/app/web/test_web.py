@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hostile import INCOME, REFUSED, SCRIPT, begin, tell
+from hostile import INCOME, REFUSED, SCRIPT, begin, hidden, tell
 
 from hare_jax import elicit, people
 from hare_jax.app.compiling import quickest_jit
@@ -107,3 +107,23 @@ def test_an_error_after_a_proposal_was_taken_leaves_no_old_question(service, mon
     with pytest.raises(ZeroDivisionError):
         talk.act("try", {"x0": "60"})
     assert talk.question() == compared(talk.session.explainer, talk.session.question(), talk.session.row)
+
+
+def test_a_row_that_can_not_be_taken_is_shown_again_with_the_reason(client, service, monkeypatch):
+    form = pages.fields_of(service.explainer, REFUSED | {INCOME: 119.0})
+    sent = {one.name: one.value for one in form}
+    page = client.post("/enter", data=hidden(client.get("/enter")) | sent)
+    assert page.status_code == 400
+    assert "the application would be accepted" in page.text
+    assert 'value="119' in page.text
+
+    def broken(row):
+        raise ValueError("row: must be of a table; got 'none'")
+
+    monkeypatch.setattr(service, "session", broken)
+    page = client.post("/enter", data=hidden(client.get("/enter")) | sent)
+    assert page.status_code == 400
+    assert "could not be taken. row: must be of a table; got &#39;none&#39;." in page.text
+    page = client.post("/example", data=hidden(client.get("/")) | {"example": "0"})
+    assert page.status_code == 400
+    assert "could not be taken. row: must be of a table" in page.text

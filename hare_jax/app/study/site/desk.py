@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from starlette.responses import Response
 
+from hare_jax.app.session import AcceptedError
 from hare_jax.app.study import items
 from hare_jax.app.study.conduct import Conduct
 from hare_jax.app.study.design import AFTER, BEFORE, ENTERED
@@ -93,7 +94,7 @@ class Desk(Walk):
         except FormError as wrong:
             errors = wrong.errors
         except ValueError as error:
-            errors = {"": _ACCEPTED if "already accepted" in str(error) else _NOTHING}
+            errors = {"": _ACCEPTED if isinstance(error, AcceptedError) else _NOTHING}
         fields = tuple(
             one._replace(value=sent.fields.get(one.name, ""), error=errors.get(one.name, ""))
             for one in pages.fields_of(explainer)

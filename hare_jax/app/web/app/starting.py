@@ -11,6 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hare_jax.app.session import AcceptedError
 from hare_jax.app.web import pages
 from hare_jax.app.web.app import replies
 from hare_jax.app.web.app.service import SHARE_FIRST, Service, stage_text
@@ -68,10 +69,11 @@ class Starting:
             if (known := self._started(request, form)) is not None:
                 return known
             try:
-                row = pages.row_in(self.service.explainer, form)
+                return await self._begin(form, pages.row_in(self.service.explainer, form))
             except FormError as wrong:
                 return self._enter_page(form, wrong.errors)
-            return await self._begin(form, row)
+            except ValueError as error:
+                return self._enter_page(form, {"": _refused(error)})
 
     async def example(self, request: Request) -> Response:
         """Begin with a refused row of the data."""
@@ -82,7 +84,10 @@ class Starting:
             chosen = form.get("example", "")
             if chosen not in map(str, range(len(self.service.rows))):
                 return self._start_page(("Choose one of the examples.",), 400)
-            return await self._begin(form, self.service.rows.iloc[[int(chosen)]])
+            try:
+                return await self._begin(form, self.service.rows.iloc[[int(chosen)]])
+            except ValueError as error:
+                return self._start_page((_refused(error),), 400)
 
     def _ticket(self) -> str:
         """A token of a start form."""
@@ -110,12 +115,8 @@ class Starting:
         return None
 
     async def _begin(self, form: dict[str, str], row: Any) -> Response:
-        """Start a session for a row."""
-        try:
-            session = await self.workers.run(self.service.session, row)
-        except ValueError as error:
-            text = _ACCEPTED if "already accepted" in str(error) else "These details could not be taken."
-            return replies.page("message", heading="No session was started", text=text, link="/", link_text="Back")
+        """Start a session for a row, a `ValueError` if it can't be."""
+        session = await self.workers.run(self.service.session, row)
         visit = self.visits.add(Talk(session), form["csrf"].partition(".")[0])
         visit.opening = asyncio.create_task(self._open(visit))
         return replies.redirect(f"/s/{visit.link}")
@@ -134,3 +135,8 @@ class Starting:
                 await self.workers.open(visit.talk.prepare, note)
         except ValueError:
             visit.problem = _NOTHING
+
+
+def _refused(error: ValueError) -> str:
+    """Why no session was started."""
+    return _ACCEPTED if isinstance(error, AcceptedError) else f"These details could not be taken. {error}."
