@@ -19,8 +19,8 @@ OwnArms = Annotated[
 QuestionArms = Annotated[
     _NAMES | None,
     tyro.conf.arg(
-        help="Elicitors, bayes_set3, bayes_set4, bayes_rating, multi_answered or observer; by default all "
-        "elicitors except single, multi_answered and observer."
+        help="Elicitors, bayes_set3, bayes_set4, bayes_rating, multi_answered or observer; by default "
+        "multi_answered, observer and all elicitors except single."
     ),
 ]
 Kinds = Annotated[_NAMES, tyro.conf.arg(help="Kinds of persons, or all.")]

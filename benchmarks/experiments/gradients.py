@@ -47,7 +47,7 @@ def gradients(
     classifiers: int = 32,
     out: Out = OUT,
 ) -> int:
-    """Check and time the gradient end to end, and train with the cost of recourse.
+    """Check and time the gradients of the methods and end to end, and train with the cost of recourse.
 
     Args:
         dataset: Data set of the gradients of the methods and end to end.

@@ -1,1 +1,1 @@
-"""The command line and the demonstration."""
+"""What a user meets: the command line, `Explainer`, `Session`, audits, the web page, studies and the demonstration."""

@@ -28,7 +28,7 @@ class TableOptions:
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE.csv|NAME")]
     """CSV file with a line of column names; or a data set, as listed by `hare-jax data list`, for its test rows."""
     schema: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
-    """TOML file with the target and the features of the CSV file, and how they may change: see docs/audit.md."""
+    """TOML file with the target and the features of the CSV file, and how they may change: see docs/start.md."""
     train: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
     """CSV file of training rows with the target column, which FILE does not need then; by default rows of FILE."""
     model: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

@@ -26,7 +26,7 @@ from hare_jax.evaluate.intervals import (
     share_of,
 )
 
-SMALLEST = 10  # rows: a figure of fewer is shown, and not tested
+SMALLEST = 10  # rows: a figure of fewer is returned, but neither tested nor printed
 LEAST = 3  # rows: the interval of a mean needs as many
 EVERYBODY = "all"
 _JOIN = ", "

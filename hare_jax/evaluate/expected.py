@@ -64,7 +64,8 @@ def over_answers(
 
     The answers are those of a `person`, a row of `PERSONS` with parameters `hidden`, with the probabilities of `hp`;
     the figure is by default the person's loss. Only the answers are random: the elicitor's keys are those of
-    `elicit.session` with the same `key`, in all of `num_draws` sessions, of which `batch_size` run side by side.
+    `elicit.session` with the same `key`, in all of `num_draws` sessions, of which `batch_size` run side by side. Kinds
+    whose answers change in the course of a session (`drift`, `fatigue`) answer by their final utility throughout.
 
     The first derivative, forward and reverse, is an unbiased estimate of that of the expectation: in the arrays of
     `logit_fn`, in `x`, in `hidden`, in the sharpness and the lapse rate, in whatever `figure` closes over, and in the
@@ -110,7 +111,8 @@ def of_answers(
     With all 2^T sequences, `sum(exp(log_probability) * figure)` is the expectation itself, with its exact derivative.
 
     Raises:
-        ValueError: as `over_answers`.
+        ValueError: an unknown person, parameters of `hp` out of their range, or an array of another shape. The values
+            of `answers` are not checked.
     """
     case = Case(hp, logit_fn, x, hidden, base, space, margin)
     check(person, case)

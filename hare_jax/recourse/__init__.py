@@ -68,7 +68,7 @@ class Method(NamedTuple):
     hyperparams: type  # a class made by `base.pytree_dataclass`, with a default for each field
     fit: Fit  # returns a pytree, the first argument of the functions below
     generate: FittedGenerate
-    uses_gradients: bool  # of the classifier; if not, any `blackbox` can be used
+    uses_gradients: bool  # of the classifier; if not, nor its weights, any `models.black_box` will do
     uses_weights: bool = False  # the parameters of a `models.Classifier`, which it has to be
     path: FittedPath | None = None  # the moves from the factual to the recourse
     many: FittedGenerate | None = None  # a set of recourses, with an axis in front

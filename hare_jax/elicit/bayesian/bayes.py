@@ -1,8 +1,9 @@
 """Bayesian elicitation: ask the question of highest acquisition value, recommend by expected utility.
 
-The posterior covers several kinds of persons and lapse rates at once (see `posterior`). Questions are pairs from a pool
-of valid recourses: some drawn once within the reach of the factual, some from the posterior, after each answer. `offer`
-selects a set of more than two. Besides comparisons, `tell` takes choices from a set, ratings, vetoes and ranges.
+The posterior covers several kinds of persons and scales of their priors at once, each with its fitted error rate, width
+of ties and memory (see `posterior`, `manner`). Questions are pairs from a pool of valid recourses: some drawn once
+within the reaches of the factual, some from the posterior, after each answer. `offer` selects a set of more than two.
+Besides comparisons, `tell` takes choices from a set, ratings, vetoes and ranges.
 """
 
 from typing import Any
@@ -59,7 +60,7 @@ def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
     """Draws (n, d) of the ideal from its posterior, given that there is one; see `ideal.draw_ideals`.
 
     Raises:
-        ValueError: the posterior does not cover ideals.
+        ValueError: the posterior does not cover ideals, or an argument is of another kind.
     """
     check_key(key)
     hp = MonteCarlo() if hp is None else hp
@@ -69,12 +70,20 @@ def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
 
 
 def ideal_region(state: State, key: Array, level: float = 0.9) -> Region:
-    """The credible region of the ideal with probability `level`; see `ideals` and `region.inside`."""
+    """The credible region of the ideal with probability `level`; see `ideals` and `region.inside`.
+
+    Raises:
+        ValueError: the posterior does not cover ideals, `key` is no key, or `level` is not between 0 and 1.
+    """
     return region.credible_region(ideals(state, key), state.space.mutable, level)
 
 
 def expected_distance(state: State, key: Array) -> Array:
-    """Expected L2 distance () from the recommendation to the ideal; see `ideals`."""
+    """Expected L2 distance () from the recommendation to the ideal; see `ideals`.
+
+    Raises:
+        ValueError: the posterior does not cover ideals, or `key` is no key.
+    """
     return jnp.mean(jnp.linalg.norm(ideals(state, key) - state.best.x[None, :], axis=1))
 
 

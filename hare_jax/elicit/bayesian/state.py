@@ -61,7 +61,7 @@ class Bayes:
     boundary_gradient: bool = True  # False: the classifier has no gradient, for the prior and for recourses uphill
     least_on_boundary: NonNegative = 0.2  # reach from which on target points are supposed to lie on the boundary
     thickness: Positive = 0.03  # s.d. of the distance of target points from the boundary
-    most_harm: Share = 0.15  # probability that the recommendation does not beat the base by half the width of ties
+    most_harm: Share = 0.15  # largest probability that a recommendation doesn't beat the base by half a width of ties
     acquisition: str = "mixed"  # a row of `acquisition.ACQUISITIONS`
     least_gain: float = -1e9  # least acquisition value of a question
     num_pool: Count = 64  # recourses drawn at the start
