@@ -2,6 +2,4 @@
 
 from hare_jax.app.web.app.routes import build as build
 from hare_jax.app.web.app.service import Service as Service
-from hare_jax.app.web.app.sessions import SessionPages as SessionPages
-from hare_jax.app.web.app.talk import ACTIONS as ACTIONS
 from hare_jax.app.web.app.talk import Talk as Talk
