@@ -43,6 +43,10 @@ def sample(hp: Sampling, key: Array, logit_fn: LogitFn, x: Array, centre: Array,
     HARE (TMLR 2025), algorithm 1, by another solver unless `hp` is `PAPER` (see `spreading`). Directions vary in the
     mutable columns alone, and the points are projected onto the action space, where the original masks the result and
     does not project it.
+
+    Raises:
+        ValueError: `hp` is no `Sampling`, `key` no key, `logit_fn` no classifier of one row, or a row is of another
+            width.
     """
     check_fields(hp, Sampling)
     check_key(key)
@@ -71,6 +75,9 @@ def directions(hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: 
     Immutable columns stay 0. The gradient of the validity loss is taken at the nearest point within the bounds
     (straight-through), and includes the columns that follow others. Differentiable; the paper's solver holds the
     nearest pairs constant.
+
+    Raises:
+        ValueError: `hp` is no `Sampling`, or a row is of another width.
     """
     check_fields(hp, Sampling)
     check_row(x, space, centre=centre)

@@ -128,7 +128,11 @@ def utility(kind: str, hidden: Any, space: ActionSpace | None = None) -> Partial
 
 
 def loss(kind: str, hidden: Any, space: ActionSpace | None = None) -> Partial:
-    """The loss `(x, z) -> ()` that is reported for a person of `kind`; otherwise as `utility`."""
+    """The loss `(x, z) -> ()` that is reported for a person of `kind`; otherwise as `utility`.
+
+    Raises:
+        ValueError: no such kind.
+    """
     choose("person", kind, PERSONS)
     return as_partial(in_space(PERSONS[kind], Partial(PERSONS[kind].loss, hidden), space))
 

@@ -1,6 +1,7 @@
 """Distribution over the outcomes of a noisy tournament between recourses, exactly.
 
 Of two recourses `a` is preferred with probability `sigmoid(sharpness (cost(b) - cost(a)))` (Bradley and Terry 1952).
+An array of another shape is a `ValueError` that names it.
 """
 
 import jax

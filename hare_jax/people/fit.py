@@ -138,6 +138,9 @@ def fit_preferences(hp: Prior, said: Answers) -> Preferences:
     The prior is log-normal, comparisons follow Bradley and Terry, and ratings have normal errors; the inverse Hessian
     at the mode is the covariance (Laplace). Differentiable in the answers, the recourses shown, and the prior.
 
+    Raises:
+        ValueError: `hp` is no `Prior`.
+
     >>> compared = Comparisons(a=jnp.eye(2)[:1], b=jnp.eye(2)[1:], chose_a=jnp.ones(1))  # 1st column, not 2nd
     >>> said = answers(Objective(), jnp.zeros(2), compared)
     >>> weights = jax.jit(fit_preferences)(Prior(), said).weights

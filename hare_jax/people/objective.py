@@ -29,7 +29,11 @@ class Objective:
 
 
 def quantile_knots(rows: Array, num_knots: int = 64) -> Array:
-    """Quantiles (m, d) of the columns of `rows` (n, d), at evenly spaced levels, for `percentile`."""
+    """Quantiles (m, d) of the columns of `rows` (n, d), at evenly spaced levels, for `percentile`.
+
+    Raises:
+        ValueError: `rows` are no finite rows, or `num_knots` is below 1.
+    """
     check_shapes(rows=(rows, (None, None)))
     check_values(num_knots=(num_knots, Count))
     require(rows.size > 0 and holds(np.isfinite, rows), "rows", "must hold finite values alone", rows)
@@ -74,7 +78,11 @@ def objective(
     x_cf: Array,
     space: ActionSpace | None = None,
 ) -> Array:
-    """`sum_j weights_j cost_j(x_j, x'_j) + penalty * max(margin - logit(x'), 0)^2`: ()."""
+    """`sum_j weights_j cost_j(x_j, x'_j) + penalty * max(margin - logit(x'), 0)^2`: ().
+
+    Raises:
+        ValueError: as `column_costs`, or `weights` are of another shape.
+    """
     check_shapes(x=(x, (None,)), x_cf=(x_cf, x.shape), weights=(weights, x.shape))
     short = jnp.maximum(hp.margin - logit_fn(x_cf), 0)
     return jnp.sum(weights * column_costs(hp, x, x_cf, space)) + penalty * short**2

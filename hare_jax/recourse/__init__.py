@@ -155,6 +155,9 @@ def why(generate: BoundMethod, logit_fn: LogitFn, x: Array, space: ActionSpace, 
 
     `Reason(int(code)).text` says it in words. It is no part of `generate`, so that benchmarks do not pay for it.
 
+    Raises:
+        ValueError: `generate` is no method of `bind`, `recourse` no `Recourse`, or a row is of another width.
+
     >>> from hare_jax.space import action_space
     >>> space = action_space(mutable=[True], lower=[0.0], upper=[1.0])
     >>> logit_fn, x = Partial(lambda x: x[0] - 2), jnp.array([0.0])

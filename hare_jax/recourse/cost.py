@@ -131,6 +131,9 @@ def cheapest_move(
     Each step moves the columns in the order of their slope per unit of cost, as far as their bounds allow, until the
     plane reaches the margin. Ordered columns count as continuous, and one-hot groups stay. Columns that follow others
     follow; inequalities and a limit on the number of changes are left out.
+
+    Raises:
+        ValueError: a row is of another width than the space.
     """
     check_row(x, space, weights=weights)
     lower, upper = own_bounds(space, x)

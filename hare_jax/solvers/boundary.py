@@ -89,6 +89,9 @@ def boundary(
     `t` is constant where it is no root of a smooth function: where the slack has the same sign at `t - width` (by
     default the precision of the bisection), or where a category or a step changes in between.
 
+    Raises:
+        ValueError: a row is of another width than the space.
+
     >>> from hare_jax.space import action_space
     >>> space = action_space(mutable=[True], lower=[0.0], upper=[1.0])
     >>> move = jax.jit(lambda x: boundary(lambda x: x[0] - 0.5, x, jnp.array([1.0]), space, margin=0.0).x[0])

@@ -88,7 +88,11 @@ def local_search(
     recourse: Recourse,
     space: ActionSpace,
 ) -> Recourse:
-    """The cheapest valid recourse for `x` (d,) by `cost_fn: (d,) -> ()`: `recourse`, or a cheaper one that is found."""
+    """The cheapest valid recourse for `x` (d,) by `cost_fn: (d,) -> ()`: `recourse`, or a cheaper one that is found.
+
+    Raises:
+        ValueError: `hp` is no `LocalSearch`, or a row is of another width.
+    """
     check_fields(hp, LocalSearch)
     check_row(x, space, recourse_x=recourse.x)
     on_host, draws = calls_host(logit_fn, x), _draw(hp, key, x)

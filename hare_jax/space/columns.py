@@ -16,6 +16,9 @@ def bounds(space: ActionSpace, x: Array) -> tuple[Array, Array]:
     """Lowest and highest allowed value (d,), (d,) of each column from the factual `x` (d,), which is always allowed.
 
     Columns that only follow others, which are immutable, have the bounds of immutable columns.
+
+    Raises:
+        ValueError: `x` is not as wide as the space.
     """
     check_row(x, space)
     lower, upper = limits(space, x)

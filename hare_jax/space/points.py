@@ -1,4 +1,7 @@
-"""Allowed points of an action space: projections onto it, the test for one, and the way to one."""
+"""Allowed points of an action space: projections onto it, the test for one, and the way to one.
+
+A row that is not as wide as the space is a `ValueError` that names it.
+"""
 
 from functools import partial
 from typing import Any
