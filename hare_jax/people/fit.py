@@ -139,7 +139,7 @@ def fit_preferences(hp: Prior, said: Answers) -> Preferences:
     at the mode is the covariance (Laplace). Differentiable in the answers, the recourses shown, and the prior.
 
     Raises:
-        ValueError: `hp` is no `Prior`.
+        ValueError: `hp` is not a `Prior`.
 
     >>> compared = Comparisons(a=jnp.eye(2)[:1], b=jnp.eye(2)[1:], chose_a=jnp.ones(1))  # 1st column, not 2nd
     >>> said = answers(Objective(), jnp.zeros(2), compared)

@@ -32,7 +32,7 @@ def quantile_knots(rows: Array, num_knots: int = 64) -> Array:
     """Quantiles (m, d) of the columns of `rows` (n, d), at evenly spaced levels, for `percentile`.
 
     Raises:
-        ValueError: `rows` are no finite rows, or `num_knots` is below 1.
+        ValueError: `rows` is not a matrix of finite numbers, or `num_knots` is below 1.
     """
     check_shapes(rows=(rows, (None, None)))
     check_values(num_knots=(num_knots, Count))
@@ -81,7 +81,7 @@ def objective(
     """`sum_j weights_j cost_j(x_j, x'_j) + penalty * max(margin - logit(x'), 0)^2`: ().
 
     Raises:
-        ValueError: as `column_costs`, or `weights` are of another shape.
+        ValueError: as `column_costs`, or `weights` has the wrong shape.
     """
     check_shapes(x=(x, (None,)), x_cf=(x_cf, x.shape), weights=(weights, x.shape))
     short = jnp.maximum(hp.margin - logit_fn(x_cf), 0)

@@ -68,7 +68,7 @@ class Method(NamedTuple):
     hyperparams: type  # a class made by `base.pytree_dataclass`, with a default for each field
     fit: Fit  # returns a pytree, the first argument of the functions below
     generate: FittedGenerate
-    uses_gradients: bool  # of the classifier; if not, nor its weights, any `models.black_box` will do
+    uses_gradients: bool  # of the classifier; without these and weights, any `models.black_box` will do
     uses_weights: bool = False  # the parameters of a `models.Classifier`, which it has to be
     path: FittedPath | None = None  # the moves from the factual to the recourse
     many: FittedGenerate | None = None  # a set of recourses, with an axis in front
@@ -156,7 +156,7 @@ def why(generate: BoundMethod, logit_fn: LogitFn, x: Array, space: ActionSpace, 
     `Reason(int(code)).text` says it in words. It is no part of `generate`, so that benchmarks do not pay for it.
 
     Raises:
-        ValueError: `generate` is no method of `bind`, `recourse` no `Recourse`, or a row is of another width.
+        ValueError: `generate` is not a method of `bind`, `recourse` is not a `Recourse`, or a row has the wrong width.
 
     >>> from hare_jax.space import action_space
     >>> space = action_space(mutable=[True], lower=[0.0], upper=[1.0])

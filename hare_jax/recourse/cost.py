@@ -133,7 +133,7 @@ def cheapest_move(
     follow; inequalities and a limit on the number of changes are left out.
 
     Raises:
-        ValueError: a row is of another width than the space.
+        ValueError: a row is not as wide as the space.
     """
     check_row(x, space, weights=weights)
     lower, upper = own_bounds(space, x)

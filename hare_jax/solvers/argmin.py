@@ -31,7 +31,7 @@ def argmin(objective: Objective, start: Array, lower: Array, upper: Array, *, nu
     derivative is exact at a stationary point only: set `num_steps` so high that the search has converged.
 
     Raises:
-        ValueError: `start` is no vector, or a bound is of another shape.
+        ValueError: `start` is not a vector, or a bound has another shape.
 
     >>> best = lambda centre: argmin(lambda z: jnp.sum((z - centre) ** 2), jnp.zeros(2), jnp.zeros(2), jnp.ones(2))
     >>> value, slope = jax.jvp(best, (jnp.array([0.25, 3.0]),), (jnp.ones(2),))

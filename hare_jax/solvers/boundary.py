@@ -90,7 +90,7 @@ def boundary(
     default the precision of the bisection), or where a category or a step changes in between.
 
     Raises:
-        ValueError: a row is of another width than the space.
+        ValueError: a row is not as wide as the space.
 
     >>> from hare_jax.space import action_space
     >>> space = action_space(mutable=[True], lower=[0.0], upper=[1.0])

@@ -91,7 +91,7 @@ def local_search(
     """The cheapest valid recourse for `x` (d,) by `cost_fn: (d,) -> ()`: `recourse`, or a cheaper one that is found.
 
     Raises:
-        ValueError: `hp` is no `LocalSearch`, or a row is of another width.
+        ValueError: `hp` is not a `LocalSearch`, or a row has the wrong width.
     """
     check_fields(hp, LocalSearch)
     check_row(x, space, recourse_x=recourse.x)

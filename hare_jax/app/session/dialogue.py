@@ -63,8 +63,11 @@ class Dialogue:
             x = np.asarray(explainer.table.encode(self._frame))
             frame = complete(explainer.table, self._frame, x)
             logit = judge(explainer.logit_fn, explainer.table, frame)
-        if bool(logit[0] >= 0):
-            raise AcceptedError(f"row: is already accepted: it needs no recourse; got {self._frame.iloc[0].to_dict()}")
+        refused, rule = not bool(logit[0] >= 0), "is already accepted: it needs no recourse"
+        try:
+            require(refused, "row", rule, self._frame.iloc[0].to_dict())
+        except ValueError as error:
+            raise AcceptedError(str(error)) from None
         self._person = Person(explainer, frame, x)
 
     @property

@@ -60,7 +60,7 @@ def ideals(state: State, key: Array, hp: MonteCarlo | None = None) -> Array:
     """Draws (n, d) of the ideal from its posterior, given that there is one; see `ideal.draw_ideals`.
 
     Raises:
-        ValueError: the posterior does not cover ideals, or an argument is of another kind.
+        ValueError: the posterior does not cover ideals, `key` is not a key, or `hp` not a `MonteCarlo`.
     """
     check_key(key)
     hp = MonteCarlo() if hp is None else hp
@@ -73,7 +73,7 @@ def ideal_region(state: State, key: Array, level: float = 0.9) -> Region:
     """The credible region of the ideal with probability `level`; see `ideals` and `region.inside`.
 
     Raises:
-        ValueError: the posterior does not cover ideals, `key` is no key, or `level` is not between 0 and 1.
+        ValueError: the posterior does not cover ideals, `key` is not a key, or `level` is not between 0 and 1.
     """
     return region.credible_region(ideals(state, key), state.space.mutable, level)
 
@@ -82,7 +82,7 @@ def expected_distance(state: State, key: Array) -> Array:
     """Expected L2 distance () from the recommendation to the ideal; see `ideals`.
 
     Raises:
-        ValueError: the posterior does not cover ideals, or `key` is no key.
+        ValueError: the posterior does not cover ideals, or `key` is not a key.
     """
     return jnp.mean(jnp.linalg.norm(ideals(state, key) - state.best.x[None, :], axis=1))
 
