@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from related import OFFSET, RESERVED, SAVED, SCALE, STEP, WIDTH, contradictions, related_rows, related_space
-from spaces import array
+from spaces import array, jit
 
 from hare_jax.base import Recourse
 from hare_jax.solvers.boundary import scale_back
@@ -27,6 +27,7 @@ from hare_jax.space import (
 
 NUM = 500
 FRACTIONS = jnp.linspace(0, 1, 9)
+is_allowed = jit(allows)
 
 
 def answers_row(space, x, wish):
@@ -110,7 +111,7 @@ def test_contradictions_are_not_allowed(rows):
         point = x.copy()
         for column, value in move.items():
             point[column] = value
-        assert not bool(allows(space, x, point)), name
+        assert not bool(is_allowed(space, x, point)), name
 
 
 def test_the_gradient_of_a_relaxed_point_includes_what_follows(rows):
@@ -121,7 +122,7 @@ def test_the_gradient_of_a_relaxed_point_includes_what_follows(rows):
 
     income = OFFSET[2] + SCALE[2] * rows[0, 2]
     expected = SCALE[1] / SCALE[3] / income
-    np.testing.assert_allclose(jax.grad(ratio)(x[1] * 0.99 + 0.005), expected, rtol=1e-4)
+    np.testing.assert_allclose(jit(jax.grad(ratio))(x[1] * 0.99 + 0.005), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -158,18 +159,21 @@ def test_a_space_with_forbidden_levels_alone(max_changes):
         group=[-1, 0, 0, 0],
         relations=relate(4, forbidden=np.pad(forbidden, ((1, 0), (1, 0))), max_changes=max_changes),
     )
-    x, wish = jnp.array([0.2, 0.0, 1.0, 0.0]), jnp.array([0.9, 1.0, 0.0, 0.5])
+    x, wish, recourse = array([0.2, 0.0, 1.0, 0.0]), array([0.9, 1.0, 0.0, 0.5]), array([0.9, 0.0, 0.0, 1.0])
     expected = [x[0] if max_changes else 0.9, 0.0, 0.0, 1.0]
-    np.testing.assert_allclose(project(space, x, wish), expected, atol=1e-6)
-    found = scale_back(
-        lambda z: z[0] + z[3] - 1.1, x, Recourse(jnp.array([0.9, 0.0, 0.0, 1.0]), jnp.array(True)), space
-    )
-    assert bool(found.valid)
+    np.testing.assert_allclose(jit(project)(space, x, wish), expected, atol=1e-6)
+
+    @jit
+    def scaled_back(x, recourse):
+        return scale_back(lambda z: z[0] + z[3] - 1.1, x, Recourse(recourse, jnp.array(True)), space)
+
+    assert bool(scaled_back(x, recourse).valid)
 
 
 def test_a_point_with_an_unmoved_child_but_for_rounding_is_not_allowed(rows):
-    space, x = related_space(), jnp.asarray(rows[np.argmax((rows[:, 2] < 0.5) & (rows[:, 4] > 0.3))])
-    change = jnp.zeros(WIDTH).at[2].set(10 * STEP[2]).at[4].set(-3 * STEP[4])  # savings follow by 3 steps, less 3
-    point = with_own_change(space, x, change)
+    space, x = related_space(), rows[np.argmax((rows[:, 2] < 0.5) & (rows[:, 4] > 0.3))]
+    change = np.zeros(WIDTH, x.dtype)
+    change[2], change[4] = 10 * STEP[2], -3 * STEP[4]  # savings follow by 3 steps, less 3
+    point = jit(with_own_change)(space, x, change)
     np.testing.assert_allclose(point[4], x[4], atol=1e-6)
-    assert not bool(allows(space, x, point))
+    assert not bool(is_allowed(space, x, point))

@@ -1,13 +1,15 @@
 """Smooth answer models: probabilities, derivatives, and draws."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
 from scipy import stats
+from spaces import array
 
-from hare_jax import people
 from hare_jax.people import Response, answering, response
 
 CDF = {"logistic": stats.logistic.cdf, "probit": stats.norm.cdf}
@@ -24,14 +26,14 @@ def utility(x, z):
 @pytest.mark.parametrize("link", response.LINKS)
 def test_the_probability_is_that_of_the_link_with_lapses(link, lapse):
     with jax.enable_x64(True):
-        log_p = people.response.log_probability(Response(link=link, sharpness=1.5, lapse=lapse), jnp.asarray(DELTAS))
+        log_p = jax.jit(response.log_probability)(Response(link=link, sharpness=1.5, lapse=lapse), DELTAS)
     np.testing.assert_allclose(np.exp(log_p), lapse + (1 - 2 * lapse) * CDF[link](1.5 * DELTAS), rtol=1e-12)
 
 
 @pytest.mark.parametrize("link", response.LINKS)
 def test_the_two_answers_have_probability_one(link):
     hp = Response(link=link, lapse=0.05)
-    total = sum(np.exp(response.log_probability(hp, sign * jnp.asarray(DELTAS))) for sign in (1, -1))
+    total = sum(np.exp(jax.jit(response.log_probability)(hp, sign * array(DELTAS))) for sign in (1, -1))
     np.testing.assert_allclose(total, 1, rtol=1e-5)
 
 
@@ -41,8 +43,12 @@ def test_large_differences_have_finite_values_and_derivatives(link, lapse):
     def log_p(sharpness, lapse, delta):
         return response.log_probability(Response(link=link, sharpness=sharpness, lapse=lapse), delta)
 
-    value = jax.vmap(log_p, in_axes=(None, None, 0))(1.0, lapse, jnp.asarray(LARGE))
-    slopes = jax.vmap(jax.grad(log_p, (0, 1, 2)), in_axes=(None, None, 0))(1.0, lapse, jnp.asarray(LARGE))
+    @jax.jit
+    @partial(jax.vmap, in_axes=(None, None, 0))
+    def value_and_slopes(*args):
+        return log_p(*args), jax.grad(log_p, (0, 1, 2))(*args)
+
+    value, slopes = value_and_slopes(1.0, lapse, array(LARGE))
     assert np.isfinite(value).all()
     assert all(np.isfinite(slope).all() for slope in slopes)
     if lapse == 0 and link == "logistic":
@@ -56,8 +62,8 @@ def test_derivatives_are_those_of_the_probability(link):
         return jnp.sum(response.log_probability(Response(link=link, sharpness=sharpness, lapse=lapse), delta))
 
     with jax.enable_x64(True):
-        check_grads(log_p, (1.5, 0.1, jnp.asarray(DELTAS)), order=2, modes=["fwd", "rev"])
-        at_zero = jax.vmap(jax.grad(log_p, 1), in_axes=(None, None, 0))(1.5, 0.0, jnp.asarray(DELTAS))
+        check_grads(jax.jit(log_p), (1.5, 0.1, jnp.asarray(DELTAS)), order=2, modes=["fwd", "rev"])
+        at_zero = jax.jit(jax.vmap(jax.grad(log_p, 1), in_axes=(None, None, 0)))(1.5, 0.0, jnp.asarray(DELTAS))
     p = CDF[link](1.5 * DELTAS)
     np.testing.assert_allclose(at_zero, (1 - 2 * p) / p, rtol=1e-9)
 
@@ -66,7 +72,12 @@ def test_answers_are_drawn_with_their_probability():
     hp = Response(link="probit", sharpness=2.0, lapse=0.1)
     prefers = answering(hp, jax.tree_util.Partial(utility))
     x, a, b = jnp.zeros(1), jnp.array([0.3]), jnp.array([0.1])
-    answers = jax.vmap(lambda key: prefers(key, x, a, b))(jax.random.split(jax.random.key(0), NUM))
+
+    @jax.jit
+    def draws(key):
+        return jax.vmap(lambda key: prefers(key, x, a, b))(jax.random.split(key, NUM))
+
+    answers = draws(jax.random.key(0))
     p = 0.1 + 0.8 * stats.norm.cdf(0.4)
     assert answers.dtype == bool
     assert abs(np.mean(answers) - p) < 4 * np.sqrt(p * (1 - p) / NUM)

@@ -76,10 +76,17 @@ def logits(params, points):
     return (np.asarray(last.weight, float) @ z)[0] + float(last.bias[0])
 
 
+@jit
+def given_to_search(space, x):
+    return space._replace(upper=open_levels(space, x)), rows_from(space, x)
+
+
+is_allowed = jit(allows)
+
+
 def solve_row(params, x, space, weights=COST):
     """The answer of the search on the host, without the bound of a known recourse."""
-    given = space._replace(upper=open_levels(space, jnp.asarray(x)))
-    layers, given, rows = jax.tree.map(np.asarray, (to_layers(params), given, rows_from(space, jnp.asarray(x))))
+    layers, (given, rows) = jax.tree.map(np.asarray, (to_layers(params), given_to_search(space, x)))
     numbers = (np.asarray(number) for number in (MARGIN, 10.0, 1e-6))
     problem = exact_problem.Problem(layers, x, given, array(weights), x, np.asarray(False), *numbers, rows)
     return exact_search.solve(problem)
@@ -98,9 +105,9 @@ def test_the_optimum_with_relations_is_that_of_enumeration(seed):
         assert answer.status == NONE_EXISTS
         return
     assert answer.status == OPTIMAL
-    assert bool(allows(space, x, answer.x))
+    assert bool(is_allowed(space, x, answer.x))
     assert logits(params, answer.x[None])[0] >= MARGIN - 1e-6
-    cost = COST @ np.abs(np.asarray(own_change(space, x, answer.x)))
+    cost = COST @ np.abs(np.asarray(jit(own_change)(space, x, answer.x)))
     np.testing.assert_allclose(cost, (np.abs(change) @ COST)[accepted].min(), rtol=2e-4)
 
 
@@ -156,9 +163,9 @@ def check_chain(seed, expression):
         if answer.status == NONE_EXISTS:
             assert not accepted.any()
             continue
-        assert bool(allows(space, x, answer.x))
+        assert bool(is_allowed(space, x, answer.x))
         assert logits(params, answer.x[None])[0] >= MARGIN - 1e-6
-        found = np.abs(np.asarray(own_change(space, x, answer.x))).sum()
+        found = np.abs(np.asarray(jit(own_change)(space, x, answer.x))).sum()
         assert found <= np.abs(change).sum(1)[accepted].min(initial=np.inf) * (1 + 3e-4) + 1e-5
 
 
@@ -188,7 +195,7 @@ def test_nothing_is_proved_where_held_causes_could_cancel_out():
                          step=[0.25, 0.25, 0, 0, 0], relations=relations)  # fmt: skip
     params = models.from_layers([(array([[1.0, 1, 0, 0, 1]]), array([-2.75]))])
     x = array([0.5, 0.5, 0, 0, 0])
-    assert bool(allows(space, x, array([1, 1, 0, 0, 1])))
+    assert bool(is_allowed(space, x, array([1, 1, 0, 0, 1])))
     assert solve_row(params, x, space, np.ones(5)).status == UNPROVED
 
 
@@ -201,7 +208,7 @@ def test_an_own_change_does_not_return_a_follower_to_its_factual_value(lower, up
     x = array([0.0, 1.0])
     answer = solve_row(params, x, space, array([1.0, 0.1]))
     assert answer.status == OPTIMAL
-    assert bool(allows(space, x, answer.x))
+    assert bool(is_allowed(space, x, answer.x))
     assert abs(answer.x[1] - 1) > 2e-5
     np.testing.assert_allclose(answer.x, [0.501, 1.0], atol=1e-3)
 

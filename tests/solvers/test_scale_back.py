@@ -156,6 +156,6 @@ def test_a_recourse_moves_with_the_boundary_where_another_program_rounds_its_log
     space = action_space(mutable=[True], lower=[0.0], upper=[2.0])
     x, recourse = jnp.zeros(1), Recourse(jnp.ones(1), jnp.array(True))
     margin = jnp.asarray(1 + below * float(jnp.finfo(x.dtype).eps))
-    slope = jax.grad(lambda margin: scale_back(lambda x: x[0], x, recourse, space, margin=margin).x[0])
+    slope = jit(jax.grad(lambda margin: scale_back(lambda x: x[0], x, recourse, space, margin=margin).x[0]))
     assert slope(margin) == pytest.approx(1)
     assert slope(margin + 0.01) == 0  # clearly refused: held

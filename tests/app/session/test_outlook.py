@@ -1,5 +1,7 @@
 """How sure a recommendation is."""
 
+from functools import partial
+
 import jax
 import numpy as np
 from jax.tree_util import Partial
@@ -8,6 +10,7 @@ from spaces import array, jit, split
 from hare_jax.app.session.outlook import outlook
 from hare_jax.base import Recourse
 from hare_jax.elicit import Bayes, bayesian
+from hare_jax.elicit.bayesian.learn import learn
 from hare_jax.space import action_space
 
 SPACE = action_space([True, True], np.zeros(2), np.ones(2))
@@ -15,10 +18,12 @@ X, BASE = array([0.1, 0.1]), Recourse(array([0.9, 0.3]), np.array(True))
 
 
 def test_the_width_of_ties_makes_surer_and_coin_tosses_do_not():
-    elicitor = bayesian.elicitor(Bayes(num_pool=12, num_local=4, num_cheap=2, max_questions=4))
+    hp = Bayes(num_pool=12, num_local=4, num_cheap=2, max_questions=4)
+    elicitor = bayesian.elicitor(hp)
     state = jit(elicitor.start)(split(0, 1)[0], Partial(lambda x: x[0] + x[1] - 1.0), X, BASE, SPACE)
+    propose, tell = jit(elicitor.propose), jit(partial(learn, hp))
     for index, answer in enumerate((0, 1)):
-        state = jit(elicitor.tell)(jit(elicitor.propose)(state, split(1, 2)[index]), np.array(answer))
+        state = tell(propose(state, split(1, 2)[index]), np.array(answer))
     state = jax.device_get(state)
     sure = jit(outlook)
 

@@ -5,6 +5,7 @@ import pytest
 from hostile import REFUSED, hostile_explainer
 from starlette.testclient import TestClient
 
+from hare_jax.app.session import setup
 from hare_jax.app.web.app import Service, build
 from tests.loans import NUM_QUESTIONS
 
@@ -20,7 +21,9 @@ def service(explainer):
     made = Service(explainer, pd.DataFrame([REFUSED] * 3), questions=NUM_QUESTIONS, seed=3)
     made.first.set()
     made.start = lambda: None
-    return made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setup, "compile_rest", lambda *args: None)
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from priors import gaussian, grid
-from scipy.special import ndtr, xlogy
+from scipy.special import ndtr, ndtri, xlogy
+from scipy.stats import qmc
 from spaces import array, jit
 
 from hare_jax.base import Recourse
@@ -19,7 +20,9 @@ from hare_jax.elicit.bayesian.belief import Kinds
 KINDS = Kinds(("ideal", "ideal", "weights"))
 NUM_HYPOTHESES, NUM_ANSWERS = len(KINDS.names), 4
 X = array([0.2, 0.7])
-NOISE, NUM_DRAWS = 0.1, 200_000
+NOISE, LOG_NUM_DRAWS = 0.1, 14
+HALF_CELL = 0.5 ** (LOG_NUM_DRAWS + 1)
+NUM_FAVOURITES = 6  # all
 POOL = Recourse(array(np.random.default_rng(1).uniform(0, 1, (6, 2))), np.array([True, True, False, True, True, True]))
 PRIOR_COV = array(np.array([0.2, 1, 1])[:, None, None] * [[0.3, 0.1], [0.1, 0.2]])
 NOTHING = np.zeros((NUM_ANSWERS, 2, 2), X.dtype)
@@ -57,8 +60,8 @@ def learn(pairs):
 
 
 def people_drawn(learnt):
-    """For each hypothesis, people (draws, d) drawn from it."""
-    belief, normal = learnt.belief, np.random.default_rng(2).normal(size=(NUM_DRAWS, 2))
+    """For each hypothesis, people (draws, d) drawn from it, by a sequence that fills the plane evenly."""
+    belief, normal = learnt.belief, ndtri(qmc.Sobol(2, scramble=False).random_base2(LOG_NUM_DRAWS) + HALF_CELL)
     return [mean + normal @ np.linalg.cholesky(cov).T for mean, cov in zip(belief.mean, belief.cov, strict=True)]
 
 
@@ -139,8 +142,24 @@ def with_ties(learnt, width):
     return learnt._replace(belief=learnt.belief._replace(manner=manner))
 
 
-def choose(acquisition, belief, pool, compared=NOTHING):
-    return jit(partial(best_pair, acquisition, 6))(NOISE, belief._replace(pair=compared), X, pool)
+@cache
+def best_pair_by(name):
+    return jit(partial(best_pair, name, NUM_FAVOURITES))
+
+
+def choose(name, belief, pool, compared=NOTHING):
+    return best_pair_by(name)(NOISE, belief._replace(pair=compared), X, pool)
+
+
+@jit
+def pairs_of(belief):
+    return acquisition._pairs(NUM_FAVOURITES, NOISE, belief, X, jax.tree.map(jnp.asarray, POOL), None)
+
+
+@jit
+def gains_of(pairs):
+    """What each pair brings, by each acquisition."""
+    return {name: gain(pairs) for name, gain in ACQUISITIONS.items()}
 
 
 def shown_of(pair):
@@ -163,8 +182,8 @@ def test_the_pair_brings_most_by_simulation(name, width):
 @pytest.mark.parametrize("width", [0.0, 0.15])
 def test_information_on_the_hypothesis_is_that_of_simulation(width):
     learnt = with_ties(jax.device_get(learn(array(TOLD["information"]))), width)
-    pairs, favourites = jit(partial(acquisition._pairs, 6))(NOISE, learnt.belief, X, POOL, None)
-    found = np.asarray(acquisition.hypothesis_information(pairs))
+    pairs, favourites = pairs_of(learnt.belief)
+    found = np.asarray(jit(acquisition.hypothesis_information)(pairs))
     expected = simulated(learnt, np.ones(6, bool)).hypothesis
     assert max(expected.values()) > 0.02
     for (i, j), information in expected.items():
@@ -175,20 +194,21 @@ def test_rounding_is_no_information_on_the_hypothesis():
     """Where it is settled, only utility and information count."""
     belief = jax.device_get(learn(array(TOLD["information"]))).belief
     settled = belief._replace(log_weight=array(np.where(np.arange(NUM_HYPOTHESES) == 0, 0.0, -60.0)))
-    pairs = jit(partial(acquisition._pairs, 6))(NOISE, settled, X, POOL, None)[0]
-    assert np.all(acquisition.hypothesis_information(pairs) >= 0)
-    utility, information = np.maximum(acquisition.utility_gain(pairs), 0), acquisition.mutual_information(pairs)
-    most = [np.max(np.where(pairs.allowed, gain, 0)) for gain in (utility, information)]
-    found = acquisition.mixed(pairs) - utility / most[0] - information / most[1]
-    np.testing.assert_allclose(np.where(pairs.allowed, found, 0), 0, atol=0.01)
+    pairs, _ = pairs_of(settled)
+    assert np.all(jit(acquisition.hypothesis_information)(pairs) >= 0)
+    gains, allowed = gains_of(pairs), pairs.allowed
+    utility, information = np.maximum(gains["utility"], 0), np.asarray(gains["information"])
+    most = [np.max(np.where(allowed, gain, 0)) for gain in (utility, information)]
+    found = gains["mixed"] - utility / most[0] - information / most[1]
+    np.testing.assert_allclose(np.where(allowed, found, 0), 0, atol=0.01)
 
 
 @pytest.mark.parametrize("name", ACQUISITIONS)
 def test_certain_ties_tell_nothing(name):
     learnt = jax.device_get(learn(array(TOLD["information"])))
-    pairs = [acquisition._pairs(6, NOISE, with_ties(learnt, width).belief, X, POOL, None)[0] for width in (0, 50)]
-    gains = [ACQUISITIONS["information" if name == "mixed" else name](each) for each in pairs]
-    informed, blind = (np.max(np.where(pair.allowed, gain, 0)) for pair, gain in zip(pairs, gains, strict=True))
+    pairs = [pairs_of(with_ties(learnt, width).belief)[0] for width in (0, 50)]
+    kind = "information" if name == "mixed" else name
+    informed, blind = (np.max(np.where(each.allowed, gains_of(each)[kind], 0)) for each in pairs)
     assert blind < 0.01 * informed
 
 
@@ -206,8 +226,8 @@ def test_wide_ties_are_no_nan():
     """Both of the other answers are in a tail."""
     learnt = jax.device_get(learn(array(TOLD["information"])))
     for width in np.geomspace(0.01, 100, 20):
-        pairs = acquisition._pairs(6, NOISE, with_ties(learnt, width).belief, X, POOL, None)[0]
-        assert all(np.all(np.isfinite(gain(pairs))) for gain in ACQUISITIONS.values())
+        gains = gains_of(pairs_of(with_ties(learnt, width).belief)[0])
+        assert all(np.all(np.isfinite(gain)) for gain in gains.values())
 
 
 def test_a_pair_is_chosen_once_in_either_order():

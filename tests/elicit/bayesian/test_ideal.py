@@ -124,7 +124,7 @@ def test_draws_start_at_own_values():
     space = action_space([True, True], np.full(2, -9.0), np.full(2, 9.0), relations=relate(2, links=LINKS))
     belief = learnt(())
     belief = belief._replace(mean=jnp.broadcast_to(array([0.7, 1.0]), belief.mean.shape))
-    target = ideal.target_of(belief, REACHES, ANYWHERE, Partial(linear), X, space, 1.0)
+    target = jit(lambda belief: ideal.target_of(belief, REACHES, ANYWHERE, Partial(linear), X, space, 1.0))(belief)
     np.testing.assert_allclose(target.near.mean[0], [0.7, 0.5], atol=1e-6)
 
 
@@ -141,7 +141,7 @@ def test_a_classifier_without_bounds_leaves_draws_finite():
 def test_the_prior_of_error_rates_is_flatter_by_its_power():
     belief = beliefs.init(Kinds(("ideal",)), gaussian([[0.0]], [[[1.0]]]), jnp.zeros(1), UNEQUAL, 2)
     for power in (0.0, 0.5, 1.0):
-        found = np.exp(ideal.answers_of(belief, power).log_prior)
+        found = np.exp(jit(ideal.answers_of)(belief, power).log_prior)
         expected = np.array([0.9, 0.1]) ** power
         np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
 

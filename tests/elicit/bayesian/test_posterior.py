@@ -19,10 +19,13 @@ KINDS = Kinds(("ideal", "weights"))
 X = array([0.2, 0.7])
 MEAN, COV = np.array([0.5, 0.3]), np.array([[0.3, 0.1], [0.1, 0.2]])
 NOISE, NUM_LATER = 0.2, 8
+NUM_LAPSES, NUM_WIDTHS = 2, 6  # of each grid: values are repeated, so that all grids are for one program
 
 
-def start(lapses=(0.01,), widths=(0.0,), memories=(1.0,), num=8, coins=0.0):
-    return jax.device_get(init(grid(lapses, widths, memories), num, coins))
+def start(lapses=(0.01,), widths=(0.0,), memories=(1.0,), num=NUM_LATER, coins=0.0):
+    return jax.device_get(
+        init(grid(np.resize(lapses, NUM_LAPSES), np.resize(widths, NUM_WIDTHS), memories), num, coins)
+    )
 
 
 @partial(jit, static_argnums=1)
@@ -32,16 +35,18 @@ def init(grid, num, coins):
 
 
 @jit
-def _learn(belief, pairs, tied):
-    def step(belief, told):
-        (a, b), tied = told
-        return posterior.update(belief, X, a, b, jnp.full(2, NOISE), 10, tied), None
+def _learn(belief, num, pairs, tied):
+    def step(at, belief):
+        return posterior.update(belief, X, *pairs[at], jnp.full(2, NOISE), 10, tied[at])
 
-    return jax.lax.scan(step, belief, (pairs, tied))[0]
+    return jax.lax.fori_loop(0, num, step, belief)
 
 
-def learn(belief, pairs, tied=None):
-    return jax.device_get(_learn(belief, pairs, np.zeros(len(pairs), bool) if tied is None else np.array(tied)))
+def learn(belief, pairs, tied=()):
+    """The belief after answers about up to NUM_LATER pairs; the last of the `tied` may be left out."""
+    all_pairs, all_tied = np.zeros((NUM_LATER, 2, 2), X.dtype), np.zeros(NUM_LATER, bool)
+    all_pairs[: len(pairs)], all_tied[: len(tied)] = pairs, tied
+    return jax.device_get(_learn(belief, len(pairs), all_pairs, all_tied))
 
 
 def exact(pairs, person, lapse, tied=None, widths=None):

@@ -136,6 +136,6 @@ def test_an_error_rate_keeps_a_column_of_two_values_open(lapse, least):
     mean, cov = array([(2.0 + 1.0 / sd**2) / total, 0.0]), array(np.diag([1 / total, 1.0]))
     carry = mean, cov, first
     for _ in range(20):
-        carry = sweep_columns(carry[0], carry[1], prior, np.array([True, False]), carry[2], lapse)
+        carry = jit(sweep_columns)(carry[0], carry[1], prior, np.array([True, False]), carry[2], lapse)
     cavity = sd**2
     np.testing.assert_allclose(carry[1][0, 0], min(cavity, max(least * prior.variance[0], 1e-9)), rtol=0.05)

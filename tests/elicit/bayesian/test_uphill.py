@@ -1,7 +1,7 @@
 """Recourses along the classifier's gradient."""
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,11 @@ BASE = Recourse(array([0.9, 0.9, 0.0, 1.0]), np.array(True))
 HP = Bayes(num_pool=12, num_local=6, num_cheap=2, max_questions=4, reaches=(0.5, 1.5))
 
 
-def linear(x):
-    return x[0] + 2 * x[1] + 3 * x[3] - 2.0
+def affine(weight, offset, x):
+    return jnp.sum(weight * x) + offset
+
+
+linear = Partial(affine, array([1.0, 2.0, 0.0, 3.0]), array(-2.0))
 
 
 def flat(x):
@@ -116,20 +119,28 @@ def test_the_nearer_one_that_is_valid():
     np.testing.assert_array_equal(found.valid, [True, True, True, False])
 
 
+@cache
+def started(hp):
+    return jit(bayesian.elicitor(hp).start)
+
+
+@cache
+def searched(hp):
+    return jit(partial(search.search, hp))
+
+
 @pytest.fixture(scope="module")
 def sessions():
-    """The state after one answer, with and without the gradient."""
+    """The first state, and the same after a search, with and without the gradient."""
 
-    def after(hp, logit_fn):
-        elicitor = bayesian.elicitor(hp)
-        state = jit(elicitor.start)(split(1, 1)[0], logit_fn, X, BASE, SPACE)
-        state = jit(elicitor.propose)(state, split(2, 1)[0])
-        return jax.device_get((state, jit(elicitor.tell)(state, np.array(0))))
+    def both(hp, logit_fn):
+        state = started(hp)(split(1, 1)[0], logit_fn, X, BASE, SPACE)
+        return jax.device_get((state, searched(hp)(state, split(2, 1)[0])))
 
     on_host = black_box(lambda rows: 1 / (1 + np.exp(-(rows @ np.array([1, 2, 0, 3]) - 2))))
     blind = replace(HP, boundary_gradient=False)
-    cases = {"gradient": (HP, Partial(linear)), "none": (blind, Partial(linear)), "host": (HP, on_host)}
-    return {name: after(*case) for name, case in cases.items()}
+    cases = {"gradient": (HP, linear), "none": (blind, linear), "host": (HP, on_host)}
+    return {name: both(*case) for name, case in cases.items()}
 
 
 def test_the_pool_has_recourses_with_the_category_of_their_target(sessions):
@@ -139,8 +150,8 @@ def test_the_pool_has_recourses_with_the_category_of_their_target(sessions):
         parts = [state.pool.drawn, state.pool.local]
         return [np.any(part.valid & (part.x[:, 2] == 1) & (part.x[:, :2] < 0.999).all(axis=1)) for part in parts]
 
-    start, told = sessions["gradient"]
-    assert all(near(told))
+    start, later = sessions["gradient"]
+    assert all(near(later))
     assert near(start)[0]
 
 
@@ -148,10 +159,10 @@ def test_without_a_gradient_the_pool_is_that_of_anchors(sessions):
     key_pool = jax.random.split(split(1, 1)[0])[0]
     distance = pool.distances(HP.num_pool, HP.reaches)
     for name in ("none", "host"):
-        start, told = sessions[name]
+        start, later = sessions[name]
         drawn = jit(pool.draw)(key_pool, start.logit_fn, X, BASE, SPACE, distance, HP.margin)
         np.testing.assert_allclose(start.pool.drawn.x, drawn.x, atol=1e-5)
-        assert np.isfinite(told.pool.local.x).all()
+        assert np.isfinite(later.pool.local.x).all()
 
 
 def test_the_targets_are_those_that_the_pool_draws():
@@ -162,23 +173,18 @@ def test_the_targets_are_those_that_the_pool_draws():
     ours = jit(search.draw)(HP, key, anything, X, BASE, SPACE)
     theirs = jit(pool.draw)(key, anything, X, BASE, SPACE, distance, HP.margin)
     np.testing.assert_allclose(ours.x, theirs.x, atol=1e-6)
-    some = jit(search.draw)(HP, key, Partial(linear), X, BASE, SPACE)
+    some = jit(search.draw)(HP, key, linear, X, BASE, SPACE)
     accepted = np.asarray(jax.vmap(linear)(array(theirs.x)) >= HP.margin)
     np.testing.assert_allclose(some.x[accepted], theirs.x[accepted], atol=1e-6)
 
 
 def test_those_out_of_the_ranges_replace_none_within():
     """A range of a level is no bound of the space, so that target points have it, and climb."""
-    logit_fn = Partial(lambda x: x[0] + 2 * x[1] + 0.2 * x[3] - 1.5)
+    logit_fn = Partial(affine, array([1.0, 2.0, 0.0, 0.2]), array(-1.5))
     closed = Range(array([-np.inf] * 4), array([np.inf, np.inf, np.inf, 0.5]))
-
-    @partial(jit, static_argnums=3)
-    def found(x, key_start, key, restricted):
-        state = bayesian.elicitor(HP).start(key_start, logit_fn, x, BASE, SPACE)
-        return search.search(HP, learn(HP, state, closed) if restricted else state, key)
-
-    given = X, split(1, 1)[0], split(7, 1)[0]
-    for restricted in (True, False):
-        local = jax.device_get(found(*given, restricted)).pool.local
+    state = started(HP)(split(1, 1)[0], logit_fn, X, BASE, SPACE)
+    restricted = jit(partial(learn, HP))(state, closed)
+    for given in (state, restricted):
+        local = jax.device_get(searched(HP)(given, split(7, 1)[0])).pool.local
         assert local.valid.any()
-        assert (local.x[local.valid][:, 3] == 1).any() != restricted
+        assert (local.x[local.valid][:, 3] == 1).any() != (given is restricted)
