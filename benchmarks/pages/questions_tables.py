@@ -13,9 +13,10 @@ from benchmarks.experiments import groups
 from benchmarks.experiments.sessions import CHECKED
 from benchmarks.pages import markdown
 
+_CALIBRATED = ("in_region", "expected_distance", "true_distance")
 COLUMNS = (
     *("loss", "regret", "base_regret", "best_known", "harmed", "questions", "rate_bound"),
-    *("in_region", "expected_distance", "true_distance"),
+    *_CALIBRATED,
 )
 MAIN = (("ideal", "far", "0"), ("weights", "far", "0"), ("ideal", "far", "0.1"))  # person, ideal, noise
 RATE_BOUND = "rate bound"
@@ -25,6 +26,7 @@ _GROUPED = (10, 30)
 _MOST = _SHOWN[-1]
 _LEAST_REGRET = 1e-3  # of the base; below it there is nothing to be left
 _QUANTILE = 0.975  # upper end of a 95 % interval
+_COINS = 0.5  # share of flipped answers that say nothing
 
 
 class Case(NamedTuple):
@@ -125,6 +127,31 @@ def expected(rows: pd.DataFrame) -> list[str]:
     return _by_arm("Expected distance", about, rows[rows["expected_distance"].notna()], _ratios_expected)
 
 
+def calibration(rows: pd.DataFrame) -> list[str]:
+    """Both over all ideals and rates of flips below that of coin tosses, as a posterior is calibrated over its prior.
+
+    Each ideal and rate counts once.
+    """
+    known = rows[rows["in_region"].notna() & rows["noise"].map(_are_informative).astype(bool)]
+    lines = [
+        "## Calibration over people",
+        "",
+        "Mean over the distances of ideals and the rates of flips (below 50 %) in the tables of the region and the "
+        f"expected distance, after {', '.join(map(str, CHECKED))} questions: the share of ideals in the region in %, "
+        "and the ratio of the mean expected distance to the true mean.",
+        "",
+        *markdown.header(["data set", "elicitor", "cases", "in the region", "expected distance"]),
+    ]
+    for (dataset, arm), part in known.groupby(["dataset", "arm"], observed=True, sort=True):
+        of_case = part.groupby(["budget", "ideal", "noise"], observed=True)[list(_CALIBRATED)].mean()
+        mean = of_case.groupby("budget").mean().reindex(list(CHECKED))
+        inside = _texts(100 * mean["in_region"], ".0f", "-")
+        ratios = _texts(mean["expected_distance"] / mean["true_distance"], ".2f", "-")
+        num = len(part[["ideal", "noise"]].drop_duplicates())
+        lines.append(markdown.line([dataset, arm, num, " ".join(inside), " ".join(ratios)]))
+    return lines if len(known) else []
+
+
 def by_group(rows: pd.DataFrame) -> list[str]:
     """The loss by sex and race, with 95 % intervals, for far ideals without noise."""
     lines = [
@@ -155,6 +182,7 @@ SECTIONS: tuple[Callable[[pd.DataFrame], list[str]], ...] = (
     asked,
     region,
     expected,
+    calibration,
     by_group,
 )
 
@@ -188,6 +216,10 @@ def _shares_inside(case: Case) -> dict[str, str]:
 def _ratios_expected(case: Case) -> dict[str, str]:
     ratio = by_budget(case, "expected_distance", CHECKED) / by_budget(case, "true_distance", CHECKED)
     return {str(arm): " ".join(_texts(values, ".2f", "-")) for arm, values in ratio.iterrows()}
+
+
+def _are_informative(name: str) -> bool:
+    return noise.is_flips(name) and float(name) < _COINS
 
 
 def _percents(table: pd.DataFrame) -> dict[str, str]:

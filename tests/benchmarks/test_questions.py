@@ -186,12 +186,16 @@ def test_the_page_has_a_table_for_each_question(tmp_path):
         for budget in (10, 20, 30):
             figures = {"loss": 1 / budget, "regret": 1 / budget, "questions": budget, "rate_bound": 0.01}
             kept.append(asdict(replace(spec, arm=arm, budget=budget)) | base | figures)
+    others = {"in_region": 0.25, "true_distance": 0.6}  # of another rate, and of coin tosses, which count for nothing
+    for flips, figures in (("0.1", base | others), ("0.5", base | {"in_region": 0.0})):
+        kept.append(asdict(replace(spec, arm="bayes", budget=10, noise=flips)) | figures | {"loss": 1.0, "regret": 1.0})
     text = page.write(tmp_path, 4).read_text()
     lines = text.splitlines()
     assert "| adult | ideal | observer |  |  |  |  | 0.100 | 0.050 | 0.033 | 30.0 |" in lines
     assert "| adult | ideal | rate bound |  |  |  |  | 0.010 | 0.010 | 0.010 |  |" in lines
     assert "| ideal | adult | 0.20 0.10 0.07 | 0.20 0.10 0.07 | 0.20 0.10 0.07 |" in lines
     assert "| ideal | adult | 25 25 | 25 25 | 25 25 |" in lines
+    assert "| adult | bayes | 2 | - 50 75 75 | - 0.75 1.50 1.50 |" in lines
     assert "| adult | bayes | 10 | 0.200 +- 0.159 (4) |" in lines
     assert "k bits" not in text
 
