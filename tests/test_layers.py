@@ -1,6 +1,7 @@
 """Who may import whom: a module knows only those above it in `LAYERS`."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def layer(name):
     return next(index for index, names in enumerate(LAYERS) if name in names)
 
 
+@cache
 def imports(source):
     """The modules that `source` imports, at its top or anywhere deeper: `from a import b` gives `a.b`."""
     found = []
