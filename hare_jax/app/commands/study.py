@@ -1,5 +1,6 @@
 """`hare-jax study`: people answer on web pages, in arms assigned at random; their answers are kept and exported."""
 
+import contextlib
 import dataclasses
 import socket
 from collections.abc import Callable
@@ -84,14 +85,14 @@ def _run(options: Run, console: Console) -> None:
 
     opened = listening(options.host, options.port)
     database = Database(options.db, create=True)
-    with Console(stderr=True).status("Load the data and the model"):
-        found, store = setting.load(study), Store(database)
-        secret = facts.agreed(store, study, found)
-    conduct = Conduct(study, store, Sessions(study, found, store))
-    link = address.link(options.host, options.port, options.names)
-    console.print(Text(f"{study.title}: {link} (Ctrl-C ends it; answers: {options.db})"))
-    database.purge()  # of people who withdrew when it was in use
     with interrupts.cleaned_by(database.close):  # no log is left beside the file
+        with Console(stderr=True).status("Load the data and the model"):
+            found, store = setting.load(study), Store(database)
+            secret = facts.agreed(store, study, found)
+        conduct = Conduct(study, store, Sessions(study, found, store))
+        link = address.link(options.host, options.port, options.names)
+        console.print(Text(f"{study.title}: {link} (Ctrl-C ends it; answers: {options.db})"))
+        database.purge()  # of people who withdrew when it was in use
         _serve(conduct, secret, options, opened)
     interrupts.leave()
 
@@ -110,9 +111,8 @@ def _serve(conduct: Conduct, secret: str, options: Run, opened: socket.socket) -
 
 
 def _export(options: Export, console: Console) -> None:
-    database = Database(options.db)
-    found = exporting.tables(database)
-    database.close()
+    with contextlib.closing(Database(options.db)) as database:
+        found = exporting.tables(database)
     figures = analysis.analyse(found)
     frames = {"answers": found.answers, "people": found.people, "analysis": figures}
     for path in exporting.write(options.out, frames):

@@ -86,6 +86,9 @@ class Database:
             self._open(create)
         except sqlite3.DatabaseError as error:
             raise ValueError(f"db: must be a file of `hare-jax study run`; got {str(path)!r}, {error}") from error
+        except ValueError:
+            self.close()
+            raise
 
     def _open(self, create: bool) -> None:
         """Check the file, and write the schema into an empty one."""
@@ -154,8 +157,12 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         """A new connection; transactions are begun and ended by hand."""
         connection = sqlite3.connect(self.path, timeout=TIMEOUT, isolation_level=None, check_same_thread=False)
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+        except sqlite3.DatabaseError:
+            connection.close()
+            raise
         return connection
 
     def purge(self) -> None:

@@ -89,7 +89,6 @@ def test_a_new_process_goes_on(server, person, explainer, tmp_path):
         assert cards(other.client.get(person.page.url.path)) == shown
         person.finish()
         assert "Thank you" in person.page.text
-    other.database.close()
     number = server.conduct.store.find(person.link).number
     arm, seed = assigning.arm_of(server.study, number), assigning.seed_of(server.study, number)
     row = server.conduct.assigned(server.conduct.store.find(person.link))
@@ -99,6 +98,7 @@ def test_a_new_process_goes_on(server, person, explainer, tmp_path):
     for choice in answers["choice"][answers["repeats"].isna()]:
         session.answer(choice)
     assert exporting.tables(other.database).people["recommendation"][0] == session.best().option.sentence
+    other.database.close()
 
 
 def test_what_cannot_be_stored_is_a_page(server, person, monkeypatch):

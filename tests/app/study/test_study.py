@@ -200,7 +200,14 @@ def test_a_full_disk_and_a_locked_file_lose_nothing(kept, monkeypatch):
     assert kept.find("token of one").num_answers == 2
 
 
-def test_other_files_are_errors(tmp_path):
+def test_other_files_are_errors_and_are_closed(tmp_path, monkeypatch):
+    connections, connect = [], sqlite3.connect
+
+    def recorded(*args, **kwargs):
+        connections.append(connect(*args, **kwargs))
+        return connections[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", recorded)
     with pytest.raises(ValueError, match="db: must be a file of `hare-jax study run`"):
         Database(tmp_path / "none.db")
     (tmp_path / "text.db").write_text("no database at all, but long enough to be read as one" * 10)
@@ -217,6 +224,10 @@ def test_other_files_are_errors(tmp_path):
     sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE people (name TEXT)").connection.close()
     with pytest.raises(ValueError, match="db: must be a file of `hare-jax study run`"):
         Database(tmp_path / "other.db", create=True)
+    assert len(connections) == 6
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def test_export(kept, study, tmp_path):
