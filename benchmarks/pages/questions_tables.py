@@ -130,9 +130,9 @@ def expected(rows: pd.DataFrame) -> list[str]:
 def calibration(rows: pd.DataFrame) -> list[str]:
     """Both over all ideals and rates of flips below that of coin tosses, as a posterior is calibrated over its prior.
 
-    Each ideal and rate counts once.
+    Each data set, ideal and rate counts once.
     """
-    known = rows[rows["in_region"].notna() & rows["noise"].map(_are_informative).astype(bool)]
+    known = rows[rows["in_region"].notna() & rows["noise"].map(_is_informative).astype(bool)]
     lines = [
         "## Calibration over people",
         "",
@@ -142,12 +142,14 @@ def calibration(rows: pd.DataFrame) -> list[str]:
         "",
         *markdown.header(["data set", "elicitor", "cases", "in the region", "expected distance"]),
     ]
-    for (dataset, arm), part in known.groupby(["dataset", "arm"], observed=True, sort=True):
-        of_case = part.groupby(["budget", "ideal", "noise"], observed=True)[list(_CALIBRATED)].mean()
-        mean = of_case.groupby("budget").mean().reindex(list(CHECKED))
+    parts = [*known.groupby(["dataset", "arm"], observed=True, sort=True)]
+    parts += [(("all", arm), part) for arm, part in known.groupby("arm", observed=True, sort=True)]
+    for (dataset, arm), part in parts:
+        case = ["dataset", "ideal", "noise"]
+        mean = part.groupby(["budget", *case], observed=True)[list(_CALIBRATED)].mean().groupby("budget").mean()
+        mean, num = mean.reindex(list(CHECKED)), len(part[case].drop_duplicates())
         inside = _texts(100 * mean["in_region"], ".0f", "-")
         ratios = _texts(mean["expected_distance"] / mean["true_distance"], ".2f", "-")
-        num = len(part[["ideal", "noise"]].drop_duplicates())
         lines.append(markdown.line([dataset, arm, num, " ".join(inside), " ".join(ratios)]))
     return lines if len(known) else []
 
@@ -218,7 +220,7 @@ def _ratios_expected(case: Case) -> dict[str, str]:
     return {str(arm): " ".join(_texts(values, ".2f", "-")) for arm, values in ratio.iterrows()}
 
 
-def _are_informative(name: str) -> bool:
+def _is_informative(name: str) -> bool:
     return noise.is_flips(name) and float(name) < _COINS
 
 

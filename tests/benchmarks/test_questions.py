@@ -195,7 +195,8 @@ def test_the_page_has_a_table_for_each_question(tmp_path):
     assert "| adult | ideal | rate bound |  |  |  |  | 0.010 | 0.010 | 0.010 |  |" in lines
     assert "| ideal | adult | 0.20 0.10 0.07 | 0.20 0.10 0.07 | 0.20 0.10 0.07 |" in lines
     assert "| ideal | adult | 25 25 | 25 25 | 25 25 |" in lines
-    assert "| adult | bayes | 2 | - 50 75 75 | - 0.75 1.50 1.50 |" in lines
+    for name in ("adult", "all"):
+        assert f"| {name} | bayes | 2 | - 50 75 75 | - 0.75 1.50 1.50 |" in lines
     assert "| adult | bayes | 10 | 0.200 +- 0.159 (4) |" in lines
     assert "k bits" not in text
 

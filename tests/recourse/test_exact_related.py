@@ -25,6 +25,9 @@ COST = np.array([1.0, 0.7, 1.0, 1.3, 0.4, 0.8, 0.6])
 LINKS = [Link(RATIO, ("/", A, ("+", ("number", 1.0), B))), Link(SAVED, ("*", ("number", 0.5), A))]
 
 
+is_allowed, own_change_to = jit(allows), jit(own_change)
+
+
 def grid_space(max_changes=2, links=LINKS):
     """Two ordered columns, their ratio, a stepped column that follows and may be acted on, and a group."""
     forbidden = np.zeros((7, 7), bool)
@@ -81,9 +84,6 @@ def given_to_search(space, x):
     return space._replace(upper=open_levels(space, x)), rows_from(space, x)
 
 
-is_allowed = jit(allows)
-
-
 def solve_row(params, x, space, weights=COST):
     """The answer of the search on the host, without the bound of a known recourse."""
     layers, (given, rows) = jax.tree.map(np.asarray, (to_layers(params), given_to_search(space, x)))
@@ -107,7 +107,7 @@ def test_the_optimum_with_relations_is_that_of_enumeration(seed):
     assert answer.status == OPTIMAL
     assert bool(is_allowed(space, x, answer.x))
     assert logits(params, answer.x[None])[0] >= MARGIN - 1e-6
-    cost = COST @ np.abs(np.asarray(jit(own_change)(space, x, answer.x)))
+    cost = COST @ np.abs(np.asarray(own_change_to(space, x, answer.x)))
     np.testing.assert_allclose(cost, (np.abs(change) @ COST)[accepted].min(), rtol=2e-4)
 
 
@@ -165,7 +165,7 @@ def check_chain(seed, expression):
             continue
         assert bool(is_allowed(space, x, answer.x))
         assert logits(params, answer.x[None])[0] >= MARGIN - 1e-6
-        found = np.abs(np.asarray(jit(own_change)(space, x, answer.x))).sum()
+        found = np.abs(np.asarray(own_change_to(space, x, answer.x))).sum()
         assert found <= np.abs(change).sum(1)[accepted].min(initial=np.inf) * (1 + 3e-4) + 1e-5
 
 

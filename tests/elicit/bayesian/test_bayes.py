@@ -396,15 +396,16 @@ def test_a_session_can_be_saved(opened):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_dtype_of_the_row_is_kept_under_x64(dtype):
     with jax.enable_x64(True):
-        x, params = jax.tree.map(lambda leaf: leaf.astype(dtype), (X, linear(WEIGHT)))
+        x, params, ideal = jax.tree.map(lambda leaf: leaf.astype(dtype), (X, linear(WEIGHT), wide(0.4, 0.4, 0.4)))
 
-        def held(key, x, params, base, space):
-            state = SESSION.propose(SESSION.start(key, models.classifier(params), x, base, space), key)
-            told = SESSION.tell(state, jnp.array(PREFERS_A))
-            return SESSION.ask(state), told.belief, members(told.pool).x, SESSION.recommend(told), ideals(told, key)
+        def held(key, x, params, ideal, space):
+            prefers, base = Partial(people.prefers_nearer, ideal), Recourse(ideal, np.array(True))
+            state, trace = elicit.session(
+                SESSION, prefers, key, models.classifier(params), x, base, space, num_proposals=2
+            )
+            return state.belief, members(state.pool).x, trace.x, ideals(state, key)
 
-        base = Recourse(wide(0.4, 0.4, 0.4).astype(dtype), np.array(True))
-        leaves = jax.tree.leaves(jax.eval_shape(held, jax.random.key(0), x, params, base, SPACE))
+        leaves = jax.tree.leaves(jax.eval_shape(held, jax.random.key(0), x, params, ideal, SPACE))
     assert {leaf.dtype for leaf in leaves if leaf.dtype.kind == "f"} == {np.dtype(dtype)}
 
 
